@@ -1,0 +1,34 @@
+//! Frame bodies to bytes and back. The length prefix is the connection's business.
+
+use minicbor::{Decode, Encode};
+
+use crate::{MAX_FRAME, Refusal, RefusalCode};
+
+/// Encodes a frame body.
+///
+/// # Errors
+/// [`RefusalCode::Unacceptable`] if the body would be longer than [`MAX_FRAME`]: nothing is sent then.
+pub fn encode<T: Encode<()>>(frame: &T) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::with_capacity(256);
+    // Writing into a Vec cannot fail; an error here is an encoder's own refusal.
+    minicbor::encode(frame, &mut body).map_err(|e| Refusal::new(RefusalCode::Unacceptable, e.to_string()))?;
+    if body.len() > MAX_FRAME {
+        let detail = format!("a frame of {} bytes, {MAX_FRAME} at most", body.len());
+        return Err(Refusal::new(RefusalCode::Unacceptable, detail));
+    }
+    Ok(body)
+}
+
+/// Decodes a frame body. Trailing bytes are refused: they mean that the peers disagree on the frame.
+///
+/// # Errors
+/// [`RefusalCode::Malformed`] for anything that is not exactly one `T`.
+pub fn decode<'b, T: Decode<'b, ()>>(body: &'b [u8]) -> Result<T, Refusal> {
+    let mut decoder = minicbor::Decoder::new(body);
+    let frame = decoder.decode().map_err(|e| Refusal::new(RefusalCode::Malformed, e.to_string()))?;
+    if decoder.position() != body.len() {
+        let rest = body.len() - decoder.position();
+        return Err(Refusal::new(RefusalCode::Malformed, format!("{rest} bytes after the frame")));
+    }
+    Ok(frame)
+}

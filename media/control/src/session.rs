@@ -1,0 +1,171 @@
+//! What a session is: legs, streams, where their media comes from and goes to, and what was seen of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use minicbor::{Decode, Encode};
+
+use crate::wire;
+
+/// The whole wanted state of a session; `Update` replaces it, stream by stream.
+///
+/// Streams pair up across legs by position: what leg 0 receives on its stream `i` goes out on stream `i`
+/// of leg 1, and the other way round.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SessionSpec {
+    /// The legs, at most [`MAX_LEGS`](crate::MAX_LEGS); an ordinary call has two.
+    #[n(0)]
+    pub legs: Vec<LegSpec>,
+    /// After this long without an accepted packet on any leg the server sends
+    /// [`Event::MediaTimeout`](crate::Event::MediaTimeout); 0 while not watched (before answer, on hold).
+    #[n(1)]
+    pub media_timeout_ms: u32,
+    /// Opaque bytes that `List` gives back, at most [`MAX_SNAPSHOT`](crate::MAX_SNAPSHOT): the client's
+    /// own record of the call, from which a restarted client restores it.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub snapshot: Vec<u8>,
+}
+
+/// One party's side of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LegSpec {
+    /// The name of the local media range that this leg's ports are taken from.
+    #[n(0)]
+    pub range: String,
+    /// One entry per `m=` line, at most [`MAX_STREAMS`](crate::MAX_STREAMS), in their order.
+    #[n(1)]
+    pub streams: Vec<StreamSpec>,
+}
+
+/// One media stream of a leg.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct StreamSpec {
+    /// False for a stream with port 0 (refused or removed): it holds its place and no ports.
+    #[n(0)]
+    pub active: bool,
+    /// What the packets are.
+    #[n(1)]
+    pub profile: Profile,
+    /// Where this party receives RTP, from its SDP; `None` before it has said so.
+    #[n(2)]
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where this party receives RTCP (RFC 3605); `None` means the port after RTP's, or RTP's own with
+    /// [`rtcp_mux`](Self::rtcp_mux).
+    #[n(3)]
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share this party's RTP port (RFC 5761).
+    #[n(4)]
+    pub rtcp_mux: bool,
+    /// Follow a source that differs from the SDP; `None` accepts the SDP's address and port only.
+    #[n(5)]
+    pub latch: Option<Latch>,
+    /// Networks that media may come from; empty allows any. A source outside is refused even when the
+    /// SDP names it.
+    #[cbor(n(6), with = "wire::networks")]
+    pub sources: Vec<IpNet>,
+    /// Take exactly these local ports: a session that comes back after a media restart. Refused with
+    /// [`RefusalCode::PortTaken`](crate::RefusalCode::PortTaken) if another session holds them.
+    #[n(7)]
+    pub local: Option<LocalAddresses>,
+}
+
+/// What the packets of a stream are. Secure profiles will join here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Profile {
+    /// RTP/AVP and RTP/AVPF without encryption.
+    #[n(0)]
+    #[default]
+    Rtp,
+}
+
+/// How a leg behind NAT is recognised: the first valid packet within the window decides, then holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Latch {
+    /// Networks that the first packet may come from: the signaling source, or the trunk's media ranges.
+    /// Never empty: latching onto just anybody is RTP bleed.
+    #[cbor(n(0), with = "wire::networks")]
+    pub sources: Vec<IpNet>,
+    /// How long after `Open`, or after the `Update` that changed this stream's remote address, the latch
+    /// may move, in milliseconds.
+    #[n(1)]
+    pub window_ms: u32,
+}
+
+/// The addresses of one stream at the media process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct LocalAddresses {
+    /// The bound RTP address.
+    #[n(0)]
+    pub rtp: SocketAddr,
+    /// The bound RTCP address (the next port).
+    #[n(1)]
+    pub rtcp: SocketAddr,
+    /// The address to write into SDP where it differs from the bound one (behind a 1:1 NAT).
+    #[n(2)]
+    pub advertised: Option<IpAddr>,
+}
+
+impl LocalAddresses {
+    /// The address that belongs into SDP: the advertised one, else the bound one.
+    pub fn public(&self) -> IpAddr {
+        self.advertised.unwrap_or(self.rtp.ip())
+    }
+}
+
+/// The local addresses of a whole session: `legs[leg][stream]`, `None` where the stream is not active.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct LocalSession {
+    /// Local addresses by leg and stream.
+    #[n(0)]
+    pub legs: Vec<Vec<Option<LocalAddresses>>>,
+}
+
+/// What was received on each stream of a session, and what was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct SessionReport {
+    /// Reports by leg and stream.
+    #[n(0)]
+    pub legs: Vec<Vec<StreamReport>>,
+    /// How long the session has been open, in milliseconds.
+    #[n(1)]
+    pub open_ms: u64,
+}
+
+/// What was received from one party on one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct StreamReport {
+    /// RTP packets accepted.
+    #[n(0)]
+    pub packets: u64,
+    /// RTP payload bytes accepted, headers included.
+    #[n(1)]
+    pub bytes: u64,
+    /// RTP packets that the sequence numbers say were sent and did not come (RFC 3550 A.3).
+    #[n(2)]
+    pub lost: u64,
+    /// RTP packets that came after a later one.
+    #[n(3)]
+    pub reordered: u64,
+    /// Interarrival jitter (RFC 3550 A.8) in microseconds, by an 8 kHz clock unless the payload type
+    /// says otherwise.
+    #[n(4)]
+    pub jitter_us: u32,
+    /// RTCP packets accepted.
+    #[n(5)]
+    pub rtcp_packets: u64,
+    /// Packets refused, for any reason.
+    #[n(6)]
+    pub refused: u64,
+    /// Where the media is accepted from: the SDP's address or the latched one.
+    #[n(7)]
+    pub source: Option<SocketAddr>,
+}

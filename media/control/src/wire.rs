@@ -1,0 +1,54 @@
+//! CBOR forms of foreign types: a network is `[address, prefix length]`.
+
+pub(crate) mod network {
+    use std::net::IpAddr;
+
+    use ipnet::IpNet;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub(crate) fn encode<C, W: Write>(
+        net: &IpNet,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(2)?;
+        e.encode_with(net.addr(), ctx)?;
+        e.u8(net.prefix_len())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<IpNet, minicbor::decode::Error> {
+        if d.array()? != Some(2) {
+            return Err(minicbor::decode::Error::message("a network is [address, prefix length]"));
+        }
+        let address: IpAddr = d.decode_with(ctx)?;
+        IpNet::new(address, d.u8()?)
+            .map_err(|_| minicbor::decode::Error::message("prefix length too large for the address"))
+    }
+}
+
+pub(crate) mod networks {
+    use ipnet::IpNet;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    /// More networks than any trunk has; a bound on what a frame can make the decoder keep.
+    const MAX_NETWORKS: u64 = 64;
+
+    pub(crate) fn encode<C, W: Write>(
+        nets: &[IpNet],
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(nets.len() as u64)?;
+        nets.iter().try_for_each(|net| super::network::encode(net, e, ctx))
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<IpNet>, minicbor::decode::Error> {
+        match d.array()? {
+            Some(count) if count <= MAX_NETWORKS => (0..count).map(|_| super::network::decode(d, ctx)).collect(),
+            _ => Err(minicbor::decode::Error::message("a list of at most 64 networks was expected")),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The back-to-back user agent, sans-IO: calls of two legs, the policy that routes them, and the snapshots
+//! from which they come back after a restart.
+//!
+//! A [`Worker`] owns the calls of its virtual shards. It is driven like this, by whoever owns the sockets
+//! and the clock:
+//!
+//! 1. [`Worker::handle`] one [`Input`] with the time now;
+//! 2. [`Worker::poll_output`] until it is empty, carrying out each [`Output`];
+//! 3. wait for the next input, or until [`Worker::next_timeout`], then handle [`Input::Timeout`].
+//!
+//! Time is nanoseconds from any fixed point, never going back.
+#![forbid(unsafe_code)]
+
+pub mod policy;
+mod seam;
+mod worker;
+
+pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
+pub use worker::{Counters, Worker};

@@ -1,0 +1,58 @@
+//! Who may call, where calls go, and what each side is shown: plain data that configuration fills.
+
+mod route;
+mod trunk;
+
+use std::net::SocketAddr;
+
+pub use route::Route;
+pub use trunk::{MediaNat, Trunk};
+
+/// Everything a worker decides by.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Where SIP is received; a [`Trunk`] names one by position.
+    pub listeners: Vec<Listener>,
+    /// The peers.
+    pub trunks: Vec<Trunk>,
+    /// Where called numbers go.
+    pub routes: Vec<Route>,
+    /// Limits and times of every call.
+    pub limits: Limits,
+}
+
+/// One SIP address of this host.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The name that trunks refer to.
+    pub name: String,
+    /// The bound address.
+    pub bind: SocketAddr,
+    /// The address in Via, Contact, From and To: the bound one, or the public one of a 1:1 NAT.
+    pub advertised: SocketAddr,
+}
+
+/// Bounds that every call keeps. Times in nanoseconds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most calls at once; above it a new INVITE is answered 503 with Retry-After.
+    pub calls: usize,
+    /// The longest a call may last after the answer.
+    pub call_duration_ns: u64,
+    /// The longest the called party may ring before it is cancelled.
+    pub ring_ns: u64,
+    /// Without media from either side for this long, an answered call is ended on both legs.
+    pub media_timeout_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const SECOND: u64 = 1_000_000_000;
+        Limits {
+            calls: 20_000,
+            call_duration_ns: 4 * 3600 * SECOND,
+            ring_ns: 180 * SECOND,
+            media_timeout_ns: 60 * SECOND,
+        }
+    }
+}

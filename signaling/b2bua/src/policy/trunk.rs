@@ -1,0 +1,62 @@
+//! A trunk: one peer, how it is recognised and reached, and which media it may use.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::Policy;
+
+/// One peer: a carrier, a PBX, a neighbouring proxy.
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// The name in routes, logs and metrics.
+    pub name: String,
+    /// The listener it is reached through, by position in [`Policy::listeners`].
+    pub listener: usize,
+    /// Networks its requests come from, besides its targets.
+    pub sources: Vec<IpNet>,
+    /// Where its calls are sent.
+    pub targets: Vec<SocketAddr>,
+    /// The media range its legs take ports from.
+    pub media_range: String,
+    /// Networks its media may come from; empty allows any.
+    pub media_sources: Vec<IpNet>,
+    /// Whether its media may come from elsewhere than its SDP says.
+    pub media_nat: MediaNat,
+}
+
+/// Whether media may be latched (symmetric RTP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MediaNat {
+    /// Never: the SDP's address and port only.
+    Off,
+    /// Where NAT is seen: the SDP's address is private (RFC 1918, RFC 6598) and the signaling came from
+    /// another one. Then towards the signaling source, or the trunk's media sources.
+    #[default]
+    Auto,
+    /// Always, towards the signaling source, or the trunk's media sources.
+    Always,
+}
+
+impl Policy {
+    /// The trunk that a request from `source` on `listener` belongs to: one that has it as a target,
+    /// else the one with the longest network that holds it. `None` for a stranger.
+    pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
+        let here = || self.trunks.iter().enumerate().filter(move |(_, trunk)| trunk.listener == listener);
+        if let Some((found, _)) = here().find(|(_, trunk)| trunk.targets.contains(&source)) {
+            return Some(found);
+        }
+        let longest = |trunk: &Trunk, ip: IpAddr| {
+            trunk.sources.iter().filter(|net| net.contains(&ip)).map(|net| net.prefix_len()).max()
+        };
+        let mut best: Option<(u8, usize)> = None;
+        for (index, trunk) in here() {
+            if let Some(length) = longest(trunk, source.ip())
+                && best.is_none_or(|(other, _)| length > other)
+            {
+                best = Some((length, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+}

@@ -1,0 +1,145 @@
+//! What goes into a worker and what comes out of it.
+
+use std::net::SocketAddr;
+
+use moorline_control as control;
+
+/// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
+pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came in.
+    Datagram {
+        /// On which listener, by position in the policy.
+        listener: usize,
+        /// From where.
+        source: SocketAddr,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// News from the media process.
+    Media(MediaInput),
+    /// The time of [`Worker::next_timeout`](crate::Worker::next_timeout) has come.
+    Timeout,
+}
+
+/// News from the media process.
+#[derive(Debug)]
+pub enum MediaInput {
+    /// The control connection stands. Requests of the connection before it will never be answered; the
+    /// worker lists, claims and reopens sessions on its own.
+    Connected(control::ServerHello),
+    /// The control connection is gone.
+    Disconnected,
+    /// The answer to [`Output::Media`] with the same number.
+    Reply {
+        /// The number.
+        request: u32,
+        /// The answer.
+        reply: control::Reply,
+    },
+    /// An event of a session.
+    Event(control::Event),
+}
+
+/// What a worker wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a datagram.
+    Transmit {
+        /// From which listener.
+        listener: usize,
+        /// To where.
+        remote: SocketAddr,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Send a request to the media process, in this order with the others.
+    Media {
+        /// The number that must come back with the reply.
+        request: u32,
+        /// The request.
+        body: control::Request,
+    },
+    /// Something to be counted into a histogram or logged, once per call step, never per packet.
+    Observe(Observation),
+}
+
+/// A step of a call, for histograms and logs. Durations in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// The first provisional answer above 100 was sent to the caller, this long after its INVITE.
+    FirstProvisional {
+        /// Since the INVITE was received.
+        after_ns: u64,
+    },
+    /// The 200 to the INVITE was sent to the caller, this long after its INVITE.
+    Answered {
+        /// Since the INVITE was received.
+        after_ns: u64,
+    },
+    /// The INVITE went on to the called side, this long after it was received: what Moorline adds,
+    /// opening the media session included.
+    InviteForwarded {
+        /// Since the INVITE was received.
+        after_ns: u64,
+    },
+    /// The 200 went on to the caller, this long after it was received: what Moorline adds, updating the
+    /// media session included.
+    AnswerForwarded {
+        /// Since the 200 was received.
+        after_ns: u64,
+    },
+    /// A call attempt is over.
+    Ended {
+        /// The call.
+        call: control::SessionId,
+        /// The name of the trunk it came from.
+        from: String,
+        /// The name of the trunk it went to, if it got so far.
+        to: Option<String>,
+        /// How it ended.
+        outcome: Outcome,
+        /// Since the answer; 0 if there was none.
+        talk_ns: u64,
+        /// What the media process relayed, if it said so.
+        report: Option<control::SessionReport>,
+    },
+    /// A call came back from the media process's listing after a restart of signaling.
+    Restored {
+        /// The call.
+        call: control::SessionId,
+    },
+    /// A session of the listing could not be understood, and was closed.
+    NotRestored {
+        /// The session.
+        session: control::SessionId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a call attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered, and ended by a BYE of the caller.
+    CallerHungUp,
+    /// Answered, and ended by a BYE of the called party.
+    CalleeHungUp,
+    /// Answered, and ended here: no media from either side.
+    MediaTimeout,
+    /// Answered, and ended here: no ACK to the 200.
+    NoAck,
+    /// Answered, and ended here: it lasted as long as a call may.
+    TooLong,
+    /// Answered, and ended here because its media session was lost.
+    MediaLost,
+    /// Not answered: the caller cancelled.
+    Cancelled,
+    /// Not answered: the called side refused, with this status.
+    Refused(u16),
+    /// Not answered: refused here, with this status.
+    Rejected(u16),
+}
