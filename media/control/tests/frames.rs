@@ -1,6 +1,8 @@
 //! Golden frames: the bytes on the wire of this version. They change only with the version number; a new
 //! field may be added to a map, and these older frames must still decode.
 
+#![cfg(test)]
+
 use moorline_control::{
     ClientFrame, ClientHello, EndReason, Ended, Event, Latch, LegSpec, Listed, Listing, LocalAddresses, LocalSession,
     MAX_SNAPSHOT, MediaRange, Profile, Refusal, RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId,
