@@ -23,6 +23,10 @@ pub struct Trunk {
     pub media_sources: Vec<IpNet>,
     /// Whether its media may come from elsewhere than its SDP says.
     pub media_nat: MediaNat,
+    /// Identity headers (P-Asserted-Identity, Remote-Party-ID, Diversion, History-Info,
+    /// P-Charging-Vector) are taken from it and given to it; they cross only between two such trunks
+    /// (RFC 3325 2.3).
+    pub trusted: bool,
 }
 
 /// Whether media may be latched (symmetric RTP).
