@@ -1,2 +1,19 @@
 //! The relay of one shard, sans-IO: which packet goes where, and what was seen of it.
+//!
+//! [`Relay`] owns the sessions of one shard, the local ports they hold, the sources they accept and their
+//! statistics. It opens no socket and reads no clock: sockets are bound and released through [`Ports`],
+//! received datagrams come in through [`Relay::packet`], and time is a `u64` of nanoseconds on any clock
+//! that never goes back.
 #![forbid(unsafe_code)]
+
+mod config;
+mod counters;
+mod ports;
+mod relay;
+mod verdict;
+
+pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS, shard_of};
+pub use counters::Counters;
+pub use ports::{BindError, EndpointId, Ports};
+pub use relay::{Owner, Relay};
+pub use verdict::{DropReason, Verdict};

@@ -1,0 +1,78 @@
+//! What becomes of a received packet.
+
+use std::net::SocketAddr;
+
+use crate::EndpointId;
+
+/// What to do with a received packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the payload as it is.
+    Forward {
+        /// The local port to send it from.
+        from: EndpointId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Forget it; it has been counted.
+    Drop(DropReason),
+}
+
+/// Why a packet was not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// The endpoint belongs to no session (any more).
+    NoSession,
+    /// Neither RTP nor RTCP, or one of them on the port of the other.
+    NotRtp,
+    /// RTP or RTCP whose lengths do not agree with the datagram.
+    Malformed,
+    /// Not from the expected or latched source.
+    Source,
+    /// From outside the networks that the trunk's media may come from.
+    SourceNetwork,
+    /// Accepted, but the other party has not said where to send it, or there is no other party.
+    NoDestination,
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 6;
+
+    /// All reasons, each at its own index.
+    pub const ALL: [DropReason; DropReason::COUNT] = [
+        DropReason::NoSession,
+        DropReason::NotRtp,
+        DropReason::Malformed,
+        DropReason::Source,
+        DropReason::SourceNetwork,
+        DropReason::NoDestination,
+    ];
+
+    /// The name as a metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DropReason::NoSession => "no_session",
+            DropReason::NotRtp => "not_rtp",
+            DropReason::Malformed => "malformed",
+            DropReason::Source => "source",
+            DropReason::SourceNetwork => "source_network",
+            DropReason::NoDestination => "no_destination",
+        }
+    }
+
+    /// The index in [`ALL`](Self::ALL) and in [`Counters::dropped`](crate::Counters::dropped).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+// Every reason sits at its own index.
+const _: () = {
+    let mut i = 0;
+    while i < DropReason::COUNT {
+        assert!(DropReason::ALL[i].index() == i);
+        i += 1;
+    }
+};
