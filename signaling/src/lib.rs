@@ -1,2 +1,22 @@
-//! stub
+//! The signaling process: it owns the SIP sockets, the clock and the control connection, and drives the
+//! back-to-back user agent ([`moorline_b2bua::Worker`]) with what they say.
+//!
+//! [`run`] serves until SIGTERM or SIGINT. It then stops at once and closes no call: the media process keeps
+//! every session for [`Config::lease_s`], media never pauses, and a process started within that time takes
+//! the calls back from the snapshots kept there. This is how a new version is put in place.
 #![forbid(unsafe_code)]
+
+mod admin;
+mod clock;
+mod config;
+mod error;
+mod event_loop;
+mod media_client;
+mod metrics;
+mod privilege;
+mod process;
+mod transport;
+
+pub use config::{Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RouteConfig, TrunkConfig};
+pub use error::SignalingError;
+pub use process::run;

@@ -1,0 +1,150 @@
+//! What the operator writes under `[signaling]`: one documented struct per configured thing.
+
+mod fault;
+mod resolve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+pub use fault::ConfigFault;
+
+/// The signaling process's configuration. Every key may be left out, but without `trunks` nobody can call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The number of this host among its peers; part of every identifier made here.
+    pub node: u16,
+    /// The media process's control socket.
+    pub control: PathBuf,
+    /// Where `/metrics` and `/healthz` are served; a loopback address.
+    pub admin: SocketAddr,
+    /// How long calls' media outlives this process unless a restarted one takes the calls back, in seconds.
+    pub lease_s: u32,
+    /// The user to become after the sockets are bound, when started as root. Started as root without it,
+    /// the process refuses to serve any address that is not loopback.
+    pub user: Option<String>,
+    /// Where SIP is received.
+    pub listeners: Vec<ListenerConfig>,
+    /// The peers.
+    pub trunks: Vec<TrunkConfig>,
+    /// Where called numbers go.
+    pub routes: Vec<RouteConfig>,
+    /// Bounds of every call.
+    pub limits: LimitsConfig,
+}
+
+/// One SIP address of this host: `[[signaling.listeners]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// The name that trunks refer to.
+    pub name: String,
+    /// The UDP address to bind, such as `127.0.0.1:5060`.
+    pub bind: SocketAddr,
+    /// The address that peers are shown in Via and Contact, behind a 1:1 NAT; the bound one if left out.
+    #[serde(default)]
+    pub advertised: Option<SocketAddr>,
+}
+
+/// One peer: `[[signaling.trunks]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkConfig {
+    /// The name in routes, logs and metrics.
+    pub name: String,
+    /// The listener it is reached through.
+    pub listener: String,
+    /// Networks its requests come from, besides its targets. Anybody else gets silence.
+    #[serde(default)]
+    pub sources: Vec<IpNet>,
+    /// Where its calls are sent, in order of preference.
+    #[serde(default)]
+    pub targets: Vec<SocketAddr>,
+    /// The media range (`[[media.ranges]]`) its legs take ports from.
+    #[serde(default = "default_media_range")]
+    pub media_range: String,
+    /// Networks its media may come from; empty allows any address that its SDP names.
+    #[serde(default)]
+    pub media_sources: Vec<IpNet>,
+    /// Whether its media may come from elsewhere than its SDP says.
+    #[serde(default)]
+    pub media_nat: MediaNatConfig,
+    /// Whether identity headers (P-Asserted-Identity and its like) may cross between it and another trusted
+    /// trunk.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+/// Whether media may be latched (symmetric RTP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaNatConfig {
+    /// Never.
+    Off,
+    /// Where the SDP shows a private address and the signaling came from another one.
+    #[default]
+    Auto,
+    /// Always, towards the signaling source or the trunk's media sources.
+    Always,
+}
+
+/// Sends called numbers to a trunk: `[[signaling.routes]]`. The longest prefix wins.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The called number's first characters; empty matches every number.
+    #[serde(default)]
+    pub prefix: String,
+    /// Only calls from this trunk; from any if left out.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The trunk the call goes to.
+    pub to: String,
+}
+
+/// Bounds of every call: `[signaling.limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// The most calls at once; above it a new call is answered 503 with Retry-After.
+    pub calls: u32,
+    /// The longest a call may last after the answer, in seconds.
+    pub call_duration_s: u32,
+    /// The longest the called party may ring, in seconds.
+    pub ring_s: u32,
+    /// Without media from either side for this long an answered call is ended, in seconds.
+    pub media_timeout_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Config {
+            node: 0,
+            control: PathBuf::from("/run/moorline/media.sock"),
+            admin: loopback(9060),
+            lease_s: 60,
+            user: None,
+            listeners: vec![ListenerConfig { name: "local".into(), bind: loopback(5060), advertised: None }],
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        LimitsConfig { calls: 20_000, call_duration_s: 4 * 3600, ring_s: 180, media_timeout_s: 60 }
+    }
+}
+
+fn default_media_range() -> String {
+    "edge".into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Names to positions, and everything that can be known to be wrong before a socket is opened.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
+
+use super::fault::{Faults, choices};
+use super::{Config, ConfigFault, MediaNatConfig, TrunkConfig};
+
+/// The longest path a Unix socket address holds (`sun_path`, less its final zero).
+const MAX_SOCKET_PATH: usize = 107;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Config {
+    /// The policy that this configuration says.
+    ///
+    /// # Errors
+    /// Every fault found, in the order of the keys.
+    pub fn policy(&self) -> Result<Policy, Vec<ConfigFault>> {
+        let mut faults = Faults::default();
+        self.check_process(&mut faults);
+        let listeners = self.listeners(&mut faults);
+        let trunks = self.trunks(&mut faults);
+        let routes = self.routes(&mut faults);
+        let limits = self.limits(&mut faults);
+        faults.or(Policy { listeners, trunks, routes, limits })
+    }
+
+    fn check_process(&self, faults: &mut Faults) {
+        let length = self.control.as_os_str().len();
+        if length == 0 || length > MAX_SOCKET_PATH {
+            let problem = format!("a socket path has 1 to {MAX_SOCKET_PATH} bytes, this one {length}");
+            faults.add("control", problem, "use a short path such as /run/moorline/media.sock");
+        }
+        if !self.admin.ip().is_loopback() {
+            let remedy = format!("use 127.0.0.1:{} and let a local agent scrape it", self.admin.port());
+            faults.add("admin", format!("{} is not a loopback address", self.admin.ip()), remedy);
+        }
+        let longest = moorline_control::MAX_LEASE_MS / 1000;
+        if !(1..=longest).contains(&self.lease_s) {
+            faults.add("lease_s", format!("{} is out of bounds", self.lease_s), format!("use 1 to {longest}"));
+        }
+        if self.user.as_deref() == Some("root") {
+            faults.add("user", "signaling never runs as root", "name a user of its own, such as moorline-signaling");
+        }
+    }
+
+    fn listeners(&self, faults: &mut Faults) -> Vec<Listener> {
+        if self.listeners.is_empty() {
+            faults.add("listeners", "no listener", "add [[signaling.listeners]] with name and bind");
+        }
+        unique(faults, "listeners", self.listeners.iter().map(|listener| listener.name.as_str()));
+        let mut resolved: Vec<Listener> = Vec::new();
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let key = |field: &str| format!("listeners[{index}].{field}");
+            let advertised = listener.advertised.unwrap_or(listener.bind);
+            if listener.bind.port() == 0 {
+                faults.add(key("bind"), "port 0 means any port, and peers could not know which", "name a port");
+            }
+            if let Some(other) = resolved.iter().find(|other| other.bind == listener.bind) {
+                let problem = format!("{} is bound by listener {:?} already", listener.bind, other.name);
+                faults.add(key("bind"), problem, "give each listener its own address or port");
+            }
+            if listener.bind.ip().is_unspecified() && listener.advertised.is_none() {
+                let problem = format!("peers cannot answer to {}", listener.bind.ip());
+                faults.add(key("bind"), problem, "bind one address, or set `advertised` to the one peers reach");
+            } else if !reachable(advertised) {
+                let problem = format!("peers cannot answer to {advertised}");
+                faults.add(key("advertised"), problem, "name one unicast address and a port");
+            } else if advertised.is_ipv4() != listener.bind.is_ipv4() {
+                let problem = format!("{advertised} and {} are of different families", listener.bind);
+                faults.add(key("advertised"), problem, "use one listener for IPv4 and one for IPv6");
+            }
+            resolved.push(Listener { name: listener.name.clone(), bind: listener.bind, advertised });
+        }
+        resolved
+    }
+
+    fn trunks(&self, faults: &mut Faults) -> Vec<Trunk> {
+        if self.trunks.is_empty() {
+            let remedy = "add [[signaling.trunks]] with name, listener, and sources or targets";
+            faults.add("trunks", "no trunk: every request would be dropped", remedy);
+        }
+        unique(faults, "trunks", self.trunks.iter().map(|trunk| trunk.name.as_str()));
+        let mut resolved = Vec::new();
+        for (index, trunk) in self.trunks.iter().enumerate() {
+            let found = self.listeners.iter().position(|listener| listener.name == trunk.listener);
+            if found.is_none() {
+                let names = choices(self.listeners.iter().map(|listener| listener.name.as_str()));
+                let problem = format!("no listener is called {:?}", trunk.listener);
+                faults.add(format!("trunks[{index}].listener"), problem, format!("use {names}"));
+            }
+            if trunk.sources.is_empty() && trunk.targets.is_empty() {
+                let problem = format!("trunk {:?} has neither sources nor targets", trunk.name);
+                let remedy = "add `sources` to take calls from it, `targets` to send calls to it";
+                faults.add(format!("trunks[{index}]"), problem, remedy);
+            }
+            if trunk.media_range.is_empty() {
+                let remedy = "name one of [[media.ranges]]";
+                faults.add(format!("trunks[{index}].media_range"), "an empty name", remedy);
+            }
+            self.check_targets(faults, index, trunk, found);
+            self.check_sources(faults, index, trunk);
+            resolved.push(Trunk {
+                name: trunk.name.clone(),
+                listener: found.unwrap_or_default(),
+                sources: trunk.sources.clone(),
+                targets: trunk.targets.clone(),
+                media_range: trunk.media_range.clone(),
+                media_sources: trunk.media_sources.clone(),
+                media_nat: match trunk.media_nat {
+                    MediaNatConfig::Off => MediaNat::Off,
+                    MediaNatConfig::Auto => MediaNat::Auto,
+                    MediaNatConfig::Always => MediaNat::Always,
+                },
+                trusted: trunk.trusted,
+            });
+        }
+        resolved
+    }
+
+    fn check_targets(&self, faults: &mut Faults, index: usize, trunk: &TrunkConfig, listener: Option<usize>) {
+        for (position, target) in trunk.targets.iter().enumerate() {
+            let key = format!("trunks[{index}].targets[{position}]");
+            if !reachable(*target) {
+                faults.add(&key, format!("calls cannot be sent to {target}"), "name one unicast address and a port");
+            }
+            let own = |at: SocketAddr| at == *target;
+            if let Some(other) = self.listeners.iter().find(|l| own(l.bind) || l.advertised.is_some_and(own)) {
+                let problem = format!("{target} is this host's own listener {:?}: calls would loop", other.name);
+                faults.add(&key, problem, "name the peer's address");
+            }
+            if let Some(other) = self.peers_before(index, trunk).find(|other| other.targets.contains(target)) {
+                let problem = format!("{target} is a target of trunk {:?} too: its requests fit both", other.name);
+                faults.add(&key, problem, "keep it in one of the two, or use another listener");
+            }
+            let bind = listener.and_then(|at| self.listeners.get(at)).map(|l| l.bind);
+            if let Some(bind) = bind.filter(|bind| bind.is_ipv4() != target.is_ipv4()) {
+                let problem = format!("{target} cannot be reached from {bind}: different address families");
+                faults.add(&key, problem, format!("use a listener of the family of {target}"));
+            }
+        }
+    }
+
+    fn check_sources(&self, faults: &mut Faults, index: usize, trunk: &TrunkConfig) {
+        for (position, source) in trunk.sources.iter().enumerate() {
+            let same = |other: &&TrunkConfig| other.sources.iter().any(|net| net.trunc() == source.trunc());
+            if let Some(other) = self.peers_before(index, trunk).find(same) {
+                let problem = format!("{source} is a source of trunk {:?} too: its requests fit both", other.name);
+                let remedy = "narrow one of the two (the longest prefix wins), or use another listener";
+                faults.add(format!("trunks[{index}].sources[{position}]"), problem, remedy);
+            }
+        }
+    }
+
+    /// The trunks earlier in the file that share `trunk`'s listener.
+    fn peers_before<'a>(&'a self, index: usize, trunk: &'a TrunkConfig) -> impl Iterator<Item = &'a TrunkConfig> {
+        self.trunks.iter().take(index).filter(|other| other.listener == trunk.listener)
+    }
+
+    fn routes(&self, faults: &mut Faults) -> Vec<Route> {
+        let mut seen = BTreeMap::new();
+        let mut resolved = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            if let Some(first) = seen.insert((&route.prefix, &route.from), index) {
+                let problem = format!("prefix {:?} is routed by routes[{first}] already", route.prefix);
+                faults.add(format!("routes[{index}].prefix"), problem, "remove one of the two");
+            }
+            let from = route.from.as_ref().map(|name| self.trunk(faults, format!("routes[{index}].from"), name));
+            let to = self.trunk(faults, format!("routes[{index}].to"), &route.to);
+            if self.trunks.get(to).is_some_and(|trunk| trunk.name == route.to && trunk.targets.is_empty()) {
+                let problem = format!("trunk {:?} has no targets", route.to);
+                faults.add(format!("routes[{index}].to"), problem, "add `targets` to the trunk");
+            }
+            resolved.push(Route { prefix: route.prefix.clone(), from, to });
+        }
+        resolved
+    }
+
+    fn trunk(&self, faults: &mut Faults, key: String, name: &str) -> usize {
+        self.trunks.iter().position(|trunk| trunk.name == name).unwrap_or_else(|| {
+            let names = choices(self.trunks.iter().map(|trunk| trunk.name.as_str()));
+            faults.add(key, format!("no trunk is called {name:?}"), format!("use {names}"));
+            0
+        })
+    }
+
+    fn limits(&self, faults: &mut Faults) -> Limits {
+        let limits = &self.limits;
+        for (key, value, meaning) in [
+            ("calls", limits.calls, "no call would be admitted"),
+            ("call_duration_s", limits.call_duration_s, "every call would end at its answer"),
+            ("ring_s", limits.ring_s, "every call would be cancelled at once"),
+            ("media_timeout_s", limits.media_timeout_s, "every call would end at its answer"),
+        ] {
+            if value == 0 {
+                faults.add(format!("limits.{key}"), format!("0: {meaning}"), "use 1 or more, or leave the key out");
+            }
+        }
+        Limits {
+            calls: usize::try_from(limits.calls).unwrap_or(usize::MAX),
+            call_duration_ns: u64::from(limits.call_duration_s) * SECOND_NS,
+            ring_ns: u64::from(limits.ring_s) * SECOND_NS,
+            media_timeout_ns: u64::from(limits.media_timeout_s) * SECOND_NS,
+        }
+    }
+}
+
+/// Faults for names that are empty or used before.
+fn unique<'a>(faults: &mut Faults, list: &str, names: impl Iterator<Item = &'a str>) {
+    let mut seen = BTreeMap::new();
+    for (index, name) in names.enumerate() {
+        let key = format!("{list}[{index}].name");
+        if name.is_empty() {
+            faults.add(&key, "an empty name", "give it a name to refer to it by");
+        } else if let Some(first) = seen.insert(name, index) {
+            faults.add(&key, format!("{name:?} is the name of {list}[{first}] already"), "give it another name");
+        }
+    }
+}
+
+/// True for an address that a peer can send to.
+fn reachable(address: SocketAddr) -> bool {
+    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+}

@@ -1,0 +1,128 @@
+use super::{Config, MediaNatConfig};
+use moorline_b2bua::policy::MediaNat;
+
+const GOOD: &str = r#"
+    node = 3
+    lease_s = 30
+    [[listeners]]
+    name = "lan"
+    bind = "127.0.0.1:5060"
+    [[listeners]]
+    name = "wan"
+    bind = "127.0.0.2:5060"
+    advertised = "203.0.113.9:5060"
+    [[trunks]]
+    name = "pbx"
+    listener = "lan"
+    sources = ["127.0.0.0/8"]
+    [[trunks]]
+    name = "carrier"
+    listener = "wan"
+    targets = ["203.0.113.1:5060", "203.0.113.2:5060"]
+    media_range = "outside"
+    media_sources = ["203.0.113.64/27"]
+    media_nat = "off"
+    [[routes]]
+    to = "carrier"
+    [[routes]]
+    prefix = "1"
+    from = "carrier"
+    to = "carrier"
+    [limits]
+    ring_s = 30
+"#;
+
+fn config(text: &str) -> Config {
+    toml::from_str(text).expect("a configuration")
+}
+
+/// The first fault of `GOOD` with one replacement: its key and its text.
+fn fault(old: &str, new: &str) -> (String, String) {
+    assert!(GOOD.contains(old), "{old}");
+    let faults = config(&GOOD.replacen(old, new, 1)).policy().expect_err("a fault");
+    assert!(!faults[0].remedy.is_empty());
+    (faults[0].path.clone(), faults[0].to_string())
+}
+
+#[test]
+fn names_become_positions() {
+    let policy = config(GOOD).policy().expect("no faults");
+    assert_eq!(policy.trunks[1].listener, 1);
+    assert_eq!(policy.trunks[1].media_nat, MediaNat::Off);
+    assert_eq!(policy.trunks[0].media_range, "edge");
+    assert_eq!((policy.routes[1].from, policy.routes[1].to), (Some(1), 1));
+    assert_eq!(policy.listeners[0].advertised, policy.listeners[0].bind);
+    assert_eq!(policy.listeners[1].advertised, "203.0.113.9:5060".parse().expect("an address"));
+    assert_eq!(policy.limits.ring_ns, 30_000_000_000);
+    assert_eq!(policy.limits.media_timeout_ns, 60_000_000_000);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let config = config("");
+    assert_eq!(config, Config::default());
+    assert!(config.admin.ip().is_loopback());
+    assert_eq!(MediaNatConfig::default(), MediaNatConfig::Auto);
+    let faults = config.policy().expect_err("nobody can call");
+    assert_eq!(faults[0].path, "signaling.trunks");
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    for text in ["colour = 1", "[limits]\ncals = 3", "[[routes]]\nto = \"x\"\nprefx = \"1\""] {
+        assert!(toml::from_str::<Config>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn each_fault_names_its_key() {
+    let cases = [
+        (r#"listener = "wan""#, r#"listener = "want""#, "signaling.trunks[1].listener"),
+        (r#"name = "wan""#, r#"name = "lan""#, "signaling.listeners[1].name"),
+        (r#"bind = "127.0.0.1:5060""#, r#"bind = "127.0.0.2:5060""#, "signaling.listeners[1].bind"),
+        (r#"bind = "127.0.0.1:5060""#, r#"bind = "127.0.0.1:0""#, "signaling.listeners[0].bind"),
+        (r#"bind = "127.0.0.1:5060""#, r#"bind = "0.0.0.0:5060""#, "signaling.listeners[0].bind"),
+        (r#""203.0.113.9:5060""#, r#""0.0.0.0:5060""#, "signaling.listeners[1].advertised"),
+        (r#""203.0.113.9:5060""#, r#""[2001:db8::1]:5060""#, "signaling.listeners[1].advertised"),
+        (r#"sources = ["127.0.0.0/8"]"#, "", "signaling.trunks[0]"),
+        (r#""203.0.113.2:5060""#, r#""[2001:db8::1]:5060""#, "signaling.trunks[1].targets[1]"),
+        (r#""203.0.113.2:5060""#, r#""127.0.0.1:5060""#, "signaling.trunks[1].targets[1]"),
+        (r#""203.0.113.2:5060""#, r#""203.0.113.2:0""#, "signaling.trunks[1].targets[1]"),
+        (r#"to = "carrier""#, r#"to = "nobody""#, "signaling.routes[0].to"),
+        (r#"to = "carrier""#, r#"to = "pbx""#, "signaling.routes[0].to"),
+        (r#"from = "carrier""#, r#"from = "nobody""#, "signaling.routes[1].from"),
+        ("ring_s = 30", "ring_s = 0", "signaling.limits.ring_s"),
+        ("lease_s = 30", "lease_s = 601", "signaling.lease_s"),
+        ("lease_s = 30", r#"admin = "192.0.2.1:9060""#, "signaling.admin"),
+        ("lease_s = 30", r#"user = "root""#, "signaling.user"),
+        ("lease_s = 30", r#"control = """#, "signaling.control"),
+    ];
+    for (old, new, path) in cases {
+        let (found, text) = fault(old, new);
+        assert_eq!(found, path, "{new}: {text}");
+    }
+}
+
+#[test]
+fn two_routes_for_the_same_calls_are_a_fault() {
+    let (path, text) = fault("[limits]", "[[routes]]\nto = \"carrier\"\n[limits]");
+    assert_eq!(path, "signaling.routes[2].prefix");
+    assert!(text.contains("routes[0]"), "{text}");
+}
+
+#[test]
+fn two_trunks_with_the_same_source_are_a_fault() {
+    let (path, text) = fault(
+        "[[routes]]",
+        "[[trunks]]\nname = \"other\"\nlistener = \"lan\"\nsources = [\"127.1.2.3/8\"]\n[[routes]]",
+    );
+    assert_eq!(path, "signaling.trunks[2].sources[0]");
+    assert!(text.contains("\"pbx\""), "{text}");
+}
+
+#[test]
+fn every_fault_is_found_at_once() {
+    let text = GOOD.replace("listener = \"lan\"", "listener = \"x\"").replace("ring_s = 30", "ring_s = 0");
+    let faults = config(&text).policy().expect_err("faults");
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}

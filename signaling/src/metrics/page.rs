@@ -1,0 +1,117 @@
+//! The OpenMetrics text of a snapshot. Names are stable: dashboards depend on them.
+
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text::encode};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Snapshot;
+
+/// Upper bounds in seconds of what a caller waits for: 10 µs to 30 s.
+const WAIT_S: [f64; 21] = [
+    10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0, 20.0, 30.0,
+];
+
+/// Upper bounds in seconds of what Moorline adds: 10 µs to 1 s, the first of [`WAIT_S`].
+const ADDED: usize = 16;
+const _: () = assert!(WAIT_S[ADDED - 1] == 1.0);
+
+/// The page.
+pub(crate) fn text(snapshot: Snapshot) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut page = String::with_capacity(16 * 1024);
+    encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (counters, statistics) = (&self.counters, &self.statistics);
+        for (name, help, value) in [
+            ("datagrams", "SIP datagrams received", counters.datagrams),
+            ("malformed", "Datagrams that were no SIP message, or one that RFC 3261 says to drop", counters.malformed),
+            ("bad_requests", "Requests answered 400", counters.bad_requests),
+            ("unknown_source", "Requests dropped because their source belongs to no trunk", counters.unknown_source),
+            ("calls", "Call attempts admitted", counters.calls),
+            ("answered", "Calls answered", counters.answered),
+            ("restored", "Calls taken back from the media process after a restart", counters.restored),
+            ("not_restored", "Sessions closed because no call could be made of them", statistics.not_restored),
+            ("retransmissions", "SIP messages sent again for want of an answer", counters.retransmissions),
+            ("unsent", "SIP datagrams that the kernel did not take", self.unsent),
+            ("media_connections", "Control connections made to the media process", statistics.media_connections),
+            (
+                "media_overflows",
+                "Control connections given up with too many requests waiting",
+                statistics.media_overflows,
+            ),
+        ] {
+            let name = format!("moorline_sip_{name}");
+            encoder
+                .encode_descriptor(&name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        for (name, help, value) in [
+            ("calls_active", "Calls in progress", counters.calls_active),
+            ("transactions_active", "SIP transactions alive", counters.transactions_active),
+            (
+                "media_connected",
+                "1 while the control connection to the media process stands",
+                u64::from(self.media_connected),
+            ),
+        ] {
+            let name = format!("moorline_sip_{name}");
+            encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+
+        let name = "moorline_sip_outcomes";
+        let help = "Call attempts that are over, by outcome and by the status that refused them";
+        let mut outcomes = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((outcome, status), count) in &statistics.outcomes {
+            let status = status.map(|status| status.to_string()).unwrap_or_default();
+            let labels = [("outcome", *outcome), ("status", status.as_str())];
+            outcomes.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
+
+        let name = "moorline_sip_invite_to_provisional";
+        let help = "From a caller's INVITE to the first answer above 100 sent to it";
+        let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let (sum, count, buckets) = buckets(&statistics.first_provisional, &WAIT_S);
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+
+        let name = "moorline_sip_invite_to_answer";
+        let help = "From a caller's INVITE to the 200 sent to it";
+        let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let (sum, count, buckets) = self::buckets(&statistics.answer, &WAIT_S);
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+
+        let name = "moorline_sip_added";
+        let help = "What Moorline adds between receiving a message and sending it on, the media process included";
+        let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (step, histogram) in [("invite", &statistics.invite_added), ("answer", &statistics.answer_added)] {
+            let (sum, count, buckets) = self::buckets(histogram, &WAIT_S[..ADDED]);
+            metric.encode_family(&[("step", step)])?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The sum in seconds, the count, and the count of each bucket (not cumulated), the last one unbounded.
+fn buckets(histogram: &Histogram<u64>, bounds_s: &[f64]) -> (f64, u64, Vec<(f64, u64)>) {
+    let mut buckets: Vec<(f64, u64)> = bounds_s.iter().map(|bound| (*bound, 0)).collect();
+    buckets.push((f64::INFINITY, 0));
+    let mut sum = 0.0;
+    for recorded in histogram.iter_recorded() {
+        let seconds = recorded.value_iterated_to() as f64 / 1e9;
+        let count = recorded.count_since_last_iteration();
+        sum += seconds * count as f64;
+        // A histogram value stands for a range 0.1 % wide: one that ends just above a bound belongs below.
+        let at = bounds_s.partition_point(|bound| bound * 1.001 < seconds);
+        buckets[at].1 += count;
+    }
+    (sum, histogram.len(), buckets)
+}

@@ -1,0 +1,5 @@
+//! Sockets that carry SIP.
+
+mod udp;
+
+pub(crate) use udp::{Datagrams, UdpTransport};
