@@ -1,8 +1,10 @@
 //! What a shard's relay is made of: local address ranges, its place among the shards, and bounds.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+use crate::layout::Layout;
 
 /// Blocks of ports belong to virtual shards; real shards take them by modulo, so that their number can change.
 pub const VIRTUAL_SHARDS: u16 = 256;
@@ -27,11 +29,42 @@ impl Config {
     /// 2 s, RFC 3261 timer E) reaches it, and none of that may fall into a stranger's call.
     pub const DEFAULT_PORT_REST_NS: u64 = 5_000_000_000;
 
+    /// The most sessions a shard can be configured for.
+    pub const MAX_CAPACITY: usize = 1 << 20;
+
+    /// Whether a relay can be made of this.
+    ///
+    /// # Errors
+    /// The first thing in it that cannot work.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.shard >= self.shards || self.shards > VIRTUAL_SHARDS {
+            return Err(ConfigError::Shard { shard: self.shard, shards: self.shards });
+        }
+        if self.capacity == 0 || self.capacity > Config::MAX_CAPACITY {
+            return Err(ConfigError::Capacity(self.capacity));
+        }
+        if self.ranges.is_empty() {
+            return Err(ConfigError::NoRanges);
+        }
+        for (i, range) in self.ranges.iter().enumerate() {
+            range.check(self.shards)?;
+            for other in &self.ranges[..i] {
+                if other.name == range.name {
+                    return Err(ConfigError::DuplicateName(range.name.clone()));
+                }
+                if other.overlaps(range) {
+                    return Err(ConfigError::Overlap(other.name.clone(), range.name.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The bound on [`EndpointId`](crate::EndpointId)s: two legs with two streams of two ports for every
     /// session, and never less than one session of the largest shape needs.
     pub fn max_endpoints(&self) -> usize {
         const LARGEST_SESSION: usize = moorline_control::MAX_LEGS * moorline_control::MAX_STREAMS * 2;
-        self.capacity.saturating_mul(8).clamp(LARGEST_SESSION, 1 << 24)
+        (self.capacity.min(Config::MAX_CAPACITY) * 8).max(LARGEST_SESSION)
     }
 }
 
@@ -56,6 +89,26 @@ pub struct Range {
 impl Range {
     /// How many addresses of a network are used at most: IPv6 prefixes are never enumerated.
     pub const MAX_ADDRESSES: u32 = 1024;
+
+    fn check(&self, shards: u16) -> Result<(), ConfigError> {
+        let layout = Layout::of(self);
+        if layout.pairs() == 0 {
+            return Err(ConfigError::NoPorts(self.name.clone()));
+        }
+        if self.advertised.is_some_and(|advertised| advertised.is_ipv4() != self.network.addr().is_ipv4()) {
+            return Err(ConfigError::Advertised(self.name.clone()));
+        }
+        if layout.blocks() < u32::from(shards) {
+            return Err(ConfigError::TooFewPorts { range: self.name.clone(), blocks: layout.blocks(), shards });
+        }
+        Ok(())
+    }
+
+    fn overlaps(&self, other: &Range) -> bool {
+        let ((a_first, a_last), (b_first, b_last)) = (Layout::of(self).span(), Layout::of(other).span());
+        let addresses = a_first <= b_last && b_first <= a_last;
+        addresses && self.first_port <= other.last_port && other.first_port <= self.last_port
+    }
 }
 
 /// The configuration cannot work.
@@ -70,9 +123,9 @@ pub enum ConfigError {
         /// The count given.
         shards: u16,
     },
-    /// No sessions are allowed.
-    #[error("the session capacity of a shard is 0")]
-    Capacity,
+    /// The session capacity is out of bounds.
+    #[error("a session capacity of {0} a shard: 1 to {max} are possible", max = Config::MAX_CAPACITY)]
+    Capacity(usize),
     /// No range is given.
     #[error("no media range")]
     NoRanges,
@@ -85,9 +138,6 @@ pub enum ConfigError {
     /// The ports hold no even port followed by an odd one.
     #[error("media range \"{0}\" has no even port followed by an odd one between its first and last port")]
     NoPorts(String),
-    /// The network has no address left.
-    #[error("media range \"{0}\" has no usable address: a network this small needs routed = true")]
-    NoAddresses(String),
     /// The advertised address is of the other IP version.
     #[error("media range \"{0}\" advertises an address of another IP version")]
     Advertised(String),
@@ -103,10 +153,4 @@ pub enum ConfigError {
         /// The shards.
         shards: u16,
     },
-}
-
-/// The shard that owns a local media port, or `None` if no range holds it.
-pub fn shard_of(ranges: &[Range], shards: u16, address: SocketAddr) -> Option<u16> {
-    let _ = (ranges, shards, address);
-    None
 }

@@ -6,14 +6,22 @@
 //! that never goes back.
 #![forbid(unsafe_code)]
 
+mod address;
 mod config;
 mod counters;
+mod door;
+mod flow;
+mod layout;
+mod pool;
 mod ports;
 mod relay;
+mod session;
+mod source;
 mod verdict;
 
-pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS, shard_of};
+pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS};
 pub use counters::Counters;
+pub use layout::shard_of;
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};
 pub use verdict::{DropReason, Verdict};

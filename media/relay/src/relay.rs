@@ -1,17 +1,54 @@
-//! The relay itself.
+//! The relay itself: its sessions, and the requests about them.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use moorline_control::{Event, Listed, LocalSession, Refusal, RefusalCode, SessionId, SessionReport, SessionSpec};
+use moorline_control::{Ended, LocalSession, Refusal, RefusalCode, SessionId, SessionReport, SessionSpec};
 
-use crate::{Config, ConfigError, Counters, DropReason, EndpointId, Ports, Verdict};
+use crate::flow::Flows;
+use crate::pool::Pool;
+use crate::session::Session;
+use crate::{Config, ConfigError, Counters, Ports, Range, door};
+
+mod acquire;
+mod apply;
+mod events;
+mod packet;
+mod report;
+mod timers;
 
 /// A control connection: the owner of the sessions that it opened or claimed. Numbers are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u64);
 
 /// The sessions of one shard.
+///
+/// The driver hands in every datagram with [`packet`](Self::packet) and does at once what the [`Verdict`]
+/// says; it hands in the requests of control connections, in their order, with a [`Ports`] that binds and
+/// releases sockets while the call lasts. After any of these, and after
+/// [`handle_timeout`](Self::handle_timeout), it takes events by [`poll_event`](Self::poll_event) until there
+/// are none, and asks [`next_timeout`](Self::next_timeout) how long it may sleep. `now` never goes back.
+///
+/// [`Verdict`]: crate::Verdict
 pub struct Relay {
+    ranges: Vec<Range>,
+    capacity: usize,
+    pool: Pool,
+    flows: Flows,
+    sessions: Vec<Option<Box<Session>>>,
+    unused_slots: VecDeque<u32>,
+    by_id: BTreeMap<SessionId, u32>,
+    /// Owner and slot of every session.
+    by_owner: BTreeSet<(u64, u32)>,
+    /// The owners that are gone and still have sessions, with the end of their lease.
+    released: BTreeMap<u64, u64>,
+    /// The same by the end of the lease.
+    leases: BTreeSet<(u64, u64)>,
+    /// When to look at which session's media timeout. Packets do not touch it: a look that comes too early
+    /// finds when the next one is due.
+    looks: BTreeSet<(u64, u32)>,
+    /// Sessions with something to tell, each once; room for all of them is reserved.
+    queue: VecDeque<u32>,
+    ended: VecDeque<(Owner, Ended)>,
     counters: Counters,
 }
 
@@ -21,8 +58,23 @@ impl Relay {
     /// # Errors
     /// What in the configuration cannot work.
     pub fn new(config: Config) -> Result<Relay, ConfigError> {
-        let _ = config;
-        Ok(Relay { counters: Counters::default() })
+        config.check()?;
+        Ok(Relay {
+            pool: Pool::new(&config),
+            flows: Flows::new(config.max_endpoints()),
+            capacity: config.capacity,
+            ranges: config.ranges,
+            sessions: Vec::new(),
+            unused_slots: VecDeque::new(),
+            by_id: BTreeMap::new(),
+            by_owner: BTreeSet::new(),
+            released: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            looks: BTreeSet::new(),
+            queue: VecDeque::with_capacity(config.capacity),
+            ended: VecDeque::new(),
+            counters: Counters::default(),
+        })
     }
 
     /// Opens a session for `owner`. If it is open already it is updated and claimed instead.
@@ -37,8 +89,29 @@ impl Relay {
         spec: SessionSpec,
         ports: &mut impl Ports,
     ) -> Result<LocalSession, Refusal> {
-        let _ = (now, owner, session, spec, ports);
-        Err(Refusal::new(RefusalCode::Capacity, ""))
+        if let Some(&slot) = self.by_id.get(&session) {
+            self.check_claim(owner, slot)?;
+            let local = self.change(now, slot, session, spec, ports)?;
+            self.assign(now, owner, slot);
+            return Ok(local);
+        }
+        if self.by_id.len() >= self.capacity {
+            let detail = format!("{} sessions are open on this shard, its configured capacity", self.capacity);
+            return Err(Refusal::new(RefusalCode::Capacity, detail));
+        }
+        let ranges = door::check(&self.ranges, &spec)?;
+        let slot = self.unused_slots.pop_front().unwrap_or_else(|| {
+            self.sessions.push(None);
+            (self.sessions.len() - 1) as u32
+        });
+        match self.create(now, owner, slot, session, spec, &ranges, ports) {
+            Ok(local) => Ok(local),
+            Err(refusal) => {
+                self.unused_slots.push_back(slot);
+                self.take_gauges();
+                Err(refusal)
+            }
+        }
     }
 
     /// Replaces the specification of an open session. Streams that stay keep their ports and lose no packet.
@@ -52,8 +125,8 @@ impl Relay {
         spec: SessionSpec,
         ports: &mut impl Ports,
     ) -> Result<LocalSession, Refusal> {
-        let _ = (now, session, spec, ports);
-        Err(Refusal::new(RefusalCode::Capacity, ""))
+        let slot = self.slot(session)?;
+        self.change(now, slot, session, spec, ports)
     }
 
     /// Makes `owner` the owner of a session whose owner is gone.
@@ -61,20 +134,17 @@ impl Relay {
     /// # Errors
     /// If there is no such session, or its owner still lives.
     pub fn claim(&mut self, now: u64, owner: Owner, session: SessionId) -> Result<LocalSession, Refusal> {
-        let _ = (now, owner, session);
-        Err(Refusal::new(RefusalCode::Capacity, ""))
-    }
-
-    /// The owner is gone: its sessions run on for `lease_ns` and then end unless claimed. Nothing else may
-    /// come in this owner's name afterwards.
-    pub fn release(&mut self, now: u64, owner: Owner, lease_ns: u64) {
-        let _ = (now, owner, lease_ns);
+        let slot = self.slot(session)?;
+        self.check_claim(owner, slot)?;
+        self.assign(now, owner, slot);
+        self.session(slot).map(Session::local).ok_or_else(|| no_such(session))
     }
 
     /// Closes a session and says what it relayed; `None` if there is none.
     pub fn close(&mut self, now: u64, session: SessionId, ports: &mut impl Ports) -> Option<SessionReport> {
-        let _ = (now, session, ports);
-        None
+        let slot = self.by_id.get(&session).copied()?;
+        let (_, report) = self.end(now, slot, ports)?;
+        Some(report)
     }
 
     /// What a session has relayed so far.
@@ -82,41 +152,91 @@ impl Relay {
     /// # Errors
     /// If there is no such session.
     pub fn query(&self, now: u64, session: SessionId) -> Result<SessionReport, Refusal> {
-        let _ = (now, session);
-        Err(Refusal::new(RefusalCode::Capacity, ""))
-    }
-
-    /// The open sessions after `after` in order of id, as many as encode to at most `max_bytes` (and at
-    /// least one).
-    pub fn list(&self, after: Option<SessionId>, max_bytes: usize) -> Listed {
-        let _ = (after, max_bytes);
-        Listed::default()
-    }
-
-    /// Decides about one received datagram. Allocates nothing, and its time is bounded.
-    pub fn packet(&mut self, now: u64, endpoint: EndpointId, source: SocketAddr, payload: &[u8]) -> Verdict {
-        let _ = (now, endpoint, source, payload);
-        Verdict::Drop(DropReason::NoSession)
-    }
-
-    /// The next event and the connection it is for, which may be gone.
-    pub fn poll_event(&mut self) -> Option<(Owner, Event)> {
-        None
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next; in the past if it has more to do.
-    pub fn next_timeout(&self) -> Option<u64> {
-        None
-    }
-
-    /// Does what is due at `now`, a bounded slice of it: call again while [`next_timeout`](Self::next_timeout)
-    /// is not after `now`, with packets in between.
-    pub fn handle_timeout(&mut self, now: u64, ports: &mut impl Ports) {
-        let _ = (now, ports);
+        let slot = self.slot(session)?;
+        self.session(slot).map(|state| self.report(now, state)).ok_or_else(|| no_such(session))
     }
 
     /// What was relayed and what is held.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+
+    fn slot(&self, session: SessionId) -> Result<u32, Refusal> {
+        self.by_id.get(&session).copied().ok_or_else(|| no_such(session))
+    }
+
+    fn session(&self, slot: u32) -> Option<&Session> {
+        self.sessions.get(slot as usize)?.as_deref()
+    }
+
+    fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.sessions.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    fn check_claim(&self, owner: Owner, slot: u32) -> Result<(), Refusal> {
+        match self.session(slot) {
+            Some(session) if session.owner != owner.0 && !self.released.contains_key(&session.owner) => {
+                let detail = format!("session {} is owned by a connection that still lives", session.id);
+                Err(Refusal::new(RefusalCode::Owned, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes `owner` the session's owner; the claim has been checked.
+    fn assign(&mut self, now: u64, owner: Owner, slot: u32) {
+        let Some(session) = self.session_mut(slot) else { return };
+        let former = std::mem::replace(&mut session.owner, owner.0);
+        if former == owner.0 {
+            return;
+        }
+        self.by_owner.remove(&(former, slot));
+        self.by_owner.insert((owner.0, slot));
+        self.forget_if_empty(former);
+        // What the former owner was told or not, the new one does not know: silence counts anew for it.
+        self.watch_anew(now, slot);
+    }
+
+    /// Forgets a released owner that has no session left.
+    fn forget_if_empty(&mut self, owner: u64) {
+        if self.by_owner.range((owner, 0)..=(owner, u32::MAX)).next().is_none()
+            && let Some(lease_end) = self.released.remove(&owner)
+        {
+            self.leases.remove(&(lease_end, owner));
+        }
+    }
+
+    /// Ends a session: its ports are released and rest.
+    fn end(&mut self, now: u64, slot: u32, ports: &mut impl Ports) -> Option<(Owner, SessionReport)> {
+        let mut session = self.sessions.get_mut(slot as usize)?.take()?;
+        for leg in &mut session.legs {
+            for stream in &mut leg.streams {
+                self.release_ports(now, stream, ports);
+            }
+        }
+        let report = self.report(now, &session);
+        self.by_id.remove(&session.id);
+        self.by_owner.remove(&(session.owner, slot));
+        self.forget_if_empty(session.owner);
+        if let Some(due) = session.watch.due {
+            self.looks.remove(&(due, slot));
+        }
+        if session.queued {
+            self.queue.retain(|&queued| queued != slot);
+        }
+        self.unused_slots.push_back(slot);
+        self.counters.closed += 1;
+        self.take_gauges();
+        Some((Owner(session.owner), report))
+    }
+
+    fn take_gauges(&mut self) {
+        self.counters.sessions = self.by_id.len() as u64;
+        self.counters.ports_in_use = self.flows.bound() as u64;
+        self.counters.ports_resting = self.pool.resting() as u64 * 2;
+    }
+}
+
+fn no_such(session: SessionId) -> Refusal {
+    Refusal::new(RefusalCode::NoSuchSession, format!("no session {session} is open here"))
 }

@@ -23,12 +23,17 @@ impl Jitter {
         (seconds.wrapping_mul(rate as u64)).wrapping_add(fraction * rate as u64 / NANOS) as u32
     }
 
+    /// How far the next packet's spacing is from its sender's: the D of the RFC.
+    #[inline]
+    pub const fn step(&self, arrival: u32, timestamp: u32) -> u32 {
+        (arrival.wrapping_sub(timestamp).wrapping_sub(self.transit) as i32).unsigned_abs()
+    }
+
     /// Takes the next packet.
     #[inline]
     pub fn receive(&mut self, arrival: u32, timestamp: u32) {
-        let transit = arrival.wrapping_sub(timestamp);
-        let difference = (transit.wrapping_sub(self.transit) as i32).unsigned_abs();
-        self.transit = transit;
+        let difference = self.step(arrival, timestamp);
+        self.transit = arrival.wrapping_sub(timestamp);
         let decayed = self.scaled - ((self.scaled + 8) >> 4);
         self.scaled = decayed.saturating_add(difference).min(u32::MAX - 8);
     }

@@ -1,0 +1,61 @@
+//! What the relay has to tell the owners of its sessions.
+
+use moorline_control::{Ended, Event};
+
+use super::{Owner, Relay};
+use crate::session::{Session, Stream};
+
+/// More sessions than one slice of expired leases ends, several times over.
+const MAX_ENDED: usize = 1024;
+
+impl Relay {
+    /// The next event and the connection it is for. The connection of an ended session is gone: the event
+    /// says what to write into a log.
+    pub fn poll_event(&mut self) -> Option<(Owner, Event)> {
+        if let Some((owner, ended)) = self.ended.pop_front() {
+            return Some((owner, Event::Ended(ended)));
+        }
+        while let Some(&slot) = self.queue.front() {
+            let session = self.sessions.get_mut(slot as usize).and_then(Option::as_deref_mut);
+            if let Some(session) = session {
+                let live = !self.released.contains_key(&session.owner);
+                let event = next_event(session);
+                if let (Some(event), true) = (event, live) {
+                    return Some((Owner(session.owner), event));
+                }
+                (session.untold_latches, session.untold_timeout, session.queued) = (0, false, false);
+            }
+            self.queue.pop_front();
+        }
+        None
+    }
+
+    /// Queues a session that has something to tell.
+    pub(super) fn tell(&mut self, slot: u32) {
+        if let Some(session) = self.session_mut(slot)
+            && !std::mem::replace(&mut session.queued, true)
+        {
+            self.queue.push_back(slot);
+        }
+    }
+
+    pub(super) fn tell_ended(&mut self, owner: Owner, ended: Ended) {
+        if self.ended.len() >= MAX_ENDED {
+            self.ended.pop_front();
+            self.counters.events_lost += 1;
+        }
+        self.ended.push_back((owner, ended));
+    }
+}
+
+fn next_event(session: &mut Session) -> Option<Event> {
+    while session.untold_latches != 0 {
+        let bit = session.untold_latches.trailing_zeros() as u8;
+        session.untold_latches &= session.untold_latches - 1;
+        let (leg, stream) = (bit / 8, bit % 8);
+        if let Some(source) = session.stream(leg, stream).and_then(Stream::source) {
+            return Some(Event::Latched { session: session.id, leg, stream, source });
+        }
+    }
+    std::mem::take(&mut session.untold_timeout).then_some(Event::MediaTimeout { session: session.id })
+}
