@@ -1,0 +1,207 @@
+//! Typed views of the header fields that Moorline acts on.
+
+use crate::lexical::{
+    host_port, is_lws, is_token, is_token_byte, number, quoted_len, split_at, token_len, trim, trim_end, trim_start,
+};
+use crate::{Fault, Method, Name};
+
+/// One Via: where the answer goes (RFC 3261 section 20.42).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via<'a> {
+    /// `UDP`, `TCP`, `TLS` or another.
+    pub transport: &'a [u8],
+    /// The host of sent-by; an IPv6 reference keeps its brackets.
+    pub host: &'a [u8],
+    /// The port of sent-by.
+    pub port: Option<u16>,
+    /// The transaction's identifier.
+    pub branch: Option<&'a [u8]>,
+    /// Where the request came from, if the next hop found it to be somewhere else.
+    pub received: Option<&'a [u8]>,
+    /// Whether the answer should go to the port that the request came from.
+    pub rport: Rport,
+    /// All parameters, raw, from the first `;`.
+    pub params: &'a [u8],
+}
+
+/// The `rport` parameter (RFC 3581).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rport {
+    /// Not there.
+    Absent,
+    /// There without a value: asked for.
+    Empty,
+    /// Filled in.
+    Port(u16),
+}
+
+impl<'a> Via<'a> {
+    /// Reads one Via value.
+    pub fn parse(value: &'a [u8]) -> Result<Via<'a>, Fault> {
+        Via::read(value).ok_or(Fault::Malformed(Name::Via))
+    }
+
+    fn read(value: &'a [u8]) -> Option<Via<'a>> {
+        let (protocol, rest) = token(trim(value))?;
+        let (version, rest) = token(slash(rest)?)?;
+        let (transport, rest) = token(slash(rest)?)?;
+        if !protocol.eq_ignore_ascii_case(b"SIP") || version != b"2.0" || !is_lws(*rest.first()?) {
+            return None;
+        }
+        let (sent_by, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
+        let (host, port) = host_port(trim(sent_by))?;
+        let mut via = Via { transport, host, port, branch: None, received: None, rport: Rport::Absent, params };
+        for (name, value) in Params::new(params) {
+            match name {
+                _ if !is_token(name) => return None,
+                _ if name.eq_ignore_ascii_case(b"branch") => via.branch = via.branch.or(value),
+                _ if name.eq_ignore_ascii_case(b"received") => via.received = via.received.or(value),
+                _ if name.eq_ignore_ascii_case(b"rport") => {
+                    via.rport = match value {
+                        None | Some(b"") => Rport::Empty,
+                        Some(port) => Rport::Port(u16::try_from(number(port)?).ok()?),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(via)
+    }
+}
+
+/// A token, and what follows it.
+fn token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = token_len(bytes);
+    (length > 0).then(|| bytes.split_at(length))
+}
+
+/// What follows a slash and the white space around it.
+fn slash(bytes: &[u8]) -> Option<&[u8]> {
+    trim_start(bytes).strip_prefix(b"/").map(trim_start)
+}
+
+/// A name-addr or addr-spec with its parameters, as in From, To, Contact and Route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The display name, raw: quotes included, may be empty.
+    pub display: &'a [u8],
+    /// The URI.
+    pub uri: &'a [u8],
+    /// The header parameters, raw, from the first `;` after the URI.
+    pub params: &'a [u8],
+}
+
+impl<'a> NameAddr<'a> {
+    /// Reads one value. A URI that stands without angle brackets ends at its first `;`, and may hold neither
+    /// `?` nor `,` (RFC 3261 section 20).
+    pub fn parse(value: &'a [u8]) -> Result<NameAddr<'a>, Fault> {
+        NameAddr::read(trim(value)).ok_or(Fault::Uri)
+    }
+
+    /// The `tag` parameter.
+    pub fn tag(&self) -> Option<&'a [u8]> {
+        self.param(b"tag").flatten()
+    }
+
+    /// A parameter by its name, in any case: `Some(None)` if it has no value.
+    pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        Params::new(self.params).find(name)
+    }
+
+    fn read(value: &'a [u8]) -> Option<NameAddr<'a>> {
+        let display_len = if value.first() == Some(&b'"') {
+            let length = quoted_len(value)?;
+            length + value[length..].iter().take_while(|&&byte| is_lws(byte)).count()
+        } else {
+            memchr::memchr2(b'<', b';', value).unwrap_or(value.len())
+        };
+        let (display, rest) = value.split_at(display_len);
+        let Some(bracketed) = rest.strip_prefix(b"<") else {
+            let uri = trim_end(display);
+            let bare = is_absolute_uri(uri) && memchr::memchr2(b'?', b',', uri).is_none();
+            return bare.then_some(NameAddr { display: b"", uri, params: rest });
+        };
+        let display = trim(display);
+        // Characters beyond ASCII need quotes too, but are common without, and nothing depends on them.
+        let tokens = |byte: &u8| is_token_byte(*byte) || is_lws(*byte) || !byte.is_ascii();
+        if display.first() != Some(&b'"') && !display.iter().all(tokens) {
+            return None;
+        }
+        let (uri, params) = bracketed.split_at(memchr::memchr(b'>', bracketed)?);
+        let params = trim(&params[1..]);
+        let complete = matches!(params, [] | [b';', ..]);
+        (complete && is_absolute_uri(uri)).then_some(NameAddr { display, uri, params })
+    }
+}
+
+/// A scheme, a colon, and something after it, with no white space, quotes, brackets or control characters: all that
+/// can be asked of a URI whose scheme is not known.
+pub(crate) fn is_absolute_uri(uri: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', uri) else { return false };
+    let (scheme, rest) = uri.split_at(colon);
+    scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && rest.len() > 1
+        && rest.iter().all(|&byte| byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"'))
+}
+
+/// CSeq: the order of requests within a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CSeq<'a> {
+    /// Below 2^31 (RFC 3261 section 8.1.1.5).
+    pub number: u32,
+    /// The method of the request.
+    pub method: Method<'a>,
+}
+
+impl<'a> CSeq<'a> {
+    /// Reads a CSeq value.
+    pub fn parse(value: &'a [u8]) -> Result<CSeq<'a>, Fault> {
+        CSeq::read(trim(value)).ok_or(Fault::Malformed(Name::CSeq))
+    }
+
+    fn read(value: &'a [u8]) -> Option<CSeq<'a>> {
+        let (digits, rest) = value.split_at(value.iter().position(|&byte| is_lws(byte))?);
+        let number = u32::try_from(number(digits)?).ok().filter(|number| *number < 1 << 31)?;
+        let method = trim_start(rest);
+        is_token(method).then(|| CSeq { number, method: Method::new(method) })
+    }
+}
+
+/// Parameters, each with its value if it has one. Empty ones come as empty names.
+#[derive(Clone, Debug)]
+pub struct Params<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Params<'a> {
+    /// Of raw parameters that start with a `;`, or of nothing.
+    pub fn new(raw: &'a [u8]) -> Params<'a> {
+        Params { rest: trim_start(raw).strip_prefix(b";") }
+    }
+
+    /// The first parameter of that name, in any case: `Some(None)` if it has no value.
+    pub fn find(mut self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        self.find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// Whether all have names, and all quotes end.
+    pub(crate) fn are_well_formed(mut self) -> bool {
+        self.all(|(name, value)| {
+            is_token(name) && !value.is_some_and(|value| value.first() == Some(&b'"') && quoted_len(value).is_none())
+        })
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (param, rest) = split_at(self.rest?, b';');
+        self.rest = rest;
+        Some(match memchr::memchr(b'=', param) {
+            Some(equals) => (trim(&param[..equals]), Some(trim(&param[equals + 1..]))),
+            None => (trim(param), None),
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! Character classes and the small scanners that every header shares (RFC 3261 section 25.1).
+
+/// Bytes of a `token`.
+const TOKEN: [bool; 256] = class(b"-.!%*_+`'~");
+/// Bytes of a host name; the underscore is not in the grammar, but in names that carriers use.
+const HOST: [bool; 256] = class(b"-._");
+
+const fn class(also: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < also.len() {
+        table[also[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    TOKEN[byte as usize]
+}
+
+/// A `token`: at least one of its bytes.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+pub(crate) fn is_host_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| HOST[byte as usize])
+}
+
+/// Linear white space; line ends within a header value are folds.
+pub(crate) const fn is_lws(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes {
+        if !is_lws(*first) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = bytes {
+        if !is_lws(*last) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// The length of the token that starts these bytes.
+pub(crate) fn token_len(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
+}
+
+/// `bytes` starts with a quote: the length of the quoted string, both quotes included. `None` if it does not end.
+pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// A number of at most ten digits and nothing else. Leading zeros are allowed.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    let significant = &bytes[bytes.iter().position(|&byte| byte != b'0').unwrap_or(bytes.len())..];
+    if bytes.is_empty() || significant.len() > 10 {
+        return None;
+    }
+    significant.iter().try_fold(0, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
+}
+
+/// Splits off what stands before the first `separator` outside quotes and angle brackets. The rest starts after
+/// the separator; it is `None` if there was no separator.
+pub(crate) fn split_at(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr3(separator, b'"', b'<', &bytes[at..]) {
+        at += found;
+        let skipped = match bytes[at] {
+            b'"' => quoted_len(&bytes[at..]),
+            b'<' => memchr::memchr(b'>', &bytes[at..]).map(|end| end + 1),
+            _ => return (&bytes[..at], Some(&bytes[at + 1..])),
+        };
+        match skipped {
+            Some(length) => at += length,
+            None => break,
+        }
+    }
+    (bytes, None)
+}
+
+/// Splits `host[:port]`; a host that is an IPv6 reference keeps its brackets. White space around the colon is
+/// allowed, as in Via.
+pub(crate) fn host_port(bytes: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let host_len = if bytes.first() == Some(&b'[') {
+        memchr::memchr(b']', bytes)? + 1
+    } else {
+        memchr::memchr(b':', bytes).unwrap_or(bytes.len())
+    };
+    let host = trim_end(&bytes[..host_len]);
+    let valid = if host.first() == Some(&b'[') { ipv6(host).is_some() } else { is_host_name(host) };
+    if !valid {
+        return None;
+    }
+    match trim_start(&bytes[host_len..]) {
+        [] => Some((host, None)),
+        [b':', port @ ..] => Some((host, Some(u16::try_from(number(trim(port))?).ok()?))),
+        _ => None,
+    }
+}
+
+/// The address of an IPv6 reference, `[` and `]` included.
+pub(crate) fn ipv6(reference: &[u8]) -> Option<std::net::Ipv6Addr> {
+    let inner = reference.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inner).ok()?.parse().ok()
+}
+
+/// The address of a host that is an IP literal; IPv6 with or without brackets.
+pub(crate) fn ip_literal(host: &[u8]) -> Option<std::net::IpAddr> {
+    let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(host);
+    std::str::from_utf8(inner).ok()?.parse().ok()
+}
+
+/// Appends `value` on one line: CR and LF become spaces, so that no value can start a header field of its own.
+pub(crate) fn push_line(out: &mut Vec<u8>, value: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(value);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! SIP, SIPS and tel URIs (RFC 3261 section 19.1, RFC 3966); others are kept whole.
+
+use std::net::SocketAddr;
+
+use crate::Fault;
+use crate::header::{Params, is_absolute_uri};
+use crate::lexical::{host_port, ip_literal};
+
+/// The scheme of a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme<'a> {
+    /// `sip:`.
+    Sip,
+    /// `sips:`.
+    Sips,
+    /// `tel:`.
+    Tel,
+    /// Another, as it was written.
+    Other(&'a [u8]),
+}
+
+impl<'a> Scheme<'a> {
+    /// The scheme as it is written, without the colon.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Scheme::Sip => b"sip",
+            Scheme::Sips => b"sips",
+            Scheme::Tel => b"tel",
+            Scheme::Other(bytes) => bytes,
+        }
+    }
+}
+
+/// The parts of a URI, as they were written: escapes are not resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// How to read the rest.
+    pub scheme: Scheme<'a>,
+    /// The user; of a tel URI the number; of another scheme all that follows the colon.
+    pub user: Option<&'a [u8]>,
+    /// The password that may follow the user.
+    pub password: Option<&'a [u8]>,
+    /// The host: an IPv6 reference keeps its brackets. Empty unless the scheme is sip or sips.
+    pub host: &'a [u8],
+    /// The port.
+    pub port: Option<u16>,
+    /// The URI parameters, raw, from the first `;`.
+    pub params: &'a [u8],
+    /// The headers, raw, from the `?`.
+    pub headers: &'a [u8],
+}
+
+impl<'a> Uri<'a> {
+    /// Reads a URI.
+    pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, Fault> {
+        Uri::read(uri).ok_or(Fault::Uri)
+    }
+
+    /// A URI parameter by its name, in any case: `Some(None)` if it has no value.
+    pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        Params::new(self.params).find(name)
+    }
+
+    /// Where the host and port point to, if the host is an IP literal.
+    pub fn socket_addr(&self, default_port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::new(ip_literal(self.host)?, self.port.unwrap_or(default_port)))
+    }
+
+    fn read(uri: &'a [u8]) -> Option<Uri<'a>> {
+        if !is_absolute_uri(uri) {
+            return None;
+        }
+        let (scheme, rest) = uri.split_at(memchr::memchr(b':', uri)?);
+        let rest = &rest[1..];
+        let nothing = Uri {
+            scheme: Scheme::Other(scheme),
+            user: None,
+            password: None,
+            host: b"",
+            port: None,
+            params: b"",
+            headers: b"",
+        };
+        if scheme.eq_ignore_ascii_case(b"tel") {
+            let (number, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
+            return (!number.is_empty()).then_some(Uri { scheme: Scheme::Tel, user: Some(number), params, ..nothing });
+        }
+        let scheme = match scheme {
+            _ if scheme.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
+            _ if scheme.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
+            _ => return Some(Uri { user: Some(rest), ..nothing }),
+        };
+
+        // An `@` stands nowhere but after the user: elsewhere it is escaped. A `?` or `;` may stand in the user.
+        let (user_info, address) = match memchr::memchr(b'@', rest) {
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        if memchr::memchr(b'@', address).is_some() {
+            return None;
+        }
+        let (user, password) = match user_info {
+            None => (None, None),
+            Some(info) => match memchr::memchr(b':', info) {
+                Some(colon) => (Some(&info[..colon]), Some(&info[colon + 1..])),
+                None => (Some(info), None),
+            },
+        };
+        if user.is_some_and(<[u8]>::is_empty) {
+            return None;
+        }
+        let (address, headers) = address.split_at(memchr::memchr(b'?', address).unwrap_or(address.len()));
+        let (address, params) = address.split_at(memchr::memchr(b';', address).unwrap_or(address.len()));
+        let (host, port) = host_port(address)?;
+        Some(Uri { scheme, user, password, host, port, params, headers })
+    }
+}

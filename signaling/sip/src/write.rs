@@ -1,0 +1,90 @@
+//! Writing messages.
+
+use crate::lexical::push_line;
+use crate::{Method, Name};
+
+/// Builds a message: start line, header fields in the order given, body.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+/// Room for a message with an SDP body, so that it rarely grows.
+const CAPACITY: usize = 1_500;
+
+impl Writer {
+    /// Starts a request.
+    pub fn request(method: Method<'_>, uri: &[u8]) -> Writer {
+        let mut out = Vec::with_capacity(CAPACITY);
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        push_line(&mut out, uri);
+        out.extend_from_slice(b" SIP/2.0\r\n");
+        Writer { out }
+    }
+
+    /// Starts a response.
+    pub fn response(status: u16, reason: &[u8]) -> Writer {
+        let mut out = Vec::with_capacity(CAPACITY);
+        out.extend_from_slice(b"SIP/2.0 ");
+        push_number(&mut out, usize::from(status));
+        out.push(b' ');
+        push_line(&mut out, reason);
+        out.extend_from_slice(b"\r\n");
+        Writer { out }
+    }
+
+    /// Adds a header field. Line ends in the value become spaces, which unfolds it and keeps it from starting
+    /// another. Content-Length is left out: [`finish`](Writer::finish) writes it.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Writer {
+        if Name::new(name.as_bytes()) != Name::ContentLength {
+            push_line(&mut self.out, name.as_bytes());
+            self.out.extend_from_slice(b": ");
+            push_line(&mut self.out, value.as_ref());
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self
+    }
+
+    /// Adds a [`HeaderLine::raw`](crate::HeaderLine::raw) byte for byte. Content-Length is left out.
+    pub fn line(mut self, raw: &[u8]) -> Writer {
+        let name = &raw[..crate::lexical::token_len(raw)];
+        if Name::new(name) != Name::ContentLength {
+            self.out.extend_from_slice(raw);
+            if !raw.ends_with(b"\n") {
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+        self
+    }
+
+    /// Ends the header section with the Content-Length and adds the body.
+    pub fn finish(mut self, body: &[u8]) -> Vec<u8> {
+        self.out.extend_from_slice(b"Content-Length: ");
+        push_number(&mut self.out, body.len());
+        self.out.extend_from_slice(b"\r\n\r\n");
+        self.out.extend_from_slice(body);
+        self.out
+    }
+
+    /// Where [`respond`](crate::respond) splices.
+    pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+}
+
+pub(crate) fn push_number(out: &mut Vec<u8>, number: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
