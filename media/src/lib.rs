@@ -1,1 +1,21 @@
-//! stub
+//! The media process of Moorline: relays RTP and RTCP between the legs of calls.
+//!
+//! One thread per configured core, a shard, owns its sessions, their ports and their packets
+//! (`moorline-relay` decides, a datapath moves the bytes). One more thread serves the control socket, by
+//! which signaling opens and closes sessions, and the read-only admin server. It outlives signaling: a client
+//! that goes away leaves its sessions relaying for their lease.
+//!
+//! [`run`] is the whole process; what it needs is in [`Config`].
+#![deny(unsafe_code)]
+
+mod admin;
+mod config;
+mod control;
+mod datapath;
+mod limits;
+mod metrics;
+mod process;
+mod shard;
+
+pub use config::{Config, ConfigFault, DatapathChoice, Range};
+pub use process::{MediaError, run, run_until};

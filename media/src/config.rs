@@ -1,0 +1,119 @@
+//! The configuration of the media process. Every key has a default, and the defaults serve on loopback.
+
+mod check;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::Deserialize;
+
+pub use check::ConfigFault;
+pub(crate) use check::MAX_SHARDS;
+
+/// The media process's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The path of the control socket, a Unix stream socket. Its directory is made if it is not there; the
+    /// file has mode 0600, or 0660 with [`control_users`](Self::control_users).
+    pub control: PathBuf,
+    /// Users that may connect to the control socket beside root and the media process's own user: the
+    /// signaling process's, where it runs under another. They need access to the file as well: run the media
+    /// process under a group that they are members of.
+    pub control_users: Vec<String>,
+    /// How packets get in and out. `"auto"` is io_uring where the kernel offers it, else epoll; one that is
+    /// named is used or the start fails.
+    pub datapath: DatapathChoice,
+    /// CPU cores, by their numbers, each of which gets a shard: a thread of its own. Empty means every core
+    /// that the process may run on.
+    pub cores: Vec<usize>,
+    /// The loopback address of the read-only HTTP server with `/metrics` and `/healthz`.
+    pub admin: SocketAddr,
+    /// How many sessions may be open at once. Each needs four sockets; where the limit of open files
+    /// leaves room for fewer, a warning says so and fewer are offered.
+    pub capacity: u32,
+    /// How many seconds a freed port rests before another session gets it, so that late packets of one call
+    /// do not fall into another.
+    pub port_rest_s: u32,
+    /// Where sessions get their local addresses and ports from.
+    pub ranges: Vec<Range>,
+}
+
+/// How packets get in and out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatapathChoice {
+    /// io_uring if the kernel offers what is needed (6.1 and later do), else epoll.
+    Auto,
+    /// One ring per shard: multishot receives into provided buffers, batched sends.
+    IoUring,
+    /// Readiness, `recvmmsg` and `sendmmsg`: any kernel.
+    Epoll,
+}
+
+/// Local media addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Range {
+    /// The name that trunks refer to.
+    pub name: String,
+    /// The addresses, such as `47.103.169.64/27`. They may be bound before they are up on an interface. Of
+    /// a large network the first 1,024 addresses are used.
+    pub network: IpNet,
+    /// The lowest port. RTP gets an even port and RTCP the next odd one.
+    pub first_port: u16,
+    /// The highest port.
+    pub last_port: u16,
+    /// The address to write into SDP instead, behind a 1:1 NAT. Only for a range of one address.
+    pub advertised: Option<IpAddr>,
+    /// The whole network is routed to this host, so its network and broadcast addresses are used as well.
+    pub routed: bool,
+    /// The interface that media of this range comes in and goes out by, such as `eth1`; by default the
+    /// routing table decides.
+    pub interface: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            control: PathBuf::from("/run/moorline/media.sock"),
+            control_users: Vec::new(),
+            datapath: DatapathChoice::Auto,
+            cores: Vec::new(),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9061)),
+            capacity: 4000,
+            port_rest_s: 5,
+            ranges: vec![Range::default()],
+        }
+    }
+}
+
+impl Default for Range {
+    fn default() -> Range {
+        Range {
+            name: "edge".to_owned(),
+            network: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 103, 169, 64), 27)),
+            first_port: 16_384,
+            last_port: 32_767,
+            advertised: None,
+            routed: false,
+            interface: None,
+        }
+    }
+}
+
+impl Config {
+    /// The ranges as the relay takes them.
+    pub(crate) fn relay_ranges(&self) -> Vec<moorline_relay::Range> {
+        let range = |range: &Range| moorline_relay::Range {
+            name: range.name.clone(),
+            network: range.network,
+            first_port: range.first_port,
+            last_port: range.last_port,
+            advertised: range.advertised,
+            routed: range.routed,
+        };
+        self.ranges.iter().map(range).collect()
+    }
+}

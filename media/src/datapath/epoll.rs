@@ -1,0 +1,156 @@
+//! The epoll datapath, for kernels without io_uring: readiness by mio, batches by `recvmmsg` and `sendmmsg`.
+//!
+//! Readiness is edge-triggered: a socket that became ready stays on the list until a receive has found it
+//! empty. Sends of a batch are grouped by socket, in the order of reception within each, so packets of a
+//! flow leave in order.
+
+mod batch;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use moorline_relay::{BindError, EndpointId, Ports, Verdict};
+
+use self::batch::{Inbox, Outbox};
+use super::{BATCH, Datapath, Interface, KernelDrop, Packet, Setup, Tally, socket};
+use crate::shard::clock;
+
+/// The most packets taken from one socket before the others get their turn.
+const BURST: usize = 16;
+/// Readiness events fetched at once; the rest stay in the kernel.
+const EVENTS: usize = 1024;
+/// Above every endpoint number.
+const WAKE: Token = Token(usize::MAX);
+
+pub(crate) struct Epoll {
+    poll: Poll,
+    events: Events,
+    slots: Vec<Option<Slot>>,
+    /// Sockets that may hold packets, each at most once.
+    ready: VecDeque<EndpointId>,
+    interfaces: Vec<Interface>,
+    wake: OwnedFd,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+struct Slot {
+    socket: OwnedFd,
+    /// It is on the ready list.
+    queued: bool,
+}
+
+impl Datapath for Epoll {
+    const NAME: &'static str = "epoll";
+
+    fn new(setup: Setup) -> io::Result<Epoll> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut SourceFd(&setup.wake.as_raw_fd()), WAKE, Interest::READABLE)?;
+        Ok(Epoll {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            slots: (0..setup.endpoints).map(|_| None).collect(),
+            ready: VecDeque::with_capacity(setup.endpoints),
+            interfaces: setup.interfaces,
+            wake: setup.wake,
+            inbox: Inbox::new(BATCH),
+            outbox: Outbox::new(BATCH),
+        })
+    }
+
+    fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+        let mut served = 0;
+        while self.inbox.room() > 0 {
+            let Some(endpoint) = self.ready.pop_front() else { break };
+            let Some(slot) = self.slots.get_mut(endpoint.0 as usize).and_then(Option::as_mut) else { continue };
+            served += 1;
+            let wanted = self.inbox.room().min(BURST);
+            let count = match self.inbox.receive(&slot.socket, endpoint, wanted) {
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => {
+                    tally.drop(KernelDrop::Receive);
+                    0
+                }
+            };
+            // Fewer than asked for: the socket is empty, and the next packet makes a new event.
+            slot.queued = count == wanted;
+            if slot.queued {
+                self.ready.push_back(endpoint);
+            }
+        }
+
+        for received in self.inbox.datagrams() {
+            if received.truncated {
+                tally.drop(KernelDrop::Truncated);
+                continue;
+            }
+            let Some(source) = received.source() else {
+                tally.drop(KernelDrop::Receive);
+                continue;
+            };
+            let packet = Packet { endpoint: received.endpoint, source, payload: received.payload };
+            if let Verdict::Forward { from, to } = verdict(packet) {
+                let stamp = received.received_ns().unwrap_or_else(clock::realtime_ns);
+                self.outbox.queue(from, to, received.index, stamp);
+            }
+        }
+        let slots = &self.slots;
+        let socket = |endpoint: EndpointId| Some(&slots.get(endpoint.0 as usize)?.as_ref()?.socket);
+        self.outbox.send(&self.inbox, socket, tally);
+        self.inbox.clear();
+        Ok(served)
+    }
+
+    fn sleep(&mut self, limit: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(limit)) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            _ => {}
+        }
+        for event in &self.events {
+            if event.token() == WAKE {
+                // The count does not matter, only that it is back at 0.
+                let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
+                continue;
+            }
+            let index = event.token().0;
+            if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut)
+                && !slot.queued
+            {
+                slot.queued = true;
+                self.ready.push_back(EndpointId(index as u32));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ports for Epoll {
+    fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        let slot = self.slots.get_mut(endpoint.0 as usize).filter(|slot| slot.is_none());
+        let slot = slot.ok_or(BindError::OutOfDescriptors)?;
+        let socket = socket::open(address, &self.interfaces)?;
+        let token = Token(endpoint.0 as usize);
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
+            .map_err(|e| BindError::System(format!("bind {address}: registering the socket: {e}")))?;
+        *slot = Some(Slot { socket, queued: false });
+        Ok(())
+    }
+
+    fn unbind(&mut self, endpoint: EndpointId) {
+        let Some(slot) = self.slots.get_mut(endpoint.0 as usize).and_then(Option::take) else { return };
+        if slot.queued {
+            // A later socket of this endpoint starts off the list.
+            self.ready.retain(|&ready| ready != endpoint);
+        }
+        // Closing the descriptor takes it out of the poll as well; it has no duplicate.
+        drop(slot);
+    }
+}

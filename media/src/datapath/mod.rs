@@ -1,0 +1,79 @@
+//! Datapaths: how datagrams get from the kernel to the relay and back, in batches.
+//!
+//! This module and those below it are the only place of the crate with `unsafe` code. A datapath belongs to
+//! one shard and never leaves its thread. It knows sockets and buffers; which packet goes where is the
+//! relay's decision, asked through a closure.
+#![allow(unsafe_code)]
+
+mod address;
+mod control_message;
+pub(crate) mod epoll;
+mod socket;
+mod tally;
+pub(crate) mod uring;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use moorline_relay::{EndpointId, Ports, Verdict};
+
+pub(crate) use socket::Interface;
+pub(crate) use tally::{KernelDrop, Tally};
+
+/// The largest datagram that is relayed; a longer one is dropped and counted as truncated. Media stays
+/// below an Ethernet frame of 1,500 bytes.
+pub(crate) const MAX_DATAGRAM: usize = 2048;
+
+/// The most packets of one batch: bounds how long control messages wait behind media.
+pub(crate) const BATCH: usize = 256;
+
+/// A received datagram.
+pub(crate) struct Packet<'a> {
+    /// The local port that it came to.
+    pub(crate) endpoint: EndpointId,
+    /// Where it came from.
+    pub(crate) source: SocketAddr,
+    /// Its bytes, without IP and UDP headers.
+    pub(crate) payload: &'a [u8],
+}
+
+/// The sockets of one shard.
+///
+/// Driving order: [`relay`](Self::relay) until it answers 0, then [`sleep`](Self::sleep), and again.
+/// `bind` and `unbind` come between the two, never inside.
+pub(crate) trait Datapath: Ports + Sized {
+    /// The name in the configuration, in the hello and in metrics.
+    const NAME: &'static str;
+
+    /// Makes the datapath on the thread that will drive it.
+    ///
+    /// # Errors
+    /// What the system lacks.
+    fn new(setup: Setup) -> io::Result<Self>;
+
+    /// Takes one bounded batch of what has been received, asks `verdict` for each packet in order of
+    /// arrival, and has sent all that was to be forwarded when it returns. Answers how much there was to
+    /// do; 0 means that nothing waits.
+    ///
+    /// # Errors
+    /// Only what makes the datapath unusable; a packet that cannot be sent is counted in `tally`.
+    fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize>;
+
+    /// Sleeps until there is something to relay, the wake-up descriptor is written, or `limit` has passed.
+    ///
+    /// # Errors
+    /// Only what makes the datapath unusable.
+    fn sleep(&mut self, limit: Duration) -> io::Result<()>;
+}
+
+/// What a datapath is made of.
+pub(crate) struct Setup {
+    /// The bound on endpoint numbers.
+    pub(crate) endpoints: usize,
+    /// An event descriptor that others write to end a sleep.
+    pub(crate) wake: OwnedFd,
+    /// Interfaces that sockets of some addresses are bound to.
+    pub(crate) interfaces: Vec<Interface>,
+}

@@ -1,0 +1,81 @@
+//! The UDP socket behind a local media port, the same for every datapath.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+
+use ipnet::IpNet;
+use moorline_relay::BindError;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Sockets with an address of this network and a port of this range see packets of one interface only.
+#[derive(Debug, Clone)]
+pub(crate) struct Interface {
+    pub(crate) network: IpNet,
+    pub(crate) ports: RangeInclusive<u16>,
+    pub(crate) name: String,
+}
+
+/// Room for about a second of a voice stream, or a burst of video, while the shard is away. The kernel caps
+/// it at `net.core.rmem_max`.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+
+/// Opens and binds a media socket.
+pub(crate) fn open(address: SocketAddr, interfaces: &[Interface]) -> Result<OwnedFd, BindError> {
+    try_open(address, interfaces).map(OwnedFd::from).map_err(|error| match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => BindError::AddressInUse,
+        Some(libc::EMFILE | libc::ENFILE) => BindError::OutOfDescriptors,
+        _ => BindError::System(format!("bind {address}: {error}")),
+    })
+}
+
+fn try_open(address: SocketAddr, interfaces: &[Interface]) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    // An address that is not up yet can be bound: a floating IP of a standby host.
+    match address.ip() {
+        IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+        IpAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_freebind_v6(true)?;
+        }
+    }
+    let own = |i: &&Interface| i.network.contains(&address.ip()) && i.ports.contains(&address.port());
+    if let Some(interface) = interfaces.iter().find(own) {
+        socket.bind_device(Some(interface.name.as_bytes()))?;
+    }
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_told_from_other_failures() {
+        let address: SocketAddr = "127.77.1.1:20000".parse().unwrap();
+        let first = open(address, &[]).unwrap();
+        assert_eq!(open(address, &[]).unwrap_err(), BindError::AddressInUse);
+        drop(first);
+        open(address, &[]).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_is_not_up_yet_can_be_bound() {
+        open("192.0.2.77:20000".parse().unwrap(), &[]).unwrap();
+        open("[2001:db8::77]:20000".parse().unwrap(), &[]).unwrap();
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named_with_the_address() {
+        let network = "127.77.2.0/24".parse().unwrap();
+        let interfaces = [Interface { network, ports: 20000..=20010, name: "none0".into() }];
+        let error = open("127.77.2.1:20000".parse().unwrap(), &interfaces).unwrap_err();
+        assert!(matches!(&error, BindError::System(text) if text.contains("127.77.2.1:20000")), "{error:?}");
+        open("127.77.2.1:20011".parse().unwrap(), &interfaces).unwrap();
+    }
+}

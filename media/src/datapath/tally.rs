@@ -1,0 +1,177 @@
+//! What a datapath counts: drops that the relay cannot see, and how long packets stayed.
+
+use std::io;
+
+use hdrhistogram::Histogram;
+
+/// Why the kernel or the datapath lost a packet, on either side of the relay's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum KernelDrop {
+    /// Received, but longer than a buffer.
+    Truncated,
+    /// Received for a port that was closed in the meantime.
+    Closed,
+    /// Received, but the kernel's answer could not be read.
+    Receive,
+    /// Not sent: no route, or the network or host is unreachable.
+    Unreachable,
+    /// Not sent: the socket's or the interface's queue is full.
+    QueueFull,
+    /// Not sent: refused by a local rule.
+    Filtered,
+    /// Not sent, for another reason.
+    Send,
+}
+
+impl KernelDrop {
+    pub(crate) const ALL: [KernelDrop; 7] = [
+        KernelDrop::Truncated,
+        KernelDrop::Closed,
+        KernelDrop::Receive,
+        KernelDrop::Unreachable,
+        KernelDrop::QueueFull,
+        KernelDrop::Filtered,
+        KernelDrop::Send,
+    ];
+
+    /// The name as a metric label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            KernelDrop::Truncated => "truncated",
+            KernelDrop::Closed => "closed",
+            KernelDrop::Receive => "receive_error",
+            KernelDrop::Unreachable => "send_unreachable",
+            KernelDrop::QueueFull => "send_queue_full",
+            KernelDrop::Filtered => "send_filtered",
+            KernelDrop::Send => "send_error",
+        }
+    }
+
+    /// The reason behind a failed send.
+    pub(crate) fn of_send(error: &io::Error) -> KernelDrop {
+        match error.raw_os_error() {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => KernelDrop::Unreachable,
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => KernelDrop::QueueFull,
+            Some(libc::EPERM | libc::EACCES) => KernelDrop::Filtered,
+            _ => KernelDrop::Send,
+        }
+    }
+}
+
+/// The datapath's own counters, one per shard, plain integers.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    dropped: [u64; KernelDrop::ALL.len()],
+    /// Receives that stopped because every buffer was in use; the packets waited in the socket.
+    pub(crate) buffer_stalls: u64,
+    /// Returns from a sleep.
+    pub(crate) wakeups: u64,
+    /// How long forwarded packets stayed.
+    pub(crate) residence: Residence,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Result<Tally, hdrhistogram::CreationError> {
+        let residence = Residence::new()?;
+        Ok(Tally { dropped: [0; KernelDrop::ALL.len()], buffer_stalls: 0, wakeups: 0, residence })
+    }
+
+    pub(crate) fn drop(&mut self, reason: KernelDrop) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    pub(crate) fn dropped(&self, reason: KernelDrop) -> u64 {
+        self.dropped[reason as usize]
+    }
+}
+
+/// Residence time: from the kernel's receive timestamp until the submit that sent the packet had returned.
+#[derive(Debug, Clone)]
+pub(crate) struct Residence {
+    histogram: Histogram<u64>,
+    sum_ns: u64,
+}
+
+impl Residence {
+    /// Times outside are recorded as the bound. A step of the real-time clock can make any of them.
+    const BOUNDS_NS: (u64, u64) = (1, 10_000_000_000);
+
+    fn new() -> Result<Residence, hdrhistogram::CreationError> {
+        let (low, high) = Self::BOUNDS_NS;
+        Ok(Residence { histogram: Histogram::new_with_bounds(low, high, 2)?, sum_ns: 0 })
+    }
+
+    /// Records one packet. Both times are of the real-time clock; allocates nothing.
+    pub(crate) fn record(&mut self, received_ns: u64, sent_ns: u64) {
+        let (low, high) = Self::BOUNDS_NS;
+        let ns = sent_ns.saturating_sub(received_ns).clamp(low, high);
+        self.histogram.saturating_record(ns);
+        self.sum_ns = self.sum_ns.wrapping_add(ns);
+    }
+
+    /// How many packets were recorded.
+    pub(crate) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The sum of all recorded times, in seconds.
+    pub(crate) fn sum_seconds(&self) -> f64 {
+        self.sum_ns as f64 / 1e9
+    }
+
+    /// How many packets fall below each of the ascending bounds and above the one before; the last count
+    /// is of those above all bounds.
+    pub(crate) fn buckets<const N: usize>(&self, bounds_ns: &[u64; N]) -> ([u64; N], u64) {
+        let (mut counts, mut above, mut bucket) = ([0; N], 0, 0);
+        for value in self.histogram.iter_recorded() {
+            while bucket < N && value.value_iterated_to() > bounds_ns[bucket] {
+                bucket += 1;
+            }
+            match counts.get_mut(bucket) {
+                Some(count) => *count += value.count_at_value(),
+                None => above += value.count_at_value(),
+            }
+        }
+        (counts, above)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_add_up_and_keep_to_their_bounds() {
+        let mut residence = Residence::new().unwrap();
+        for (received, sent) in [(1_000, 1_400), (1_000, 1_900), (1_000, 5_000), (0, 1_000_000), (0, u64::MAX)] {
+            residence.record(received, sent);
+        }
+        let (counts, above) = residence.buckets(&[1_000, 10_000, 2_000_000]);
+        assert_eq!((counts, above), ([2, 1, 1], 1));
+        assert_eq!(residence.count(), 5);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_is_recorded_as_the_shortest_time() {
+        let mut residence = Residence::new().unwrap();
+        residence.record(2_000_000_000, 1_000_000_000);
+        assert_eq!(residence.buckets(&[1_000]), ([1], 0));
+        assert_eq!(residence.sum_seconds(), 1e-9);
+    }
+
+    #[test]
+    fn every_reason_counts_for_itself_under_its_own_name() {
+        let mut tally = Tally::new().unwrap();
+        for (index, reason) in KernelDrop::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            (0..=index).for_each(|_| tally.drop(reason));
+        }
+        let counted: Vec<u64> = KernelDrop::ALL.into_iter().map(|reason| tally.dropped(reason)).collect();
+        assert_eq!(counted, [1, 2, 3, 4, 5, 6, 7]);
+        let mut names: Vec<&str> = KernelDrop::ALL.into_iter().map(KernelDrop::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KernelDrop::ALL.len());
+    }
+}

@@ -1,0 +1,415 @@
+//! The io_uring datapath: every port has a multishot receive into one ring of provided buffers, and all
+//! sends of a batch go out with one system call.
+//!
+//! What keeps it sound and in order:
+//! - a buffer goes back to the kernel only after the submit that sent its packet has returned. Sends carry
+//!   `MSG_DONTWAIT`, so by then each has been carried out or has failed;
+//! - sends are submitted in the order of reception, so packets of a flow leave in order;
+//! - a completion names the generation of the bind that armed it ([`slots`]).
+
+mod buffers;
+mod slots;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::types::{CancelBuilder, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use moorline_relay::{BindError, EndpointId, Ports, Verdict};
+
+use self::buffers::Buffers;
+use self::slots::{Slots, Token};
+use super::address::{NAME_LEN, Name, parse};
+use super::control_message::{CONTROL_LEN, received_ns};
+use super::{BATCH, Datapath, Interface, KernelDrop, MAX_DATAGRAM, Packet, Setup, Tally, socket};
+use crate::shard::clock;
+
+/// Receive buffers: 80 ms of 50,000 packets/s, while the shard does something else.
+const BUFFERS: u16 = 4096;
+/// What the kernel puts in front of the payload: its header, the source address, the control messages.
+const PREFIX: usize = 16 + NAME_LEN + CONTROL_LEN;
+const BUFFER_SIZE: usize = (PREFIX + MAX_DATAGRAM).next_multiple_of(64);
+const BUFFER_GROUP: u16 = 0;
+/// Sends of a batch, receives armed again, and what control messages arm and cancel.
+const SUBMISSIONS: u32 = 1024;
+/// Every buffer may be in a completion at once, and failed sends and ended receives beside them.
+const COMPLETIONS: u32 = 2 * BUFFERS as u32;
+/// How often a submit is tried again when the kernel is short of memory for it.
+const SUBMIT_TRIES: u32 = 1000;
+/// A receive that failed for no known reason is armed again after this pause, so that it cannot spin.
+const REARM_PAUSE: Duration = Duration::from_millis(10);
+
+const _: () = assert!(SUBMISSIONS as usize >= 2 * BATCH);
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    buffers: Buffers,
+    /// Tells the kernel how much room the source and the control messages have. Read by every armed
+    /// receive, so it stays where it is.
+    message: Box<libc::msghdr>,
+    slots: Slots,
+    interfaces: Vec<Interface>,
+    wake: OwnedFd,
+    batch: Batch,
+    /// Receives that ended for want of buffers, to be armed again once buffers are back.
+    ended: Vec<Token>,
+    /// Receives that failed, to be armed again after a pause.
+    failed: Vec<Token>,
+}
+
+/// The working memory of one batch, allocated once.
+struct Batch {
+    completions: Vec<cqueue::Entry>,
+    /// Destinations of the sends. Never grows, so that the kernel can read them in place.
+    names: Vec<Name>,
+    /// The receive time of every packet forwarded.
+    received_ns: Vec<u64>,
+    /// Buffers to give back after the submit.
+    used: Vec<u16>,
+}
+
+/// True if this kernel offers what the datapath needs.
+///
+/// # Errors
+/// What is missing, in words.
+pub(crate) fn probe() -> io::Result<()> {
+    let ring = builder().build(8).map_err(|e| explain("io_uring_setup with DEFER_TASKRUN (kernel 6.1)", &e))?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(|e| explain("probing operations", &e))?;
+    let needed = [
+        (opcode::RecvMsgMulti::CODE, "RECVMSG"),
+        (opcode::Send::CODE, "SEND"),
+        (opcode::AsyncCancel2::CODE, "ASYNC_CANCEL"),
+        (opcode::PollAdd::CODE, "POLL_ADD"),
+    ];
+    for (code, name) in needed {
+        if !probe.is_supported(code) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("the operation {name} is missing")));
+        }
+    }
+    ring.submitter().register_files_sparse(1).map_err(|e| explain("a sparse file table (kernel 5.19)", &e))?;
+    let buffers = Buffers::new(8, 64);
+    register(&ring, &buffers)?;
+    ring.submitter().unregister_buf_ring(BUFFER_GROUP)
+}
+
+fn explain(what: &str, error: &io::Error) -> io::Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "; this kernel has no io_uring",
+        Some(libc::EPERM) => "; look at sysctl kernel.io_uring_disabled and the seccomp filter",
+        Some(libc::EINVAL) => "; this kernel is too old",
+        Some(libc::ENOMEM) => "; raise the limit of locked memory (LimitMEMLOCK)",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{what}: {error}{remedy}"))
+}
+
+fn builder() -> io_uring::Builder {
+    let mut builder = IoUring::builder();
+    builder.dontfork().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
+    builder
+}
+
+fn register(ring: &IoUring, buffers: &Buffers) -> io::Result<()> {
+    // SAFETY: the ring memory belongs to `buffers`, which outlives the registration: `Uring` and `probe`
+    // unregister it before they drop the buffers.
+    unsafe { ring.submitter().register_buf_ring_with_flags(buffers.ring_address(), buffers.count(), BUFFER_GROUP, 0) }
+        .map_err(|e| explain("a ring of provided buffers (kernel 5.19)", &e))
+}
+
+impl Datapath for Uring {
+    const NAME: &'static str = "io_uring";
+
+    fn new(setup: Setup) -> io::Result<Uring> {
+        let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
+        // The kernel bounds the table by the limit of open files, though files in it do not count as open.
+        let limit = crate::limits::open_files();
+        let files =
+            u32::try_from(setup.endpoints as u64).unwrap_or(u32::MAX).min(u32::try_from(limit).unwrap_or(u32::MAX));
+        ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
+        let buffers = Buffers::new(BUFFERS, BUFFER_SIZE);
+        register(&ring, &buffers)?;
+        // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+        let mut message: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        message.msg_namelen = NAME_LEN as libc::socklen_t;
+        message.msg_controllen = CONTROL_LEN;
+        let mut uring = Uring {
+            ring,
+            buffers,
+            message,
+            slots: Slots::new(setup.endpoints, files),
+            interfaces: setup.interfaces,
+            wake: setup.wake,
+            batch: Batch {
+                completions: Vec::with_capacity(BATCH),
+                names: Vec::with_capacity(BATCH),
+                received_ns: Vec::with_capacity(BATCH),
+                used: Vec::with_capacity(BATCH),
+            },
+            ended: Vec::with_capacity(setup.endpoints),
+            failed: Vec::with_capacity(setup.endpoints),
+        };
+        uring.arm_wake()?;
+        uring.submit()?;
+        Ok(uring)
+    }
+
+    fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+        if self.ring.completion().is_empty() && !self.ring.submission().taskrun() {
+            return Ok(0);
+        }
+        if self.ring.completion().is_empty() {
+            self.submit()?;
+        }
+        let mut completions = std::mem::take(&mut self.batch.completions);
+        completions.extend(self.ring.completion().take(BATCH));
+        let outcome = self.handle(&completions, tally, &mut verdict);
+        let count = completions.len();
+        completions.clear();
+        self.batch.completions = completions;
+        outcome?;
+
+        self.submit()?;
+        if !self.batch.received_ns.is_empty() {
+            let sent_ns = clock::realtime_ns();
+            for received_ns in self.batch.received_ns.drain(..) {
+                tally.residence.record(received_ns, sent_ns);
+            }
+        }
+        // The submit has returned: no send reads a buffer or a name any more.
+        self.batch.names.clear();
+        for buffer in self.batch.used.drain(..) {
+            self.buffers.give_back(buffer);
+        }
+        self.buffers.publish();
+        while let Some(token) = self.ended.pop() {
+            self.arm(token)?;
+        }
+        Ok(count)
+    }
+
+    fn sleep(&mut self, limit: Duration) -> io::Result<()> {
+        let limit = if self.failed.is_empty() { limit } else { limit.min(REARM_PAUSE) };
+        let limit = Timespec::from(limit);
+        match self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit)) {
+            Ok(_) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+            Err(e) => return Err(e),
+        }
+        while let Some(token) = self.failed.pop() {
+            self.arm(token)?;
+        }
+        Ok(())
+    }
+}
+
+impl Uring {
+    fn handle(
+        &mut self,
+        completions: &[cqueue::Entry],
+        tally: &mut Tally,
+        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+    ) -> io::Result<()> {
+        for completion in completions {
+            match Token::decode(completion.user_data()) {
+                Some(token @ Token::Receive { endpoint, generation }) => {
+                    let open = self.slots.file_of(endpoint, generation).is_some();
+                    if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
+                        // Given back with the batch, whether it is sent from or not.
+                        self.batch.used.push(buffer);
+                        match open {
+                            true => self.packet(endpoint, buffer, completion.result(), tally, verdict)?,
+                            false => tally.drop(KernelDrop::Closed),
+                        }
+                    }
+                    if open && !cqueue::more(completion.flags()) {
+                        self.receive_ended(token, completion.result(), tally);
+                    }
+                }
+                Some(Token::Send) => {
+                    tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
+                }
+                Some(Token::Wake) => {
+                    // The count does not matter, only that it is back at 0.
+                    let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
+                    if !cqueue::more(completion.flags()) {
+                        self.arm_wake()?;
+                    }
+                }
+                // A cancel that found its receive ended already is no failure.
+                Some(Token::Cancel) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One received datagram: asks for the verdict and queues the send.
+    fn packet(
+        &mut self,
+        endpoint: EndpointId,
+        buffer: u16,
+        result: i32,
+        tally: &mut Tally,
+        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+    ) -> io::Result<()> {
+        let filled = usize::try_from(result).ok();
+        let bytes = filled.and_then(|filled| self.buffers.get(buffer)?.get(..filled));
+        let Some(received) = bytes.and_then(|bytes| RecvMsgOut::parse(bytes, &self.message).ok()) else {
+            tally.drop(KernelDrop::Receive);
+            return Ok(());
+        };
+        if received.is_payload_truncated() {
+            tally.drop(KernelDrop::Truncated);
+            return Ok(());
+        }
+        let Some(source) = parse(received.name_data()) else {
+            tally.drop(KernelDrop::Receive);
+            return Ok(());
+        };
+        let payload = received.payload_data();
+        if let Verdict::Forward { from, to } = verdict(Packet { endpoint, source, payload }) {
+            let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
+            let (address, len) = (payload.as_ptr(), payload.len() as u32);
+            self.send(from, to, address, len, stamp, tally)?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        from: EndpointId,
+        to: SocketAddr,
+        payload: *const u8,
+        len: u32,
+        stamp: u64,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let Some(file) = self.slots.file(from) else {
+            tally.drop(KernelDrop::Closed);
+            return Ok(());
+        };
+        // At most one send per completion of the batch, so the names never move.
+        debug_assert!(self.batch.names.len() < self.batch.names.capacity());
+        self.batch.names.push(Name::new(to));
+        let Some(name) = self.batch.names.last() else { return Ok(()) };
+        let entry = opcode::Send::new(Fixed(file), payload, len)
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(name.as_ptr())
+            .dest_addr_len(name.len())
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::Send.encode());
+        self.batch.received_ns.push(stamp);
+        self.push(&entry)
+    }
+
+    fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {
+        match -result {
+            libc::ENOBUFS => {
+                tally.buffer_stalls += 1;
+                self.ended.push(token);
+            }
+            // Ended with a packet: the completion queue was full, or the kernel gave other work a turn.
+            _ if result >= 0 => self.ended.push(token),
+            _ => {
+                tally.drop(KernelDrop::Receive);
+                self.failed.push(token);
+            }
+        }
+    }
+
+    /// Arms the receive of an endpoint, unless it was closed in the meantime.
+    fn arm(&mut self, token: Token) -> io::Result<()> {
+        let Token::Receive { endpoint, generation } = token else { return Ok(()) };
+        let Some(file) = self.slots.file_of(endpoint, generation) else { return Ok(()) };
+        let entry = opcode::RecvMsgMulti::new(Fixed(file), &raw const *self.message, BUFFER_GROUP)
+            .build()
+            .user_data(token.encode());
+        self.push(&entry)
+    }
+
+    fn arm_wake(&mut self) -> io::Result<()> {
+        let entry = opcode::PollAdd::new(Fd(self.wake.as_raw_fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(Token::Wake.encode());
+        self.push(&entry)
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        if self.ring.submission().is_full() {
+            self.submit()?;
+        }
+        // SAFETY: what the entry points to outlives its operation. A send reads its payload and its name
+        // during the submit that ends the batch, and both stay until after it. A receive reads `message`,
+        // and writes into `buffers`; both live until `drop` has cancelled every receive.
+        unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::other("the submission queue is full"))
+    }
+
+    /// Submits all that is queued; when it returns without error nothing is.
+    fn submit(&mut self) -> io::Result<()> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.ring.submitter().submit();
+            let done = self.ring.submission().is_empty();
+            match outcome {
+                Ok(_) if done => return Ok(()),
+                Ok(_) => {}
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {
+                    if done {
+                        return Ok(());
+                    }
+                    tries += 1;
+                    if tries > SUBMIT_TRIES {
+                        return Err(e);
+                    }
+                    std::thread::yield_now();
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Ports for Uring {
+    fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        let socket = socket::open(address, &self.interfaces)?;
+        let (file, token) = self.slots.open(endpoint).ok_or(BindError::OutOfDescriptors)?;
+        // The table keeps the socket open; the descriptor itself is not needed any more and closes here, so
+        // that sockets in the table do not use up the limit of open files.
+        let registered = self.ring.submitter().register_files_update(file, &[socket.as_raw_fd()]);
+        if let Err(e) = registered.and_then(|_| self.arm(token)) {
+            self.slots.close(endpoint);
+            return Err(BindError::System(format!("bind {address}: registering the socket: {e}")));
+        }
+        Ok(())
+    }
+
+    fn unbind(&mut self, endpoint: EndpointId) {
+        let Some((file, token)) = self.slots.close(endpoint) else { return };
+        let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(token.encode()))
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::Cancel.encode());
+        // The receive may still be queued: it has to be armed on the old file and cancelled before the
+        // place in the table is emptied, hence the submit. The second one runs the cancelled receive's last
+        // work, which lets go of the socket and so of the port.
+        let cancelled = self.push(&cancel).and_then(|()| self.submit()).and_then(|()| self.submit());
+        let removed = self.ring.submitter().register_files_update(file, &[-1]);
+        if let Err(error) = cancelled.and(removed.map(drop)) {
+            tracing::error!(endpoint = endpoint.0, %error, "io_uring did not let go of a port");
+        }
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // Every receive ends before the buffers go. Nothing to cancel is no failure.
+        let limit = Timespec::new().sec(1);
+        let _ = self.ring.submitter().register_sync_cancel(Some(limit), CancelBuilder::any());
+        let _ = self.ring.submitter().submit();
+        let _ = self.ring.submitter().unregister_buf_ring(BUFFER_GROUP);
+    }
+}

@@ -1,0 +1,307 @@
+//! The media process from start to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use moorline_control::{MediaRange, ServerHello, VERSION};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::config::{Config, ConfigFault, DatapathChoice, MAX_SHARDS};
+use crate::control::{Access, ControlSocket};
+use crate::datapath::epoll::Epoll;
+use crate::datapath::uring::{self, Uring};
+use crate::datapath::{Datapath, Interface};
+use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
+use crate::{admin, control, limits};
+
+/// Events between the shards and the control server.
+const SAID_QUEUE: usize = 4096;
+
+/// Why the media process could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// A setting cannot work.
+    #[error("{0}")]
+    Config(#[from] ConfigFault),
+    /// The datapath that the configuration names is not available on this host.
+    #[error(
+        "datapath = \"{datapath}\" is not available: {reason}; set datapath = \"epoll\", or \"auto\" to choose by host"
+    )]
+    Datapath {
+        /// The datapath.
+        datapath: &'static str,
+        /// What is missing.
+        reason: String,
+    },
+    /// A core that the configuration names is not there for this process.
+    #[error("cores names {core}, and this process may run on {available:?} only")]
+    NoSuchCore {
+        /// The core.
+        core: usize,
+        /// Those that there are.
+        available: Vec<usize>,
+    },
+    /// A range names an interface that is not there.
+    #[error("media range \"{range}\" names interface \"{interface}\", and there is none of that name: see `ip link`")]
+    NoSuchInterface {
+        /// The range.
+        range: String,
+        /// The interface.
+        interface: String,
+    },
+    /// The limit of open files leaves no room for a session.
+    #[error("the limit of open files is {limit}, too low for any session: raise it (LimitNOFILE, ulimit -n)")]
+    OpenFiles {
+        /// The limit.
+        limit: u64,
+    },
+    /// A shard could not start.
+    #[error("shard {shard}: {reason}")]
+    Start {
+        /// The shard.
+        shard: u16,
+        /// Why.
+        reason: String,
+    },
+    /// A shard ended while it should have relayed.
+    #[error("shard {shard} failed: {reason}")]
+    Shard {
+        /// The shard.
+        shard: u16,
+        /// Why.
+        reason: String,
+    },
+    /// The control socket could not be made.
+    #[error("{0}")]
+    Control(String),
+    /// The admin server could not listen.
+    #[error("admin = \"{address}\": {error}; choose a free port")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The system refused something else.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
+/// when it returns.
+///
+/// # Errors
+/// Why it could not start, or ended by itself.
+pub fn run(config: Config) -> Result<(), MediaError> {
+    run_until(config, async {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            // Without them the default action ends the process.
+            _ => std::future::pending().await,
+        }
+    })
+}
+
+/// Runs the media process until `shutdown` completes; it is polled inside a tokio runtime.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
+    config.check()?;
+    for range in &config.ranges {
+        if let Some(interface) = range.interface.as_deref().filter(|name| nix::net::if_::if_nametoindex(*name).is_err())
+        {
+            let (range, interface) = (range.name.clone(), interface.to_owned());
+            return Err(MediaError::NoSuchInterface { range, interface });
+        }
+    }
+    config.cores = cores(&config)?;
+    limits::raise_open_files();
+    match choose(config.datapath)? {
+        DatapathChoice::Epoll => serve::<Epoll>(config, 1, shutdown),
+        DatapathChoice::IoUring | DatapathChoice::Auto => {
+            let tables = config.cores.len() as u64;
+            serve::<Uring>(config, tables, shutdown)
+        }
+    }
+}
+
+/// The cores to run on: those configured, or all that there are.
+fn cores(config: &Config) -> Result<Vec<usize>, MediaError> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(io::Error::from)?;
+    let mut available: Vec<usize> =
+        (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect();
+    if let Some(&core) = config.cores.iter().find(|core| !available.contains(core)) {
+        return Err(MediaError::NoSuchCore { core, available });
+    }
+    available.truncate(MAX_SHARDS);
+    Ok(if config.cores.is_empty() { available } else { config.cores.clone() })
+}
+
+/// The datapath to use: the one named, or what the host offers.
+fn choose(choice: DatapathChoice) -> Result<DatapathChoice, MediaError> {
+    if choice == DatapathChoice::Epoll {
+        return Ok(DatapathChoice::Epoll);
+    }
+    match (uring::probe(), choice) {
+        (Ok(()), _) => Ok(DatapathChoice::IoUring),
+        (Err(error), DatapathChoice::IoUring) => {
+            Err(MediaError::Datapath { datapath: Uring::NAME, reason: error.to_string() })
+        }
+        (Err(error), _) => {
+            tracing::warn!(reason = %error, "io_uring is not available: media goes by epoll");
+            Ok(DatapathChoice::Epoll)
+        }
+    }
+}
+
+fn serve<D: Datapath + 'static>(
+    mut config: Config,
+    tables: u64,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), MediaError> {
+    let limit = limits::open_files();
+    let fitting = u32::try_from(limits::sessions_that_fit(limit, tables)).unwrap_or(u32::MAX);
+    if fitting == 0 {
+        return Err(MediaError::OpenFiles { limit });
+    }
+    if fitting < config.capacity {
+        let configured = config.capacity;
+        tracing::warn!(configured, fitting, limit, "capacity lowered to what the limit of open files leaves room for");
+        config.capacity = fitting;
+    }
+    let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
+
+    let (events, said) = mpsc::channel(SAID_QUEUE);
+    let (exits, exited) = mpsc::unbounded_channel();
+    let running = Running::start::<D>(&config, &events, &exits)?;
+    drop((events, exits));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = LocalSet::new().block_on(&runtime, attend::<D>(&config, access, &running, said, exited, shutdown));
+    drop(runtime);
+    drop(running);
+    tracing::info!("media stopped");
+    ended
+}
+
+/// The running shards; dropped, they stop.
+struct Running(Vec<ShardLink>);
+
+impl Running {
+    fn start<D: Datapath + 'static>(
+        config: &Config,
+        events: &mpsc::Sender<Said>,
+        exits: &mpsc::UnboundedSender<Exit>,
+    ) -> Result<Running, MediaError> {
+        let mut running = Running(Vec::with_capacity(config.cores.len()));
+        for (shard, &core) in (0u16..).zip(&config.cores) {
+            let plan = Plan {
+                core,
+                relay: relay_config(config, shard),
+                interfaces: interfaces(config),
+                events: events.clone(),
+                exits: exits.clone(),
+            };
+            let started = shard::start::<D>(plan);
+            running.0.push(started.map_err(|error| MediaError::Start { shard, reason: error.to_string() })?);
+        }
+        Ok(running)
+    }
+
+    fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        self.0.iter().map(|shard| Arc::clone(&shard.mailbox)).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(ShardLink::stop);
+    }
+}
+
+/// Serves control and admin until told to end or a shard fails.
+async fn attend<D: Datapath>(
+    config: &Config,
+    access: Access,
+    running: &Running,
+    said: mpsc::Receiver<Said>,
+    mut exited: mpsc::UnboundedReceiver<Exit>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), MediaError> {
+    let (_file, listener) =
+        ControlSocket::listen(&config.control, &access).map_err(|error| MediaError::Control(error.to_string()))?;
+    let address = config.admin;
+    let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
+    let hello = hello::<D>(config)?;
+    let admin = admin::Admin { datapath: D::NAME, capacity: config.capacity, shards: running.mailboxes() };
+    tracing::info!(
+        datapath = D::NAME,
+        cores = ?config.cores,
+        capacity = config.capacity,
+        control = %config.control.display(),
+        admin = %config.admin,
+        host = %moorline_xdp::HostSupport::probe(),
+        "media started"
+    );
+    tokio::select! {
+        () = shutdown => Ok(()),
+        () = control::serve(listener, access, hello, running.mailboxes(), config.relay_ranges(), said) => Ok(()),
+        ended = admin::serve(admin_listener, admin) => ended.map_err(|error| MediaError::Admin { address, error }),
+        Some(Exit { shard, outcome }) = exited.recv() => {
+            Err(MediaError::Shard { shard, reason: outcome.err().unwrap_or_else(|| "it ended".to_owned()) })
+        }
+    }
+}
+
+fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
+    let ranges = config.ranges.iter().map(|range| MediaRange {
+        name: range.name.clone(),
+        network: range.network,
+        first_port: range.first_port,
+        last_port: range.last_port,
+        advertised: range.advertised,
+    });
+    Ok(ServerHello {
+        version: VERSION,
+        boot: getrandom::u64().map_err(|error| MediaError::Io(io::Error::other(error.to_string())))?,
+        shards: config.cores.len() as u16,
+        capacity: config.capacity,
+        datapath: D::NAME.to_owned(),
+        ranges: ranges.collect(),
+    })
+}
+
+fn relay_config(config: &Config, shard: u16) -> moorline_relay::Config {
+    let (capacity, shards) = (config.capacity as usize, config.cores.len());
+    // Sessions are spread evenly, except those that come back on ports of another shard layout: room for
+    // twice the even share.
+    let share = capacity.min(2 * capacity.div_ceil(shards));
+    moorline_relay::Config {
+        ranges: config.relay_ranges(),
+        shard,
+        shards: shards as u16,
+        capacity: share,
+        port_rest_ns: u64::from(config.port_rest_s) * 1_000_000_000,
+    }
+}
+
+fn interfaces(config: &Config) -> Vec<Interface> {
+    let named = config.ranges.iter().filter_map(|range| {
+        let name = range.interface.clone()?;
+        Some(Interface { network: range.network, ports: range.first_port..=range.last_port, name })
+    });
+    named.collect()
+}

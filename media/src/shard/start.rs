@@ -1,0 +1,126 @@
+//! Starting the thread of a shard, and the control side's end of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use moorline_relay::Relay;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Mailbox, Said, Shard};
+use crate::datapath::{Datapath, Interface, Setup, Tally};
+
+/// A running shard, as the control side sees it.
+pub(crate) struct ShardLink {
+    pub(crate) mailbox: Arc<Mailbox>,
+    thread: JoinHandle<()>,
+}
+
+impl ShardLink {
+    /// Tells the shard to end and waits for it; its sockets close.
+    pub(crate) fn stop(self) {
+        self.mailbox.stop();
+        // A panic has been reported as the shard's exit.
+        let _ = self.thread.join();
+    }
+}
+
+/// What a shard is made of.
+pub(crate) struct Plan {
+    pub(crate) core: usize,
+    pub(crate) relay: moorline_relay::Config,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) events: mpsc::Sender<Said>,
+    pub(crate) exits: mpsc::UnboundedSender<Exit>,
+}
+
+/// A shard ended; before it was told to, that is a failure.
+pub(crate) struct Exit {
+    pub(crate) shard: u16,
+    pub(crate) outcome: Result<(), String>,
+}
+
+/// A shard could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{0}")]
+    Relay(#[from] moorline_relay::ConfigError),
+    #[error("pinning to core {core}: {error}")]
+    Pin { core: usize, error: nix::Error },
+    #[error("datapath {datapath}: {error}")]
+    Datapath { datapath: &'static str, error: io::Error },
+    #[error("thread: {0}")]
+    Thread(#[from] io::Error),
+    #[error("histogram: {0}")]
+    Histogram(#[from] hdrhistogram::CreationError),
+    #[error("it ended while starting")]
+    Ended,
+}
+
+/// Starts a shard with datapath `D` and waits until it is ready to relay.
+///
+/// # Errors
+/// What kept it from starting; its thread has ended then.
+pub(crate) fn start<D: Datapath + 'static>(plan: Plan) -> Result<ShardLink, StartError> {
+    let mailbox = Arc::new(Mailbox::new()?);
+    let wake = mailbox.wake_descriptor()?;
+    let (started, ready) = oneshot::channel();
+    let name = format!("shard-{}", plan.relay.shard);
+    let own = Arc::clone(&mailbox);
+    let thread = std::thread::Builder::new().name(name).spawn(move || body::<D>(plan, own, wake, started))?;
+    match ready.blocking_recv() {
+        Ok(Ok(())) => Ok(ShardLink { mailbox, thread }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StartError::Ended),
+    }
+}
+
+fn body<D: Datapath>(
+    plan: Plan,
+    mailbox: Arc<Mailbox>,
+    wake: OwnedFd,
+    started: oneshot::Sender<Result<(), StartError>>,
+) {
+    let (shard, exits) = (plan.relay.shard, plan.exits.clone());
+    let mut running = match build::<D>(plan, mailbox, wake) {
+        Ok(running) => running,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let _ = started.send(Ok(()));
+    // The shard is not used again after a panic, so nothing half-changed is seen.
+    let outcome = match catch_unwind(AssertUnwindSafe(|| running.run())) {
+        Ok(ended) => ended.map_err(|error| error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
+    };
+    let _ = exits.send(Exit { shard, outcome });
+}
+
+fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Result<Shard<D>, StartError> {
+    pin(plan.core)?;
+    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, interfaces: plan.interfaces };
+    let datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
+    Ok(Shard {
+        index: plan.relay.shard,
+        relay: Relay::new(plan.relay)?,
+        datapath,
+        tally: Tally::new()?,
+        mailbox,
+        events: plan.events,
+        sequence: 0,
+    })
+}
+
+fn pin(core: usize) -> Result<(), StartError> {
+    let mut cores = CpuSet::new();
+    cores
+        .set(core)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores))
+        .map_err(|error| StartError::Pin { core, error })
+}
