@@ -11,8 +11,14 @@
 //! Time is nanoseconds from any fixed point, never going back.
 #![forbid(unsafe_code)]
 
+mod call;
+mod forward;
+mod identity;
+mod leg;
+mod media;
 pub mod policy;
 mod seam;
+mod snapshot;
 mod worker;
 
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};

@@ -1,9 +1,62 @@
-//! A worker owns calls.
+//! A worker owns calls: it takes datagrams, timers and news from the media process, and says what to send.
+//!
+//! The steps of a call are told in the order of its life: [`setup`] (the first INVITE and its answer),
+//! [`dialog`] (what happens inside: ACK, re-INVITE, other requests), [`teardown`] (CANCEL, BYE, timeouts),
+//! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
 
-use crate::{Entropy, Input, Output, policy::Policy};
+mod dialog;
+mod media;
+mod pass;
+mod restore;
+mod setup;
+mod teardown;
+mod timers;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, Event, Flow, Layer, Received, ServerId, Timers as SipTimers};
+use moorline_sip::{Index, Message, Method};
+use moorline_sip::{Writer, respond};
+
+use crate::call::Call;
+use crate::forward::{self, ALLOW};
+use crate::identity::Identities;
+use crate::leg::Side;
+use crate::policy::Policy;
+use crate::{Entropy, Input, MediaInput, Observation, Output};
+
+use media::MediaLink;
+use pass::Passing;
+use timers::{Due, Timers};
+
+/// Transactions that one call can have at once: an INVITE on each leg, a BYE on each, and some in the
+/// dialog.
+const TRANSACTIONS_PER_CALL: usize = 8;
+
+/// How long a caller that found no room is asked to wait, in seconds.
+const RETRY_AFTER: &str = "5";
 
 /// Owns the calls of its virtual shards; see the crate's documentation for how it is driven.
-pub struct Worker {}
+pub struct Worker {
+    policy: Policy,
+    identities: Identities,
+    layer: Layer,
+    calls: HashMap<SessionId, Call>,
+    /// Our tags: in whose dialog a request is.
+    tags: HashMap<SessionId, (SessionId, Side)>,
+    servers: HashMap<ServerId, ServerUse>,
+    clients: HashMap<ClientId, ClientUse>,
+    media: MediaLink,
+    timers: Timers,
+    /// Calls that may be over: looked at when the input has been handled.
+    ending: HashSet<SessionId>,
+    outputs: VecDeque<Output>,
+    /// Calls in progress: a call that has ended stays in `calls` until its transactions have run out.
+    live: usize,
+    counters: Counters,
+}
 
 /// What a worker has counted since it started, plus gauges; plain numbers for a scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,30 +83,294 @@ pub struct Counters {
     pub transactions_active: u64,
 }
 
+/// What a server transaction is for.
+#[derive(Debug, Clone, Copy)]
+enum ServerUse {
+    /// The first INVITE of a call.
+    Invite(SessionId),
+    /// A re-INVITE of a side.
+    Reinvite(SessionId, Side),
+}
+
+/// What a client transaction is for.
+enum ClientUse {
+    /// The first INVITE of a call, to the callee.
+    Invite(SessionId),
+    /// A re-INVITE to a side.
+    Reinvite(SessionId, Side),
+    /// A BYE: its answer changes nothing.
+    Bye(SessionId),
+    /// A request that is carried to the other side and its answer back.
+    Pass(Box<Passing>),
+}
+
+/// A message in hand, with where it came from.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    now: u64,
+    flow: Flow,
+    message: Message<'a>,
+}
+
 impl Worker {
-    /// A worker of node `node` with no calls.
+    /// A worker of node `node` with no calls. `entropy` must be cryptographic outside tests: guessing an
+    /// identifier would let a stranger into a dialog.
     pub fn new(node: u16, policy: Policy, entropy: Entropy) -> Worker {
-        let _ = (node, policy, entropy);
-        Worker {}
+        let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
+        Worker {
+            identities: Identities::new(node, entropy),
+            layer: Layer::new(SipTimers::default(), transactions),
+            policy,
+            calls: HashMap::new(),
+            tags: HashMap::new(),
+            servers: HashMap::new(),
+            clients: HashMap::new(),
+            media: MediaLink::default(),
+            timers: Timers::default(),
+            ending: HashSet::new(),
+            outputs: VecDeque::new(),
+            live: 0,
+            counters: Counters::default(),
+        }
     }
 
     /// Takes one input in.
     pub fn handle(&mut self, now: u64, input: Input<'_>) {
-        let _ = (now, input);
+        match input {
+            Input::Datagram { listener, source, bytes } => self.datagram(now, listener, source, bytes),
+            Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
+            Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
+            Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
+            Input::Media(MediaInput::Event(event)) => self.media_event(now, event),
+            Input::Timeout => self.timeout(now),
+        }
+        self.settle(now);
     }
 
     /// The next thing to do; `None` when there is nothing until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When to handle [`Input::Timeout`], in the time of `handle`; `None` while no timer runs.
     pub fn next_timeout(&self) -> Option<u64> {
-        None
+        [self.layer.next_timeout(), self.timers.next()].into_iter().flatten().min()
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        Counters { calls_active: self.live as u64, transactions_active: self.layer.len() as u64, ..self.counters }
+    }
+
+    fn datagram(&mut self, now: u64, listener: usize, source: SocketAddr, bytes: &[u8]) {
+        self.counters.datagrams += 1;
+        // A keep-alive (RFC 5626 4.4.1, or the empty datagrams of some peers) is no message at all.
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        let mut index = Index::new();
+        let Ok(message) = index.parse(bytes) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let flow = Flow { listener, remote: source, reliable: false };
+        let arrival = Arrival { now, flow, message };
+        if message.is_request() {
+            let Some(trunk) = self.policy.ingress(listener, source) else {
+                self.counters.unknown_source += 1;
+                return;
+            };
+            self.request(arrival, trunk);
+        } else if message.check().is_ok() {
+            self.response(arrival);
+        } else {
+            self.counters.malformed += 1;
+        }
+    }
+
+    fn request(&mut self, arrival: Arrival<'_>, trunk: usize) {
+        let Arrival { now, flow, message } = arrival;
+        if let Err(fault) = message.check() {
+            if message.method() == Some(Method::Ack) || message.via().is_err() {
+                // An ACK is never answered, and without a Via there is nowhere to answer to.
+                self.counters.malformed += 1;
+            } else {
+                self.counters.bad_requests += 1;
+                let answer = respond(message, flow.remote, fault.status(), fault.reason().as_bytes(), None);
+                self.transmit_stateless(arrival, answer.finish(b""));
+            }
+            return;
+        }
+        // Until the listing of the media process is through, nobody can say that a dialog is not there: the
+        // peer asks again.
+        let unknown_dialog = forward::to_tag(message).is_some() && self.dialog_of(message).is_none();
+        if unknown_dialog && self.media.is_restoring() {
+            return;
+        }
+        match self.layer.receive(now, flow, message) {
+            Received::Request(server) => self.new_request(arrival, trunk, server),
+            Received::Cancel { invite: Some(server) } => self.cancelled(now, server),
+            Received::Ack => self.acknowledged(arrival),
+            // What there was no room for, the layer has answered 503.
+            Received::Absorbed
+            | Received::Full
+            | Received::Cancel { invite: None }
+            | Received::Stray
+            | Received::Response(_) => {}
+        }
+    }
+
+    fn new_request(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
+        let Some(method) = arrival.message.method() else { return };
+        let in_dialog = forward::to_tag(arrival.message).is_some();
+        match (self.dialog_of(arrival.message), method) {
+            (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
+            (None, _) if in_dialog => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
+            (None, Method::Invite) => self.invite(arrival, trunk, server),
+            (None, Method::Options) => self.options(arrival, trunk, server),
+            (None, Method::Message) => self.pass_outside(arrival, trunk, server),
+            (None, Method::Bye | Method::Info | Method::Cancel | Method::Prack | Method::Update) => {
+                self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
+            }
+            (None, Method::Other(_)) => self.not_allowed(arrival, server, 501, b"Not Implemented"),
+            (None, _) => self.not_allowed(arrival, server, 405, b"Method Not Allowed"),
+        }
+    }
+
+    fn response(&mut self, arrival: Arrival<'_>) {
+        match self.layer.receive(arrival.now, arrival.flow, arrival.message) {
+            Received::Response(client) => self.answer(arrival, client),
+            // A 2xx whose transaction is gone is still owed an ACK (RFC 3261 13.2.2.4).
+            Received::Stray if arrival.message.status().is_some_and(|status| status / 100 == 2) => {
+                self.repeated_answer(arrival);
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, arrival: Arrival<'_>, client: ClientId) {
+        match self.clients.get(&client) {
+            Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
+            Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
+            Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
+            Some(ClientUse::Bye(_)) | None => {}
+        }
+    }
+
+    /// The call and side in whose dialog a request is: our tag in To, their tag in From, and the Call-ID
+    /// must all agree (RFC 3261 12).
+    fn dialog_of(&self, request: Message<'_>) -> Option<(SessionId, Side)> {
+        let tag = std::str::from_utf8(forward::to_tag(request)?).ok()?.parse().ok()?;
+        let (id, side) = *self.tags.get(&tag)?;
+        let dialog = self.calls.get(&id)?.leg(side).dialog.as_ref()?;
+        let same = request.call_id().ok()? == dialog.call_id
+            && request.from().ok()?.tag().unwrap_or_default() == dialog.remote_tag;
+        same.then_some((id, side))
+    }
+
+    fn timeout(&mut self, now: u64) {
+        self.layer.handle_timeout(now);
+        while let Some(due) = self.timers.due(now) {
+            match due {
+                Due::Phase(call) => self.phase_over(now, call),
+                Due::Confirm(call, side) => self.confirm_again(now, call, side),
+            }
+        }
+    }
+
+    /// Carries out what the transaction layer wants, and forgets calls that are over.
+    fn settle(&mut self, now: u64) {
+        while let Some(event) = self.layer.poll_event() {
+            match event {
+                Event::TimedOut(client) => self.unanswered(now, client),
+                Event::ClientEnded(client) => self.client_ended(client),
+                Event::ServerEnded(server) | Event::NoAck(server) => {
+                    self.servers.remove(&server);
+                }
+            }
+        }
+        while let Some(transmit) = self.layer.poll_transmit() {
+            self.counters.retransmissions += u64::from(transmit.retransmission);
+            let (listener, remote) = (transmit.flow.listener, transmit.flow.remote);
+            self.outputs.push_back(Output::Transmit { listener, remote, bytes: transmit.bytes.to_vec() });
+        }
+        for id in std::mem::take(&mut self.ending) {
+            if self.calls.get(&id).is_some_and(Call::is_over) {
+                self.forget(now, id);
+            }
+        }
+    }
+
+    fn client_ended(&mut self, client: ClientId) {
+        let Some(usage) = self.clients.remove(&client) else { return };
+        if let ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Bye(call) = usage
+            && let Some(known) = self.calls.get_mut(&call)
+        {
+            known.clients = known.clients.saturating_sub(1);
+            self.ending.insert(call);
+        }
+    }
+
+    fn forget(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        for leg in &call.legs {
+            self.tags.remove(&leg.tag);
+        }
+        if let Some(at) = call.deadline {
+            self.timers.cancel(at, Due::Phase(id));
+        }
+        let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
+        let Some(outcome) = call.outcome else { return };
+        self.observe(Observation::Ended {
+            call: id,
+            from: name(Side::Caller).unwrap_or_default(),
+            to: name(Side::Callee),
+            outcome,
+            talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
+            report: call.report,
+        });
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        self.outputs.push_back(Output::Observe(observation));
+    }
+
+    fn advertised(&self, listener: usize) -> SocketAddr {
+        self.policy.listeners[listener].advertised
+    }
+
+    /// Starts a client transaction for `call`. `None` when the transaction table is full.
+    fn send(&mut self, now: u64, flow: Flow, request: Vec<u8>, usage: ClientUse) -> Option<ClientId> {
+        let client = self.layer.request(now, flow, request).ok()?;
+        if let ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Bye(call) = &usage
+            && let Some(known) = self.calls.get_mut(call)
+        {
+            known.clients += 1;
+        }
+        self.clients.insert(client, usage);
+        Some(client)
+    }
+
+    /// Answers a request and keeps no more state for it.
+    fn refuse(&mut self, arrival: Arrival<'_>, server: ServerId, status: u16, reason: &[u8]) {
+        let answer = self.answer_to(arrival, status, reason);
+        self.layer.respond(arrival.now, server, answer.finish(b""));
+    }
+
+    fn not_allowed(&mut self, arrival: Arrival<'_>, server: ServerId, status: u16, reason: &[u8]) {
+        let answer = self.answer_to(arrival, status, reason).header("Allow", ALLOW);
+        self.layer.respond(arrival.now, server, answer.finish(b""));
+    }
+
+    /// A final answer with a fresh tag (RFC 3261 8.2.6.2).
+    fn answer_to(&mut self, arrival: Arrival<'_>, status: u16, reason: &[u8]) -> Writer {
+        let call = self.identities.call();
+        let tag = self.identities.token(call).to_string();
+        respond(arrival.message, arrival.flow.remote, status, reason, Some(tag.as_bytes()))
+    }
+
+    fn transmit_stateless(&mut self, arrival: Arrival<'_>, bytes: Vec<u8>) {
+        let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
+        self.outputs.push_back(Output::Transmit { listener: flow.listener, remote: flow.remote, bytes });
     }
 }

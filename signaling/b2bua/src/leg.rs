@@ -1,0 +1,119 @@
+//! One party's side of a call: its dialog, and what is under way in it.
+
+use std::net::SocketAddr;
+
+use moorline_control::SessionId;
+use moorline_sip::Dialog;
+use moorline_sip::OwnedMessage;
+use moorline_sip::Uri;
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+
+/// Which party of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// The one that sent the first INVITE; leg 0 of the media session.
+    Caller = 0,
+    /// The one that was called; leg 1.
+    Callee = 1,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Side; 2] = [Side::Caller, Side::Callee];
+
+    pub(crate) fn other(self) -> Side {
+        match self {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        }
+    }
+
+    /// The leg's position in the media session.
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One party's side of a call.
+pub(crate) struct Leg {
+    /// Its trunk, by position in the policy.
+    pub(crate) trunk: usize,
+    /// The listener it is spoken to from, and the address its last request came from or ours went to.
+    pub(crate) flow: Flow,
+    /// Our tag in this dialog, by which its requests find the call.
+    pub(crate) tag: SessionId,
+    /// The dialog, once there is one: for the caller with its INVITE, for the callee with its 2xx.
+    pub(crate) dialog: Option<Dialog>,
+    /// Our 2xx to an INVITE of this party, repeated until its ACK (RFC 3261 13.3.1.4).
+    pub(crate) confirming: Option<Confirming>,
+    /// An INVITE of this party in this dialog, not finally answered yet.
+    pub(crate) reinvite: Option<Reinvite>,
+    /// Our INVITE to this party, not finally answered yet.
+    pub(crate) inviting: Option<ClientId>,
+    /// The CSeq of a 2xx to our INVITE that this party was not sent an ACK for yet.
+    pub(crate) unacknowledged: Option<u32>,
+    /// The last ACK that this party was sent, to repeat when its 2xx is repeated (RFC 3261 13.2.2.4).
+    pub(crate) ack: Option<SentAck>,
+    /// A BYE is due as soon as this party has acknowledged our 2xx (RFC 3261 15).
+    pub(crate) bye_due: bool,
+}
+
+/// A 2xx that is sent again and again until the ACK comes.
+pub(crate) struct Confirming {
+    pub(crate) server: ServerId,
+    pub(crate) cseq: u32,
+    pub(crate) response: Vec<u8>,
+    pub(crate) interval_ns: u64,
+    pub(crate) next_at: u64,
+    pub(crate) give_up_at: u64,
+}
+
+/// A re-INVITE on its way to the other party.
+pub(crate) struct Reinvite {
+    pub(crate) server: ServerId,
+    pub(crate) request: OwnedMessage,
+    /// Where the answer goes.
+    pub(crate) source: SocketAddr,
+}
+
+/// An ACK to a 2xx.
+pub(crate) struct SentAck {
+    pub(crate) cseq: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Leg {
+    pub(crate) fn new(trunk: usize, flow: Flow, tag: SessionId) -> Leg {
+        Leg {
+            trunk,
+            flow,
+            tag,
+            dialog: None,
+            confirming: None,
+            reinvite: None,
+            inviting: None,
+            unacknowledged: None,
+            ack: None,
+            bye_due: false,
+        }
+    }
+
+    /// Where requests in this dialog go: the address its next hop names, or, where that is a host name or
+    /// cannot be reached from outside, where its signaling came from.
+    pub(crate) fn next_hop(&self) -> Flow {
+        let named = self.dialog.as_ref().and_then(|dialog| {
+            let hop = Uri::parse(dialog.next_hop()).ok()?;
+            hop.socket_addr(5060)
+        });
+        let reachable = named.filter(|address| {
+            let remote = self.flow.remote;
+            address.is_ipv4() == remote.is_ipv4()
+                && (address.ip() == remote.ip() || !crate::media::is_private(address.ip()))
+        });
+        Flow { remote: reachable.unwrap_or(self.flow.remote), ..self.flow }
+    }
+
+    /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
+    pub(crate) fn is_inviting(&self) -> bool {
+        self.inviting.is_some() || self.reinvite.is_some() || self.confirming.is_some()
+    }
+}

@@ -1,0 +1,163 @@
+//! What the parties said of their media, and what the media process must be told because of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use minicbor::{Decode, Encode};
+use moorline_control::{Latch, LegSpec, LocalSession, Profile, StreamSpec};
+use moorline_sdp::{Anchor, Session};
+
+use crate::policy::{MediaNat, Trunk};
+
+/// How long after it was opened or redirected a stream may latch once the call is answered.
+const LATCH_WINDOW_MS: u32 = 10_000;
+
+/// What one party's SDP says of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Remote {
+    /// False for port 0.
+    #[n(0)]
+    pub(crate) active: bool,
+    /// Where it receives RTP; `None` where it receives none (port 0, or 0.0.0.0 on hold).
+    #[n(1)]
+    pub(crate) rtp: Option<SocketAddr>,
+    /// Where it receives RTCP, if it said so.
+    #[n(2)]
+    pub(crate) rtcp: Option<SocketAddr>,
+    /// It can take RTP and RTCP on one port.
+    #[n(3)]
+    pub(crate) mux: bool,
+    /// It put the stream on hold.
+    #[n(4)]
+    pub(crate) held: bool,
+}
+
+/// Why a session description cannot be anchored: the answer is 488 with this reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unusable(pub(crate) String);
+
+/// Reads what a description says of each stream.
+pub(crate) fn remotes(session: &Session<'_>) -> Result<Vec<Remote>, Unusable> {
+    let streams = session.media();
+    if streams.len() > moorline_control::MAX_STREAMS {
+        return Err(Unusable(format!("Not Acceptable Here - more than {} media", moorline_control::MAX_STREAMS)));
+    }
+    streams.iter().enumerate().map(|(index, media)| remote(index, media)).collect()
+}
+
+fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusable> {
+    let mut remote =
+        Remote { active: media.is_active(), rtp: None, rtcp: None, mux: media.rtcp_mux, held: media.is_held() };
+    if !remote.active {
+        return Ok(remote);
+    }
+    if !media.is_rtp() {
+        let reason = format!("Not Acceptable Here - media {} is not RTP", index + 1);
+        return Err(Unusable(reason));
+    }
+    let Some(rtp) = media.rtp() else {
+        let reason = format!("Not Acceptable Here - media {} names no IP address", index + 1);
+        return Err(Unusable(reason));
+    };
+    // c=0.0.0.0 puts a stream on hold the RFC 2543 way: nothing is sent there (RFC 3264 8.4).
+    remote.rtp = (!rtp.ip().is_unspecified()).then_some(rtp);
+    remote.rtcp = media.rtcp().filter(|rtcp| !rtcp.ip().is_unspecified());
+    Ok(remote)
+}
+
+/// One side of a session as far as it is known.
+pub(crate) struct SideView<'a> {
+    pub(crate) trunk: &'a Trunk,
+    /// Where this party's signaling comes from.
+    pub(crate) signaling: IpAddr,
+    /// What it said of each stream; `None` for one of which it has said nothing yet.
+    pub(crate) said: Vec<Option<Remote>>,
+}
+
+/// The leg specifications of both sides, in their order.
+///
+/// A stream lives while no side has refused it; a side that has said nothing yet goes along with the
+/// other. `restore` asks for exactly these local ports.
+pub(crate) fn legs(
+    sides: [SideView<'_>; 2],
+    answered: bool,
+    ring_ms: u32,
+    restore: Option<&LocalSession>,
+) -> Vec<LegSpec> {
+    let count = sides.iter().map(|side| side.said.len()).max().unwrap_or(0);
+    let said = |side: &SideView<'_>, stream: usize| side.said.get(stream).cloned().flatten();
+    let active = |stream: usize| {
+        let mut known = sides.iter().filter_map(|side| said(side, stream)).peekable();
+        known.peek().is_some() && known.all(|remote| remote.active)
+    };
+    let muxed = |stream: usize| sides.iter().all(|side| said(side, stream).is_some_and(|r| r.mux));
+    let window_ms = if answered { LATCH_WINDOW_MS } else { ring_ms.saturating_add(LATCH_WINDOW_MS) };
+    let leg = |(position, side): (usize, &SideView<'_>)| LegSpec {
+        range: side.trunk.media_range.clone(),
+        streams: (0..count)
+            .map(|stream| {
+                let remote = said(side, stream);
+                let rtp = remote.as_ref().and_then(|r| r.rtp);
+                let local = restore.and_then(|local| *local.legs.get(position)?.get(stream)?);
+                StreamSpec {
+                    active: active(stream),
+                    profile: Profile::Rtp,
+                    remote_rtp: rtp,
+                    remote_rtcp: remote.as_ref().and_then(|r| r.rtcp),
+                    rtcp_mux: muxed(stream),
+                    latch: latch_sources(side, rtp).map(|sources| Latch { sources, window_ms }),
+                    sources: side.trunk.media_sources.clone(),
+                    local,
+                }
+            })
+            .collect(),
+    };
+    sides.iter().enumerate().map(leg).collect()
+}
+
+/// The networks that a stream may latch onto, if it may.
+fn latch_sources(side: &SideView<'_>, rtp: Option<SocketAddr>) -> Option<Vec<IpNet>> {
+    let nat_seen = rtp.is_some_and(|rtp| is_private(rtp.ip()) && rtp.ip() != side.signaling);
+    let allowed = match side.trunk.media_nat {
+        MediaNat::Off => false,
+        MediaNat::Auto => nat_seen,
+        MediaNat::Always => rtp.is_some(),
+    };
+    allowed.then(|| {
+        if side.trunk.media_sources.is_empty() {
+            vec![IpNet::from(side.signaling)]
+        } else {
+            side.trunk.media_sources.clone()
+        }
+    })
+}
+
+/// An address that cannot be reached from elsewhere: RFC 1918, RFC 6598 (carrier-grade NAT), link-local,
+/// and unique local IPv6.
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_private() || v4.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// The addresses that take the place of a party's own in the SDP that the side `leg` is shown, and the
+/// address for its `o=` line.
+pub(crate) fn anchors(local: &LocalSession, leg: usize, fallback: IpAddr) -> (IpAddr, Vec<Option<Anchor>>) {
+    let streams = local.legs.get(leg).map_or(&[][..], Vec::as_slice);
+    let anchor = |own: &moorline_control::LocalAddresses| Anchor {
+        address: own.public(),
+        rtp_port: own.rtp.port(),
+        rtcp_port: own.rtcp.port(),
+    };
+    let anchors: Vec<Option<Anchor>> = streams.iter().map(|own| own.as_ref().map(anchor)).collect();
+    let origin = anchors.iter().flatten().next().map_or(fallback, |anchor| anchor.address);
+    (origin, anchors)
+}
+
+#[cfg(test)]
+mod tests;

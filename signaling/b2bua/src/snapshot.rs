@@ -1,0 +1,171 @@
+//! A call in a few hundred bytes: what the media process keeps for signaling, and what a restarted
+//! signaling process makes the call of again.
+
+use std::net::SocketAddr;
+
+use minicbor::{Decode, Encode};
+use moorline_control::{LocalSession, MAX_SNAPSHOT, SessionId};
+use moorline_sip::Dialog;
+use moorline_sip::transaction::Flow;
+
+use crate::call::{Call, Phase, Waiting};
+use crate::leg::{Leg, Side};
+use crate::media::Remote;
+use crate::policy::Policy;
+
+/// The form of snapshot that this version writes; it reads no other.
+const VERSION: u8 = 1;
+
+/// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
+/// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
+const CSEQ_JUMP: u32 = 1_000;
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct CallForm {
+    #[n(0)]
+    version: u8,
+    #[n(1)]
+    answered_at: u64,
+    #[n(2)]
+    legs: Vec<LegForm>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct LegForm {
+    #[n(0)]
+    trunk: String,
+    #[n(1)]
+    listener: String,
+    #[n(2)]
+    remote: SocketAddr,
+    #[n(3)]
+    tag: SessionId,
+    #[n(4)]
+    said: Option<Vec<Remote>>,
+    #[cbor(n(5), with = "minicbor::bytes")]
+    call_id: Vec<u8>,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    remote_tag: Vec<u8>,
+    #[cbor(n(7), with = "minicbor::bytes")]
+    local: Vec<u8>,
+    #[cbor(n(8), with = "minicbor::bytes")]
+    remote_party: Vec<u8>,
+    #[n(9)]
+    local_cseq: u32,
+    #[n(10)]
+    remote_cseq: Option<u32>,
+    #[n(11)]
+    route_set: Vec<minicbor::bytes::ByteVec>,
+    #[cbor(n(12), with = "minicbor::bytes")]
+    remote_target: Vec<u8>,
+    /// The ACK is sent after the snapshot is taken, so this may be out of date: one ACK more does no harm,
+    /// one too few ends the call.
+    #[n(13)]
+    unacknowledged: Option<u32>,
+}
+
+/// The snapshot of a call; empty while there is nothing to restore: before the answer the parties' own
+/// transactions are what the call is, and those die with the process.
+pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
+    let Some(answered_at) = call.answered_at else { return Vec::new() };
+    if call.phase != Phase::Answered {
+        return Vec::new();
+    }
+    let Some(legs) = Side::BOTH.iter().map(|side| leg_form(call, *side, policy)).collect() else {
+        return Vec::new();
+    };
+    let form = CallForm { version: VERSION, answered_at, legs };
+    // Writing into a Vec cannot fail; what is too long for the media process is not worth losing the call.
+    minicbor::to_vec(form).ok().filter(|bytes| bytes.len() <= MAX_SNAPSHOT).unwrap_or_default()
+}
+
+fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
+    let leg = call.leg(side);
+    let dialog = leg.dialog.as_ref()?;
+    Some(LegForm {
+        trunk: policy.trunks.get(leg.trunk)?.name.clone(),
+        listener: policy.listeners.get(leg.flow.listener)?.name.clone(),
+        remote: leg.flow.remote,
+        tag: leg.tag,
+        said: call.said[side.index()].clone(),
+        call_id: dialog.call_id.clone(),
+        remote_tag: dialog.remote_tag.clone(),
+        local: dialog.local.clone(),
+        remote_party: dialog.remote.clone(),
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        route_set: dialog.route_set.iter().cloned().map(Into::into).collect(),
+        remote_target: dialog.remote_target.clone(),
+        unacknowledged: leg.unacknowledged,
+    })
+}
+
+/// Makes a call of its snapshot.
+///
+/// # Errors
+/// A sentence for the log: not answered yet, another version, a trunk or listener that the configuration
+/// no longer has.
+pub(crate) fn restore(
+    id: SessionId,
+    snapshot: &[u8],
+    local: LocalSession,
+    now: u64,
+    policy: &Policy,
+) -> Result<Call, String> {
+    if snapshot.is_empty() {
+        return Err("the call was not answered yet".into());
+    }
+    let form: CallForm = minicbor::decode(snapshot).map_err(|error| format!("unreadable snapshot: {error}"))?;
+    if form.version != VERSION {
+        return Err(format!("a snapshot of version {}, this one reads {VERSION}", form.version));
+    }
+    let Ok([caller, callee]) = <[LegForm; 2]>::try_from(form.legs) else {
+        return Err("a snapshot without two legs".into());
+    };
+    let said = [caller.said.clone(), callee.said.clone()];
+    // The clock of a host that was restarted begins anew.
+    let answered_at = form.answered_at.min(now);
+    Ok(Call {
+        id,
+        phase: Phase::Answered,
+        legs: [leg(caller, policy)?, leg(callee, policy)?],
+        invite: None,
+        said,
+        offer: None,
+        local,
+        waiting: Waiting::Nothing,
+        media_request: 0,
+        deadline: None,
+        answered_at: Some(answered_at),
+        ended_at: None,
+        outcome: None,
+        clients: 0,
+        restored: true,
+        media_closed: false,
+        report: None,
+    })
+}
+
+fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
+    let trunk = policy.trunks.iter().position(|trunk| trunk.name == form.trunk);
+    let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
+    let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
+    let listener = listener.ok_or_else(|| format!("no listener is named {:?} any more", form.listener))?;
+    let flow = Flow { listener, remote: form.remote, reliable: false };
+    let mut leg = Leg::new(trunk, flow, form.tag);
+    leg.unacknowledged = form.unacknowledged;
+    leg.dialog = Some(Dialog {
+        call_id: form.call_id,
+        local_tag: form.tag.to_string().into_bytes(),
+        remote_tag: form.remote_tag,
+        local: form.local,
+        remote: form.remote_party,
+        local_cseq: form.local_cseq.saturating_add(CSEQ_JUMP),
+        remote_cseq: form.remote_cseq,
+        route_set: form.route_set.into_iter().map(Into::into).collect(),
+        remote_target: form.remote_target,
+    });
+    Ok(leg)
+}

@@ -1,0 +1,305 @@
+//! Inside a call: the ACK, the re-INVITE and its answer, and what else the parties ask of each other.
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::{Message, Method};
+use moorline_sip::{Writer, respond};
+
+use super::setup::{Refused, read};
+use super::{Arrival, ClientUse, ServerUse, Worker};
+use crate::Outcome;
+use crate::call::{Offer, Phase, Waiting};
+use crate::forward::{self, ALLOW, Body};
+use crate::leg::{Reinvite, SentAck, Side};
+
+impl Worker {
+    /// A request in the dialog of `side`.
+    pub(super) fn request_in_dialog(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
+        let Some(method) = arrival.message.method() else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let over = matches!(call.phase, Phase::Ending | Phase::Cancelled);
+        let leg = call.leg_mut(side);
+        let in_order = leg.dialog.as_mut().is_some_and(|dialog| dialog.receive(arrival.message).is_ok());
+        if !in_order {
+            return self.refuse(arrival, server, 500, b"Server Internal Error - CSeq Out Of Order");
+        }
+        leg.flow.remote = arrival.flow.remote;
+        match method {
+            Method::Bye => self.bye(arrival, server, id, side),
+            _ if over => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
+            _ if !forward::required(arrival.message).is_empty() => self.refuse_extension(arrival, server),
+            Method::Invite => self.reinvite(arrival, server, id, side),
+            Method::Options | Method::Info | Method::Message => self.pass_inside(arrival, server, id, side, method),
+            Method::Other(_) => self.not_allowed(arrival, server, 501, b"Not Implemented"),
+            _ => self.not_allowed(arrival, server, 405, b"Method Not Allowed"),
+        }
+    }
+
+    /// 420: the request requires extensions that Moorline does not carry (RFC 3261 8.2.2.3).
+    pub(super) fn refuse_extension(&mut self, arrival: Arrival<'_>, server: ServerId) {
+        let answer =
+            self.answer_to(arrival, 420, b"Bad Extension").header("Unsupported", forward::required(arrival.message));
+        self.layer.respond(arrival.now, server, answer.finish(b""));
+    }
+
+    /// An ACK to a 2xx: the repetition ends, and the other party's 2xx is acknowledged too.
+    pub(super) fn acknowledged(&mut self, arrival: Arrival<'_>) {
+        let Arrival { now, message, .. } = arrival;
+        let Some((id, side)) = self.dialog_of(message) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let leg = call.leg_mut(side);
+        let Ok(cseq) = message.cseq() else { return };
+        let Some(confirming) = leg.confirming.take_if(|confirming| confirming.cseq == cseq.number) else {
+            // Its 2xx was acknowledged already.
+            return;
+        };
+        self.timers.cancel(confirming.next_at, super::Due::Confirm(id, side));
+        if std::mem::take(&mut leg.bye_due) {
+            self.hang_up(now, id, side);
+        } else {
+            self.acknowledge(now, id, side.other(), Some(message));
+        }
+        self.ending.insert(id);
+    }
+
+    /// Acknowledges the 2xx of `side`, if one is owed an ACK; `original` is the other party's ACK, which
+    /// may carry the answer to a late offer.
+    pub(super) fn acknowledge(&mut self, now: u64, id: SessionId, side: Side, original: Option<Message<'_>>) {
+        if let Some(original) = original
+            && let Body::Sdp(sdp) = forward::body(original)
+        {
+            let late = self.calls.get(&id).and_then(|call| call.offer.as_ref()).is_some_and(|offer| offer.by == side);
+            match read(sdp) {
+                Ok(streams) if late => self.agree(now, id, side.other(), streams),
+                Ok(_) => {}
+                Err(_) => {
+                    // The answer cannot be anchored, and an ACK cannot be refused.
+                    self.acknowledge(now, id, side, None);
+                    return self.hang_up_both(now, id, Outcome::Rejected(488));
+                }
+            }
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let leg = call.leg(side);
+        let (Some(cseq), Some(dialog)) = (leg.unacknowledged, &leg.dialog) else { return };
+        let flow = leg.next_hop();
+        let advertised = self.advertised(flow.listener);
+        let branch = self.identities.branch(id);
+        let mut writer = dialog.ack(cseq, forward::via(advertised, &branch).as_bytes());
+        let mut body = Vec::new();
+        if let Some(original) = original {
+            writer = forward::copy_headers(writer, original, self.trusted_between(call));
+            body = self.body_for(call, side, original).unwrap_or_default();
+        }
+        let bytes = writer.finish(&body);
+        self.layer.send_ack(flow, bytes.clone());
+        if let Some(call) = self.calls.get_mut(&id) {
+            let leg = call.leg_mut(side);
+            leg.unacknowledged = None;
+            leg.ack = Some(SentAck { cseq, bytes });
+        }
+    }
+
+    /// A 2xx that was answered with an ACK before: the ACK is sent again (RFC 3261 13.2.2.4).
+    pub(super) fn repeated_answer(&mut self, arrival: Arrival<'_>) {
+        let Some((id, side)) = self.answer_dialog(arrival.message) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
+        let leg = call.leg(side);
+        let cseq = arrival.message.cseq().map(|cseq| cseq.number).ok();
+        match &leg.ack {
+            Some(ack) if Some(ack.cseq) == cseq => {
+                self.layer.send_ack(leg.next_hop(), ack.bytes.clone());
+                self.counters.retransmissions += 1;
+            }
+            // Restored from a snapshot, which does not hold the ACK: one without a body will do, for an
+            // answered call has its descriptions.
+            None if leg.unacknowledged.is_some() && leg.unacknowledged == cseq && call.restored => {
+                self.acknowledge(arrival.now, id, side, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// The call and side that a response's dialog belongs to: our tag is in From there.
+    fn answer_dialog(&self, response: Message<'_>) -> Option<(SessionId, Side)> {
+        let from = response.from().ok()?;
+        let tag = std::str::from_utf8(from.tag()?).ok()?.parse().ok()?;
+        let (id, side) = *self.tags.get(&tag)?;
+        let dialog = self.calls.get(&id)?.leg(side).dialog.as_ref()?;
+        let same = response.call_id().ok()? == dialog.call_id
+            && forward::to_tag(response).unwrap_or_default() == dialog.remote_tag;
+        same.then_some((id, side))
+    }
+
+    fn reinvite(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
+        let Arrival { now, message, flow } = arrival;
+        let Some(call) = self.calls.get(&id) else { return };
+        if call.leg(side).reinvite.is_some() {
+            // RFC 3261 14.2: a second INVITE before the first is answered.
+            let pause = self.identities.call().random % 10;
+            let answer = self.answer_to(arrival, 500, b"Server Internal Error - INVITE Pending");
+            return self.layer.respond(now, server, answer.header("Retry-After", pause.to_string()).finish(b""));
+        }
+        let glare = call.legs.iter().any(|leg| leg.is_inviting() || leg.unacknowledged.is_some());
+        if glare || call.phase != Phase::Answered {
+            return self.refuse(arrival, server, 491, b"Request Pending");
+        }
+        let offer = match forward::body(message) {
+            Body::Sdp(sdp) => match read(sdp) {
+                Ok(streams) => Some(Offer { by: side, streams }),
+                Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
+            },
+            Body::Multipart => return self.refuse(arrival, server, 415, b"Unsupported Media Type"),
+            Body::None | Body::Opaque(_) => None,
+        };
+        let trying = respond(message, flow.remote, 100, b"Trying", None);
+        self.layer.respond(now, server, trying.finish(b""));
+        self.servers.insert(server, ServerUse::Reinvite(id, side));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.leg_mut(side).reinvite = Some(Reinvite { server, request: message.to_owned(), source: flow.remote });
+        if offer.is_some() {
+            call.offer = offer;
+            call.waiting = Waiting::Reinvite(side);
+            self.update_media(now, id);
+        } else {
+            self.forward_reinvite(now, id, side);
+        }
+    }
+
+    /// The re-INVITE of `side` goes on to the other party.
+    pub(super) fn forward_reinvite(&mut self, now: u64, id: SessionId, side: Side) {
+        let other = side.other();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(reinvite) = &call.leg(side).reinvite else { return };
+        let request = reinvite.request.clone();
+        let flow = call.leg(other).next_hop();
+        let advertised = self.policy.listeners[flow.listener].advertised;
+        let via = forward::via(advertised, &self.identities.branch(id));
+        let Some(dialog) = &mut call.leg_mut(other).dialog else { return };
+        let writer = dialog
+            .request(Method::Invite, via.as_bytes())
+            .header("Contact", forward::contact(advertised))
+            .header("Allow", ALLOW);
+        let Some(call) = self.calls.get(&id) else { return };
+        let writer = forward::copy_headers(writer, request.view(), self.trusted_between(call));
+        let client = match self.body_for(call, other, request.view()) {
+            Ok(body) => self.send(now, flow, writer.finish(&body), ClientUse::Reinvite(id, other)),
+            Err(refused) => return self.refuse_reinvite(now, id, side, &refused),
+        };
+        match (client, self.calls.get_mut(&id)) {
+            (Some(client), Some(call)) => call.leg_mut(other).inviting = Some(client),
+            _ => self.refuse_reinvite(now, id, side, &Refused::new(503)),
+        }
+    }
+
+    /// The answer of `side` to a re-INVITE of the other party.
+    pub(super) fn reinvite_answered(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, side: Side) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(status) = message.status() else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let leg = call.leg_mut(side);
+        if leg.inviting != Some(client) {
+            return self.repeated_answer(arrival);
+        }
+        match status {
+            0..=100 => {}
+            101..=199 => {
+                if let Some((server, answer)) = self.reinvite_answer(id, side, message, b"") {
+                    self.layer.respond(now, server, answer);
+                }
+            }
+            200..=299 => {
+                leg.inviting = None;
+                leg.unacknowledged = message.cseq().ok().map(|cseq| cseq.number);
+                if let Some(dialog) = &mut leg.dialog {
+                    dialog.refresh_target(message);
+                }
+                if call.phase != Phase::Answered {
+                    // The call ended while this was on its way: its BYE was sent already.
+                    return self.acknowledge(now, id, side, None);
+                }
+                match self.answer_media(now, id, side, message) {
+                    Ok(true) => self.forward_reinvite_answer(now, id, side, message),
+                    Ok(false) => {
+                        if let Some(call) = self.calls.get_mut(&id) {
+                            call.waiting =
+                                Waiting::Answer { from: side, response: message.to_owned(), received_at: now };
+                        }
+                    }
+                    Err(refused) => {
+                        self.acknowledge(now, id, side, None);
+                        self.refuse_reinvite(now, id, side.other(), &refused);
+                        self.hang_up_both(now, id, Outcome::Rejected(refused.status));
+                    }
+                }
+            }
+            _ => {
+                leg.inviting = None;
+                let answer = self.reinvite_answer(id, side, message, b"");
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.leg_mut(side.other()).reinvite = None;
+                    call.offer = None;
+                }
+                if let Some((server, answer)) = answer {
+                    self.layer.respond(now, server, answer);
+                }
+                // What the offer would have added is taken back.
+                self.update_media(now, id);
+            }
+        }
+    }
+
+    /// The 2xx of `side` goes on to the party that sent the re-INVITE.
+    pub(super) fn forward_reinvite_answer(&mut self, now: u64, id: SessionId, side: Side, response: Message<'_>) {
+        let origin = side.other();
+        let Some(call) = self.calls.get(&id) else { return };
+        let body = match self.body_for(call, origin, response) {
+            Ok(body) => body,
+            Err(refused) => {
+                self.acknowledge(now, id, side, None);
+                self.refuse_reinvite(now, id, origin, &refused);
+                return self.hang_up_both(now, id, Outcome::Rejected(refused.status));
+            }
+        };
+        let Some((server, answer)) = self.reinvite_answer(id, side, response, &body) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let leg = call.leg_mut(origin);
+        let Some(reinvite) = leg.reinvite.take() else { return };
+        let cseq = reinvite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.refresh_target(reinvite.request.view());
+        }
+        self.confirm(now, id, origin, server, cseq, answer);
+    }
+
+    /// A response of `side` as the party sees it that sent the re-INVITE.
+    fn reinvite_answer(
+        &self,
+        id: SessionId,
+        side: Side,
+        response: Message<'_>,
+        body: &[u8],
+    ) -> Option<(ServerId, Vec<u8>)> {
+        let call = self.calls.get(&id)?;
+        let leg = call.leg(side.other());
+        let reinvite = leg.reinvite.as_ref()?;
+        let status = response.status()?;
+        let reason = response.reason().unwrap_or_default();
+        let mut writer: Writer = respond(reinvite.request.view(), reinvite.source, status, reason, None);
+        if status < 300 {
+            let advertised = self.advertised(leg.flow.listener);
+            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+        }
+        Some((reinvite.server, forward::copy_headers(writer, response, self.trusted_between(call)).finish(body)))
+    }
+
+    /// Refuses the re-INVITE of `side`; the call goes on as it was.
+    pub(super) fn refuse_reinvite(&mut self, now: u64, id: SessionId, side: Side, refused: &Refused) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.offer = None;
+        let Some(reinvite) = call.leg_mut(side).reinvite.take() else { return };
+        let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
+        self.layer.respond(now, reinvite.server, answer.finish(b""));
+        self.update_media(now, id);
+    }
+}

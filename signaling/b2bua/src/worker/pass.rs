@@ -1,0 +1,163 @@
+//! Requests that are carried across without changing the call: OPTIONS, INFO, MESSAGE.
+
+use std::net::SocketAddr;
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Method, OwnedMessage};
+use moorline_sip::{Writer, respond};
+
+use super::{Arrival, ClientUse, Worker};
+use crate::forward::{self, ALLOW, Body};
+use crate::leg::Side;
+
+/// A request on its way to the other party.
+pub(super) struct Passing {
+    server: ServerId,
+    request: OwnedMessage,
+    /// Where the answer goes.
+    source: SocketAddr,
+    /// The listener it came in on.
+    listener: usize,
+    /// The tag of our answers; `None` in a dialog, which has one.
+    tag: Option<SessionId>,
+    /// Identity headers cross.
+    trusted: bool,
+}
+
+impl Worker {
+    /// OPTIONS outside a dialog: to this host itself it is a ping, and answered; to a number it goes where
+    /// a call would go (RFC 3261 11).
+    pub(super) fn options(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
+        let uri = arrival.message.request_uri().and_then(|uri| moorline_sip::Uri::parse(uri).ok());
+        if uri.is_some_and(|uri| uri.user.is_some()) {
+            return self.pass_outside(arrival, trunk, server);
+        }
+        let answer = self.answer_to(arrival, 200, b"OK").header("Allow", ALLOW).header("Accept", "application/sdp");
+        self.layer.respond(arrival.now, server, answer.finish(b""));
+    }
+
+    /// A request outside a dialog goes on by the routes.
+    pub(super) fn pass_outside(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
+        let Arrival { now, flow, message } = arrival;
+        let Some(method) = message.method() else { return };
+        let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
+        if max_forwards == 0 {
+            return self.refuse(arrival, server, 483, b"Too Many Hops");
+        }
+        if !forward::required(message).is_empty() {
+            return self.refuse_extension(arrival, server);
+        }
+        let uri = message.request_uri().unwrap_or_default();
+        let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
+        let egress = self.policy.egress(trunk, called);
+        let Some((egress, target)) = egress.and_then(|e| Some((e, *self.policy.trunks[e].targets.first()?))) else {
+            return self.refuse(arrival, server, 404, b"Not Found - No Route");
+        };
+        let (Ok(from), Ok(to)) = (message.from(), message.to()) else { return };
+        let Some(body) = opaque(arrival) else {
+            return self.refuse(arrival, server, 415, b"Unsupported Media Type");
+        };
+        let owner = self.identities.call();
+        let listener = self.policy.trunks[egress].listener;
+        let advertised = self.advertised(listener);
+        let mut caller = forward::party(&from, advertised);
+        caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
+        let branch = self.identities.branch(owner);
+        let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
+        let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
+        let writer = Writer::request(method, &forward::request_uri(uri, target))
+            .header("Via", forward::via(advertised, &branch))
+            .header("Max-Forwards", (max_forwards - 1).to_string())
+            .header("From", caller)
+            .header("To", forward::party(&to, target))
+            .header("Call-ID", self.identities.token(owner).to_string())
+            .header("CSeq", format!("1 {method_name}"));
+        let bytes = forward::copy_headers(writer, message, trusted).finish(body);
+        let passing = Passing {
+            server,
+            request: message.to_owned(),
+            source: flow.remote,
+            listener: flow.listener,
+            tag: Some(self.identities.token(owner)),
+            trusted,
+        };
+        let flow = Flow { listener, remote: target, reliable: false };
+        if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
+            self.refuse(arrival, server, 503, b"Service Unavailable");
+        }
+    }
+
+    /// A request in the dialog of `side` goes on in the other's.
+    pub(super) fn pass_inside(
+        &mut self,
+        arrival: Arrival<'_>,
+        server: ServerId,
+        id: SessionId,
+        side: Side,
+        method: Method<'_>,
+    ) {
+        let Arrival { now, flow, message } = arrival;
+        let Some(body) = opaque(arrival) else {
+            return self.refuse(arrival, server, 415, b"Unsupported Media Type");
+        };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let hop = call.leg(side.other()).next_hop();
+        let advertised = self.policy.listeners[hop.listener].advertised;
+        let via = forward::via(advertised, &self.identities.branch(id));
+        let Some(dialog) = &mut call.leg_mut(side.other()).dialog else {
+            return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
+        };
+        let writer = dialog.request(method, via.as_bytes()).header("Contact", forward::contact(advertised));
+        let Some(call) = self.calls.get(&id) else { return };
+        let trusted = self.trusted_between(call);
+        let bytes = forward::copy_headers(writer, message, trusted).finish(body);
+        let passing = Passing {
+            server,
+            request: message.to_owned(),
+            source: flow.remote,
+            listener: flow.listener,
+            tag: None,
+            trusted,
+        };
+        if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
+            self.refuse(arrival, server, 503, b"Service Unavailable");
+        }
+    }
+
+    /// The answer to a request that was carried across goes back.
+    pub(super) fn passed_back(&mut self, arrival: Arrival<'_>, client: ClientId) {
+        let Some(status) = arrival.message.status().filter(|status| *status > 100) else { return };
+        let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
+        let tag = passing.tag.map(|tag| tag.to_string());
+        let reason = arrival.message.reason().unwrap_or_default();
+        let mut writer =
+            respond(passing.request.view(), passing.source, status, reason, tag.as_deref().map(str::as_bytes));
+        if status < 300 {
+            let advertised = self.advertised(passing.listener);
+            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+        }
+        let writer = forward::copy_headers(writer, arrival.message, passing.trusted);
+        // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
+        let server = passing.server;
+        self.layer.respond(arrival.now, server, writer.finish(opaque(arrival).unwrap_or_default()));
+    }
+
+    pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
+        let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
+        let tag = passing.tag.map(|tag| tag.to_string());
+        let answer =
+            respond(passing.request.view(), passing.source, 408, b"Request Timeout", tag.as_deref().map(str::as_bytes));
+        let server = passing.server;
+        self.layer.respond(now, server, answer.finish(b""));
+    }
+}
+
+/// A body that may cross as it is; `None` where it is, or may hold, a session description.
+fn opaque<'a>(arrival: Arrival<'a>) -> Option<&'a [u8]> {
+    match forward::body(arrival.message) {
+        Body::None => Some(b""),
+        Body::Opaque(bytes) => Some(bytes),
+        Body::Sdp(_) | Body::Multipart => None,
+    }
+}

@@ -1,0 +1,105 @@
+//! After a restart of either process. Signaling that comes back takes its calls from the listing of the
+//! media process; a media process that comes back is told of every call again, on the ports it had.
+
+use moorline_control::{Listed, Listing, Request, ServerHello, SessionId};
+
+use super::Worker;
+use super::media::Asked;
+use super::setup::Refused;
+use crate::call::{Phase, Waiting};
+use crate::leg::Side;
+use crate::snapshot;
+use crate::{Observation, Outcome};
+
+impl Worker {
+    /// The control connection stands.
+    pub(super) fn media_connected(&mut self, _now: u64, _hello: &ServerHello) {
+        self.media.connected = true;
+        // What the connection before was asked will not be answered any more.
+        self.media.pending.clear();
+        // `Open` brings a session back on the same ports after a media restart, and claims it where only
+        // the connection was lost.
+        let live: Vec<SessionId> = self.calls.values().filter(|call| call.is_live()).map(|call| call.id).collect();
+        for id in live {
+            self.open_media(id);
+        }
+        let closing: Vec<SessionId> = self.media.closing.iter().copied().collect();
+        for id in closing {
+            self.ask(Asked::Close(id), Request::Close { session: id });
+        }
+        if !self.media.listed && !self.media.listing {
+            self.list(None);
+        }
+    }
+
+    /// The control connection is gone: calls whose session was not open yet are refused, the others talk on.
+    pub(super) fn media_disconnected(&mut self, now: u64) {
+        self.media.connected = false;
+        self.media.listing = false;
+        self.media.pending.clear();
+        let opening = |call: &&crate::call::Call| matches!(call.waiting, Waiting::Invite);
+        let opening: Vec<SessionId> = self.calls.values().filter(opening).map(|call| call.id).collect();
+        for id in opening {
+            self.refuse_caller(now, id, &Refused::because(503, "Media Process Gone"), Outcome::Rejected(503));
+        }
+        // Closed with the media process, or by the lease: either way nothing more will be heard of them.
+        // Should the connection come back to the same process, they are closed again then.
+        let over: Vec<SessionId> = self.media.closing.iter().copied().collect();
+        for id in over {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.media_closed = true;
+                self.ending.insert(id);
+            }
+        }
+    }
+
+    fn list(&mut self, after: Option<SessionId>) {
+        self.media.listing = true;
+        self.ask(Asked::List, Request::List { after });
+    }
+
+    /// A page of the listing.
+    pub(super) fn listed(&mut self, now: u64, page: Listed) {
+        let last = page.sessions.last().map(|listing| listing.session);
+        for listing in page.sessions {
+            // What another client that still lives owns is none of ours.
+            if !listing.owned && !self.calls.contains_key(&listing.session) {
+                self.restore(now, listing);
+            }
+        }
+        match last {
+            Some(last) if page.more => self.list(Some(last)),
+            _ => self.listing_over(),
+        }
+    }
+
+    pub(super) fn listing_over(&mut self) {
+        self.media.listing = false;
+        self.media.listed = true;
+    }
+
+    fn restore(&mut self, now: u64, listing: Listing) {
+        let id = listing.session;
+        match snapshot::restore(id, &listing.snapshot, listing.local, now, &self.policy) {
+            Ok(call) => {
+                for side in Side::BOTH {
+                    self.tags.insert(call.leg(side).tag, (id, side));
+                }
+                let until = call.answered_at.unwrap_or(now).saturating_add(self.policy.limits.call_duration_ns);
+                self.calls.insert(id, call);
+                self.live += 1;
+                self.enter(id, Phase::Answered, Some(until.max(now)));
+                let request = self.ask(Asked::Session(id), Request::Claim { session: id });
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.media_request = request;
+                }
+                self.counters.restored += 1;
+                self.observe(Observation::Restored { call: id });
+            }
+            Err(reason) => {
+                self.close_media(id);
+                self.observe(Observation::NotRestored { session: id, reason });
+            }
+        }
+    }
+}

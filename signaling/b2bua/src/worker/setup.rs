@@ -1,0 +1,441 @@
+//! The beginning of a call: the first INVITE, its provisional answers, its final one.
+
+use moorline_sip::Dialog;
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Message, Method};
+use moorline_sip::{Writer, reason_phrase, respond};
+
+use super::{Arrival, ClientUse, RETRY_AFTER, ServerUse, Worker};
+use crate::call::{Call, Invite, Phase, Waiting};
+use crate::forward::{self, ALLOW, Body};
+use crate::leg::{Confirming, Leg, Side};
+use crate::media::{self, Remote, Unusable};
+use crate::{Observation, Outcome};
+use moorline_control::{LocalSession, SessionId};
+
+/// T1 and T2 of RFC 3261 17.1.1.1, for the repetition of a 2xx.
+pub(super) const T1_NS: u64 = 500_000_000;
+pub(super) const T2_NS: u64 = 4_000_000_000;
+
+/// What a new INVITE must have been found to be before there is a call.
+struct Admission {
+    egress: usize,
+    max_forwards: u32,
+    offer: Option<Vec<Remote>>,
+}
+
+/// A final answer that this host gives itself.
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) reason: Vec<u8>,
+}
+
+impl Refused {
+    pub(super) fn new(status: u16) -> Refused {
+        Refused { status, reason: reason_phrase(status).as_bytes().to_vec() }
+    }
+
+    pub(super) fn because(status: u16, why: &str) -> Refused {
+        Refused { status, reason: format!("{} - {why}", reason_phrase(status)).into_bytes() }
+    }
+}
+
+impl From<Unusable> for Refused {
+    fn from(unusable: Unusable) -> Refused {
+        Refused { status: 488, reason: unusable.0.into_bytes() }
+    }
+}
+
+impl Worker {
+    /// The first INVITE of a call.
+    pub(super) fn invite(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
+        if !forward::required(arrival.message).is_empty() {
+            return self.refuse_extension(arrival, server);
+        }
+        let admission = match self.admit(arrival.message, trunk) {
+            Ok(admission) => admission,
+            Err(refused) => return self.reject(arrival, server, &refused),
+        };
+        let Ok((dialog, id)) = self.caller_dialog(arrival.message) else {
+            return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
+        };
+        self.counters.calls += 1;
+        let trying = respond(arrival.message, arrival.flow.remote, 100, b"Trying", None);
+        self.layer.respond(arrival.now, server, trying.finish(b""));
+
+        let mut caller = Leg::new(trunk, arrival.flow, dialog.1);
+        caller.dialog = Some(dialog.0);
+        let egress = &self.policy.trunks[admission.egress];
+        let (listener, remote) = (egress.listener, egress.targets[0]);
+        let callee = Leg::new(admission.egress, Flow { listener, remote, reliable: false }, self.identities.token(id));
+        self.tags.insert(caller.tag, (id, Side::Caller));
+        self.tags.insert(callee.tag, (id, Side::Callee));
+        self.servers.insert(server, ServerUse::Invite(id));
+        let deadline = arrival.now + self.policy.limits.ring_ns;
+        self.timers.set(deadline, super::Due::Phase(id));
+        let call = Call {
+            id,
+            phase: Phase::Inviting,
+            legs: [caller, callee],
+            invite: Some(Invite {
+                server,
+                request: arrival.message.to_owned(),
+                received_at: arrival.now,
+                max_forwards: admission.max_forwards,
+                target: 0,
+                progressed: false,
+            }),
+            said: [admission.offer, None],
+            offer: None,
+            local: LocalSession::default(),
+            waiting: Waiting::Invite,
+            media_request: 0,
+            deadline: Some(deadline),
+            answered_at: None,
+            ended_at: None,
+            outcome: None,
+            clients: 0,
+            restored: false,
+            media_closed: false,
+            report: None,
+        };
+        self.calls.insert(id, call);
+        self.live += 1;
+        self.open_media(id);
+    }
+
+    /// Everything that can refuse a call before it exists.
+    fn admit(&self, invite: Message<'_>, trunk: usize) -> Result<Admission, Refused> {
+        let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
+        if max_forwards == 0 {
+            return Err(Refused::new(483));
+        }
+        let offer = match forward::body(invite) {
+            Body::Sdp(sdp) => Some(read(sdp)?),
+            Body::Multipart => return Err(Refused::because(415, "Multipart Body")),
+            Body::None | Body::Opaque(_) => None,
+        };
+        let called = invite.request_uri().map(called_number).unwrap_or_default();
+        let egress = self.policy.egress(trunk, called).ok_or_else(|| Refused::because(404, "No Route"))?;
+        if self.policy.trunks[egress].targets.is_empty() {
+            return Err(Refused::because(480, "Trunk Has No Target"));
+        }
+        if self.live >= self.policy.limits.calls {
+            return Err(Refused::because(503, "Call Limit Reached"));
+        }
+        if !self.media.is_connected() {
+            return Err(Refused::because(503, "No Media Process"));
+        }
+        Ok(Admission { egress, max_forwards, offer })
+    }
+
+    /// Refuses a new INVITE before there is a call.
+    fn reject(&mut self, arrival: Arrival<'_>, server: ServerId, refused: &Refused) {
+        let mut answer = self.answer_to(arrival, refused.status, &refused.reason);
+        if refused.status == 503 {
+            answer = answer.header("Retry-After", RETRY_AFTER);
+        }
+        if refused.status == 415 {
+            answer = answer.header("Accept", "application/sdp");
+        }
+        self.layer.respond(arrival.now, server, answer.finish(b""));
+        let call = self.identities.call();
+        let from = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
+        self.observe(Observation::Ended {
+            call,
+            from: from.map(|trunk| self.policy.trunks[trunk].name.clone()).unwrap_or_default(),
+            to: None,
+            outcome: Outcome::Rejected(refused.status),
+            talk_ns: 0,
+            report: None,
+        });
+    }
+
+    fn caller_dialog(&mut self, invite: Message<'_>) -> Result<((Dialog, SessionId), SessionId), ()> {
+        let id = self.identities.call();
+        let tag = self.identities.token(id);
+        let dialog = Dialog::uas(invite, tag.to_string().as_bytes()).map_err(|_| ())?;
+        Ok(((dialog, tag), id))
+    }
+
+    /// The media session is open: the INVITE goes on to the callee.
+    pub(super) fn forward_invite(&mut self, now: u64, id: SessionId) {
+        let (branch, call_id) = (self.identities.branch(id), self.identities.token(id).to_string());
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(invite) = &call.invite else { return };
+        let received_at = invite.received_at;
+        if call.phase != Phase::Inviting {
+            return;
+        }
+        match self.callee_invite(call, invite, &branch, &call_id) {
+            Err(refused) => self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status)),
+            Ok(bytes) => {
+                let flow = call.leg(Side::Callee).flow;
+                let client = self.send(now, flow, bytes, ClientUse::Invite(id));
+                let Some(call) = self.calls.get_mut(&id) else { return };
+                let Some(client) = client else {
+                    let refused = Refused::because(503, "Too Many Transactions");
+                    return self.refuse_caller(now, id, &refused, Outcome::Rejected(503));
+                };
+                call.leg_mut(Side::Callee).inviting = Some(client);
+                self.observe(Observation::InviteForwarded { after_ns: now.saturating_sub(received_at) });
+            }
+        }
+    }
+
+    /// The INVITE as the callee sees it.
+    fn callee_invite(&self, call: &Call, invite: &Invite, branch: &str, call_id: &str) -> Result<Vec<u8>, Refused> {
+        let request = invite.request.view();
+        let callee = call.leg(Side::Callee);
+        let target = callee.flow.remote;
+        let advertised = self.policy.listeners[callee.flow.listener].advertised;
+        let bad = || Refused::new(400);
+        let from = request.from().map_err(|_| bad())?;
+        let to = request.to().map_err(|_| bad())?;
+        let mut caller = forward::party(&from, advertised);
+        caller.extend_from_slice(format!(";tag={}", callee.tag).as_bytes());
+        let uri = forward::request_uri(request.request_uri().unwrap_or_default(), target);
+        let writer = Writer::request(Method::Invite, &uri)
+            .header("Via", forward::via(advertised, branch))
+            .header("Max-Forwards", (invite.max_forwards - 1).to_string())
+            .header("From", caller)
+            .header("To", forward::party(&to, target))
+            .header("Call-ID", call_id)
+            .header("CSeq", "1 INVITE")
+            .header("Contact", forward::contact(advertised))
+            .header("Allow", ALLOW);
+        let trusted = self.trusted_between(call);
+        let writer = forward::copy_headers(writer, request, trusted);
+        let body = self.body_for(call, Side::Callee, request)?;
+        Ok(writer.finish(&body))
+    }
+
+    /// Identity headers cross between these two trunks.
+    pub(super) fn trusted_between(&self, call: &Call) -> bool {
+        call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted)
+    }
+
+    /// A message's body as `to` is shown it: session descriptions with our addresses, others as they are.
+    pub(super) fn body_for(&self, call: &Call, to: Side, message: Message<'_>) -> Result<Vec<u8>, Refused> {
+        match forward::body(message) {
+            Body::None => Ok(Vec::new()),
+            Body::Opaque(bytes) => Ok(bytes.to_vec()),
+            Body::Multipart => Err(Refused::because(415, "Multipart Body")),
+            Body::Sdp(sdp) => {
+                let unreadable = || Refused::because(488, "Session Description Not Understood");
+                let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
+                let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
+                let (origin, anchors) = media::anchors(&call.local, to.index(), fallback);
+                moorline_sdp::rewrite(&session, origin, &anchors).map_err(|_| unreadable())
+            }
+        }
+    }
+
+    /// An answer to the first INVITE.
+    pub(super) fn invite_answered(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
+        let Some(status) = arrival.message.status() else { return };
+        match status {
+            0..=100 => {}
+            101..=199 => self.progress(arrival, id),
+            200..=299 => self.accepted(arrival, client, id),
+            _ => self.refused_by_callee(arrival, client, id, status),
+        }
+    }
+
+    fn progress(&mut self, arrival: Arrival<'_>, id: SessionId) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase != Phase::Inviting {
+            return;
+        }
+        let first = call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.progressed, true));
+        let early = match forward::body(message) {
+            Body::Sdp(sdp) => read(sdp).ok(),
+            _ => None,
+        };
+        let with_media = early.is_some();
+        if with_media {
+            call.said[Side::Callee.index()] = early;
+            self.update_media(now, id);
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(invite) = &call.invite else { return };
+        let (server, received_at) = (invite.server, invite.received_at);
+        // A description that cannot be anchored is left out rather than let through: ringing goes on.
+        let body = if with_media { self.body_for(call, Side::Caller, message).unwrap_or_default() } else { Vec::new() };
+        let Some(answer) = self.answer_for_caller(call, message, &body) else { return };
+        self.layer.respond(now, server, answer);
+        if first {
+            self.observe(Observation::FirstProvisional { after_ns: now.saturating_sub(received_at) });
+        }
+    }
+
+    /// A response of the callee as the caller sees it.
+    fn answer_for_caller(&self, call: &Call, response: Message<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        let invite = call.invite.as_ref()?;
+        let caller = call.leg(Side::Caller);
+        let advertised = self.advertised(caller.flow.listener);
+        let status = response.status()?;
+        let tag = caller.tag.to_string();
+        let reason = response.reason().unwrap_or_default();
+        let mut writer = respond(invite.request.view(), caller.flow.remote, status, reason, Some(tag.as_bytes()));
+        if status < 300 {
+            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+        }
+        writer = forward::copy_headers(writer, response, self.trusted_between(call));
+        Some(writer.finish(body))
+    }
+
+    /// A 2xx of the callee.
+    fn accepted(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(call) = self.calls.get(&id) else { return };
+        let known = call.leg(Side::Callee).dialog.as_ref();
+        if known.is_some_and(|dialog| Some(dialog.remote_tag.as_slice()) == forward::to_tag(message)) {
+            return self.repeated_answer(arrival);
+        }
+        let Ok(dialog) = Dialog::uac(message, message) else { return };
+        if known.is_some() || call.phase != Phase::Inviting {
+            // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
+            // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
+            return self.decline_answer(arrival, client, id, dialog);
+        }
+        let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let callee = call.leg_mut(Side::Callee);
+        callee.dialog = Some(dialog);
+        callee.inviting = None;
+        callee.unacknowledged = Some(cseq);
+        self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.answered_at = Some(now);
+        self.counters.answered += 1;
+        match self.answer_media(now, id, Side::Callee, message) {
+            Ok(true) => self.forward_answer(now, id, message, now),
+            // An offer (the INVITE had none): its ports come with the reply of the media process.
+            Ok(false) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.waiting =
+                        Waiting::Answer { from: Side::Callee, response: message.to_owned(), received_at: now };
+                }
+            }
+            Err(refused) => {
+                self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+                self.hang_up(now, id, Side::Callee);
+            }
+        }
+    }
+
+    /// The 2xx goes on to the caller, and is repeated until its ACK.
+    pub(super) fn forward_answer(&mut self, now: u64, id: SessionId, response: Message<'_>, received_at: u64) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(invite) = &call.invite else { return };
+        let (server, invited_at) = (invite.server, invite.received_at);
+        let cseq = invite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let body = match self.body_for(call, Side::Caller, response) {
+            Ok(body) => body,
+            Err(refused) => {
+                self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+                return self.hang_up(now, id, Side::Callee);
+            }
+        };
+        let Some(answer) = self.answer_for_caller(call, response, &body) else { return };
+        self.confirm(now, id, Side::Caller, server, cseq, answer);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.invite = None;
+        }
+        self.observe(Observation::Answered { after_ns: now.saturating_sub(invited_at) });
+        self.observe(Observation::AnswerForwarded { after_ns: now.saturating_sub(received_at) });
+    }
+
+    /// Sends a 2xx to an INVITE of `side`, and again until the ACK comes (RFC 3261 13.3.1.4).
+    pub(super) fn confirm(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        side: Side,
+        server: ServerId,
+        cseq: u32,
+        response: Vec<u8>,
+    ) {
+        self.layer.respond(now, server, response.clone());
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let next_at = now + T1_NS;
+        let give_up_at = now + 64 * T1_NS;
+        call.leg_mut(side).confirming =
+            Some(Confirming { server, cseq, response, interval_ns: T1_NS, next_at, give_up_at });
+        self.timers.set(next_at, super::Due::Confirm(id, side));
+    }
+
+    /// A final refusal of the callee: the next target is tried where the trunk has one and nothing has
+    /// rung yet, else the caller hears it.
+    fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.leg(Side::Callee).inviting == Some(client) {
+            call.leg_mut(Side::Callee).inviting = None;
+        }
+        match call.phase {
+            Phase::Cancelled => self.end(now, id),
+            Phase::Inviting => {
+                if status == 503 && self.next_target(now, id) {
+                    return;
+                }
+                let Some(call) = self.calls.get(&id) else { return };
+                let Some(invite) = &call.invite else { return };
+                let server = invite.server;
+                // A description in a refusal (a 488 may carry one) would show the callee's addresses.
+                let Some(answer) = self.answer_for_caller(call, message, b"") else { return };
+                self.layer.respond(now, server, answer);
+                self.finish(now, id, Outcome::Refused(status));
+                self.end(now, id);
+            }
+            Phase::Answered | Phase::Ending => {}
+        }
+    }
+
+    /// Sends the INVITE to the callee trunk's next target; false where there is none, or the callee has
+    /// shown signs of life.
+    pub(super) fn next_target(&mut self, now: u64, id: SessionId) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let trunk = &self.policy.trunks[call.legs[Side::Callee.index()].trunk];
+        let Some(invite) = &mut call.invite else { return false };
+        let Some(target) = trunk.targets.get(invite.target + 1).copied().filter(|_| !invite.progressed) else {
+            return false;
+        };
+        invite.target += 1;
+        call.leg_mut(Side::Callee).flow.remote = target;
+        self.forward_invite(now, id);
+        true
+    }
+
+    /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.
+    pub(super) fn refuse_caller(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(invite) = call.invite.take() {
+            let caller = call.leg(Side::Caller);
+            let tag = caller.tag.to_string();
+            let request = invite.request.view();
+            let mut answer =
+                respond(request, caller.flow.remote, refused.status, &refused.reason, Some(tag.as_bytes()));
+            if refused.status == 503 {
+                answer = answer.header("Retry-After", RETRY_AFTER);
+            }
+            self.layer.respond(now, invite.server, answer.finish(b""));
+        }
+        self.finish(now, id, outcome);
+        self.end(now, id);
+    }
+}
+
+/// What a session description says of its streams, or why it cannot be carried.
+pub(super) fn read(sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
+    let session = moorline_sdp::Session::parse(sdp)
+        .map_err(|error| Refused::because(488, &format!("Session Description: {error}")))?;
+    Ok(media::remotes(&session)?)
+}
+
+/// The called number: the user part of a SIP URI, or the number of a `tel:` one.
+fn called_number(uri: &[u8]) -> &[u8] {
+    moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default()
+}

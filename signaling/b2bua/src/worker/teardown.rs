@@ -1,0 +1,236 @@
+//! The end of a call: CANCEL, BYE, and everything that runs out.
+
+use moorline_control::SessionId;
+use moorline_sip::Dialog;
+use moorline_sip::Method;
+use moorline_sip::respond;
+use moorline_sip::transaction::{ClientId, ServerId};
+
+use super::setup::{Refused, T2_NS};
+use super::{Arrival, ClientUse, Due, ServerUse, Worker};
+use crate::Outcome;
+use crate::call::Phase;
+use crate::forward;
+use crate::leg::Side;
+
+impl Worker {
+    /// A CANCEL matched the INVITE transaction `server`, and was answered.
+    pub(super) fn cancelled(&mut self, now: u64, server: ServerId) {
+        match self.servers.get(&server) {
+            Some(ServerUse::Invite(id)) => self.give_up(now, *id, &Refused::new(487), Outcome::Cancelled),
+            Some(ServerUse::Reinvite(id, side)) => {
+                // The other party decides: its 487 or 2xx comes back as the answer.
+                let client = self.calls.get(id).and_then(|call| call.leg(side.other()).inviting);
+                if let Some(client) = client {
+                    self.cancel(now, client);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a call that was not answered: the caller gets `refused`, the callee a CANCEL.
+    pub(super) fn give_up(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if call.phase != Phase::Inviting {
+            return;
+        }
+        let inviting = call.leg(Side::Callee).inviting;
+        self.refuse_caller(now, id, refused, outcome);
+        if let Some(client) = inviting {
+            self.enter(id, Phase::Cancelled, None);
+            self.cancel(now, client);
+        }
+    }
+
+    fn cancel(&mut self, now: u64, client: ClientId) {
+        // With the transaction table full the CANCEL is not sent: the INVITE's own timers end it, or its
+        // 2xx is answered with ACK and BYE.
+        let _ = self.layer.cancel(now, client);
+    }
+
+    /// A BYE of `side`.
+    pub(super) fn bye(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
+        let now = arrival.now;
+        self.refuse(arrival, server, 200, b"OK");
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            // RFC 3261 15: a caller may end an early dialog this way too.
+            Phase::Inviting => self.give_up(now, id, &Refused::new(487), Outcome::Cancelled),
+            Phase::Answered => {
+                let outcome = if side == Side::Caller { Outcome::CallerHungUp } else { Outcome::CalleeHungUp };
+                self.drop_confirming(id, side);
+                // An answer that was not passed on yet will not be: its INVITE is over with the call.
+                self.refuse_caller(now, id, &Refused::new(487), outcome);
+                self.hang_up(now, id, side.other());
+            }
+            Phase::Cancelled | Phase::Ending => {
+                // Both hung up at once: our own BYE to this side may still be due.
+                self.drop_confirming(id, side);
+                call_mut(self, id, |call| call.leg_mut(side).bye_due = false);
+                self.ending.insert(id);
+            }
+        }
+    }
+
+    /// Ends an answered call on both legs.
+    pub(super) fn hang_up_both(&mut self, now: u64, id: SessionId, outcome: Outcome) {
+        self.refuse_caller(now, id, &Refused::new(500), outcome);
+        for side in Side::BOTH {
+            self.hang_up(now, id, side);
+        }
+    }
+
+    /// Sends a BYE to `side`, or makes it due with the ACK that must come first.
+    pub(super) fn hang_up(&mut self, now: u64, id: SessionId, side: Side) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.leg(side).confirming.is_some() {
+            call.leg_mut(side).bye_due = true;
+            return;
+        }
+        if side == Side::Caller && call.answered_at.is_none() {
+            // Never answered: the final answer has ended the dialog.
+            return;
+        }
+        self.acknowledge(now, id, side, None);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let flow = call.leg(side).next_hop();
+        let advertised = self.policy.listeners[flow.listener].advertised;
+        let via = forward::via(advertised, &self.identities.branch(id));
+        let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
+        let bye = dialog.request(Method::Bye, via.as_bytes()).finish(b"");
+        self.send(now, flow, bye, ClientUse::Bye(id));
+    }
+
+    /// Acknowledges and ends a dialog that an INVITE set up and nobody wants.
+    pub(super) fn decline_answer(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, mut dialog: Dialog) {
+        let Arrival { now, flow, message } = arrival;
+        let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let advertised = self.advertised(flow.listener);
+        let mut via = || forward::via(advertised, &self.identities.branch(id)).into_bytes();
+        let (ack_via, bye_via) = (via(), via());
+        self.layer.send_ack(flow, dialog.ack(cseq, &ack_via).finish(b""));
+        let bye = dialog.request(Method::Bye, &bye_via).finish(b"");
+        self.send(now, flow, bye, ClientUse::Bye(id));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase == Phase::Cancelled && call.leg(Side::Callee).inviting == Some(client) {
+            call.leg_mut(Side::Callee).inviting = None;
+            self.end(now, id);
+        }
+    }
+
+    /// Our request was not answered (timers B and F), or not even after a CANCEL.
+    pub(super) fn unanswered(&mut self, now: u64, client: ClientId) {
+        match self.clients.get(&client) {
+            Some(ClientUse::Invite(id)) => {
+                let id = *id;
+                let Some(call) = self.calls.get_mut(&id) else { return };
+                if call.leg(Side::Callee).inviting == Some(client) {
+                    call.leg_mut(Side::Callee).inviting = None;
+                }
+                if call.phase != Phase::Inviting {
+                    self.end(now, id);
+                } else if !self.next_target(now, id) {
+                    self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
+                }
+            }
+            Some(ClientUse::Reinvite(id, side)) => {
+                let (id, side) = (*id, *side);
+                call_mut(self, id, |call| call.leg_mut(side).inviting = None);
+                self.refuse_reinvite(now, id, side.other(), &Refused::new(408));
+            }
+            Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
+            Some(ClientUse::Bye(_)) | None => {}
+        }
+    }
+
+    /// The call has been in its phase as long as it may.
+    pub(super) fn phase_over(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.deadline = None;
+        match call.phase {
+            Phase::Inviting => self.give_up(now, id, &Refused::new(408), Outcome::Rejected(408)),
+            Phase::Answered => self.hang_up_both(now, id, Outcome::TooLong),
+            Phase::Cancelled | Phase::Ending => {}
+        }
+    }
+
+    /// Our 2xx to `side` is due again, or no ACK came for 64*T1 (RFC 3261 13.3.1.4).
+    pub(super) fn confirm_again(&mut self, now: u64, id: SessionId, side: Side) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let phase = call.phase;
+        let leg = call.leg_mut(side);
+        let Some(confirming) = &mut leg.confirming else { return };
+        if now >= confirming.give_up_at {
+            leg.confirming = None;
+            leg.bye_due = false;
+            self.ending.insert(id);
+            if phase == Phase::Answered {
+                self.hang_up_both(now, id, Outcome::NoAck);
+            } else {
+                self.hang_up(now, id, side);
+            }
+            return;
+        }
+        self.layer.respond(now, confirming.server, confirming.response.clone());
+        self.counters.retransmissions += 1;
+        confirming.interval_ns = (confirming.interval_ns * 2).min(T2_NS);
+        confirming.next_at = (now + confirming.interval_ns).min(confirming.give_up_at);
+        self.timers.set(confirming.next_at, Due::Confirm(id, side));
+    }
+
+    /// Notes how the call ended and closes its media; the first reason stands.
+    pub(super) fn finish(&mut self, now: u64, id: SessionId, outcome: Outcome) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.outcome.is_none() {
+            call.outcome = Some(outcome);
+            call.ended_at = Some(now);
+            self.close_media(id);
+        }
+    }
+
+    /// Nothing new can happen in the call: INVITEs inside it are refused, and it is forgotten when its
+    /// transactions have run out.
+    pub(super) fn end(&mut self, now: u64, id: SessionId) {
+        self.enter(id, Phase::Ending, None);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        for side in Side::BOTH {
+            if let Some(reinvite) = call.leg_mut(side).reinvite.take() {
+                let refused = Refused::new(487);
+                let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
+                self.layer.respond(now, reinvite.server, answer.finish(b""));
+            }
+        }
+        self.ending.insert(id);
+    }
+
+    /// Puts the call into `phase`, which must be over at `deadline`.
+    pub(super) fn enter(&mut self, id: SessionId, phase: Phase, deadline: Option<u64>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let was_live = call.is_live();
+        call.phase = phase;
+        if was_live && !call.is_live() {
+            self.live = self.live.saturating_sub(1);
+        }
+        if let Some(at) = call.deadline.take() {
+            self.timers.cancel(at, Due::Phase(id));
+        }
+        call.deadline = deadline;
+        if let Some(at) = deadline {
+            self.timers.set(at, Due::Phase(id));
+        }
+    }
+
+    fn drop_confirming(&mut self, id: SessionId, side: Side) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(confirming) = call.leg_mut(side).confirming.take() {
+            self.timers.cancel(confirming.next_at, Due::Confirm(id, side));
+        }
+    }
+}
+
+fn call_mut(worker: &mut Worker, id: SessionId, change: impl FnOnce(&mut crate::call::Call)) {
+    if let Some(call) = worker.calls.get_mut(&id) {
+        change(call);
+    }
+}

@@ -1,0 +1,44 @@
+//! The timers of calls, in one table: what is set is in it once, and what is cancelled is gone.
+
+use std::collections::BTreeSet;
+
+use moorline_control::SessionId;
+
+use crate::leg::Side;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// The call has been in its phase for as long as it may: ringing, giving up, or talking.
+    Phase(SessionId),
+    /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).
+    Confirm(SessionId, Side),
+}
+
+/// All timers of a worker's calls, soonest first.
+#[derive(Default)]
+pub(super) struct Timers {
+    table: BTreeSet<(u64, Due)>,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, at: u64, due: Due) {
+        self.table.insert((at, due));
+    }
+
+    pub(super) fn cancel(&mut self, at: u64, due: Due) {
+        self.table.remove(&(at, due));
+    }
+
+    pub(super) fn next(&self) -> Option<u64> {
+        self.table.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a timer whose time has come.
+    pub(super) fn due(&mut self, now: u64) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        self.table.pop_first().map(|(_, due)| due)
+    }
+}

@@ -1,0 +1,415 @@
+//! A worker between a scripted caller, a scripted callee and a media process made of a table, in virtual
+//! time: a test reads like the call it drives.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
+use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
+use moorline_control::{
+    Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, Reply, Request, ServerHello, SessionId,
+    SessionReport, SessionSpec, VERSION,
+};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+/// Moorline, on the side of its customers and on the side of the carrier.
+pub(crate) const INSIDE: &str = "192.0.2.1:5060";
+pub(crate) const OUTSIDE: &str = "198.51.100.1:5060";
+/// The parties, and the carrier's second address.
+pub(crate) const CALLER: &str = "192.0.2.10:5060";
+pub(crate) const CALLEE: &str = "198.51.100.20:5060";
+pub(crate) const CALLEE_2: &str = "198.51.100.21:5060";
+
+pub(crate) struct Net {
+    pub(crate) worker: Worker,
+    pub(crate) now: u64,
+    pub(crate) media: Media,
+    pub(crate) observed: Vec<Observation>,
+    sent: VecDeque<(SocketAddr, Message)>,
+}
+
+/// The media process, as far as signaling can see it.
+#[derive(Default)]
+pub(crate) struct Media {
+    pub(crate) sessions: BTreeMap<SessionId, (SessionSpec, LocalSession)>,
+    /// Every request, in order.
+    pub(crate) log: Vec<Request>,
+    /// Replies are held back while true.
+    pub(crate) paused: bool,
+    /// The refusal of the next `Open` or `Update`.
+    pub(crate) refuse: Option<Refusal>,
+    held: VecDeque<(u32, Request)>,
+    next_port: u16,
+}
+
+/// A message that Moorline sent, as text.
+#[derive(Debug, Clone)]
+pub(crate) struct Message(pub(crate) String);
+
+impl Message {
+    pub(crate) fn start(&self) -> &str {
+        self.0.lines().next().unwrap()
+    }
+
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.find(name).unwrap_or_else(|| panic!("no {name} in\n{}", self.0))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        self.0.split("\r\n\r\n").next()?.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").unwrap().1
+    }
+
+    pub(crate) fn tag(&self, header: &str) -> &str {
+        let value = self.header(header);
+        let from = value.find(";tag=").unwrap_or_else(|| panic!("no tag in {value}")) + 5;
+        value[from..].split(';').next().unwrap()
+    }
+
+    pub(crate) fn branch(&self) -> &str {
+        let via = self.header("Via");
+        via.split("branch=").nth(1).unwrap().split(';').next().unwrap()
+    }
+}
+
+pub(crate) fn policy() -> Policy {
+    let listener = |name: &str, at: &str| Listener {
+        name: name.into(),
+        bind: at.parse().unwrap(),
+        advertised: at.parse().unwrap(),
+    };
+    let trunk = |name: &str, listener, sources: &[&str], targets: &[&str]| Trunk {
+        name: name.into(),
+        listener,
+        sources: sources.iter().map(|s| s.parse().unwrap()).collect(),
+        targets: targets.iter().map(|t| t.parse().unwrap()).collect(),
+        media_range: name.into(),
+        media_sources: Vec::new(),
+        media_nat: MediaNat::Auto,
+        trusted: false,
+    };
+    Policy {
+        listeners: vec![listener("inside", INSIDE), listener("outside", OUTSIDE)],
+        trunks: vec![
+            trunk("customers", 0, &["192.0.2.0/24"], &[CALLER]),
+            trunk("carrier", 1, &["198.51.100.0/24"], &[CALLEE, CALLEE_2]),
+        ],
+        routes: vec![
+            Route { prefix: "555".into(), from: None, to: 1 },
+            Route { prefix: "2".into(), from: Some(1), to: 0 },
+        ],
+        limits: Limits::default(),
+    }
+}
+
+pub(crate) fn hello(boot: u64) -> ServerHello {
+    ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath: "test".into(), ranges: Vec::new() }
+}
+
+fn worker(policy: Policy, seed: u64) -> Worker {
+    // SplitMix64: a fixed seed, so that every run is the same.
+    let mut state = seed;
+    let entropy = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    Worker::new(1, policy, Box::new(entropy))
+}
+
+impl Net {
+    /// Moorline up and connected to its media process.
+    pub(crate) fn new() -> Net {
+        Net::with(policy())
+    }
+
+    pub(crate) fn with(policy: Policy) -> Net {
+        let mut net = Net {
+            worker: worker(policy, 1),
+            now: SECOND,
+            media: Media::default(),
+            observed: Vec::new(),
+            sent: VecDeque::new(),
+        };
+        net.input(Input::Media(MediaInput::Connected(hello(1))));
+        net
+    }
+
+    /// Kills signaling and starts it anew: only the media process remembers anything.
+    pub(crate) fn restart_signaling(&mut self, policy: Policy) {
+        self.worker = worker(policy, 2);
+        self.sent.clear();
+        self.input(Input::Media(MediaInput::Connected(hello(1))));
+    }
+
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        self.worker.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.worker.poll_output() {
+            match output {
+                Output::Transmit { remote, bytes, .. } => {
+                    self.sent.push_back((remote, Message(String::from_utf8(bytes).unwrap())));
+                }
+                Output::Media { request, body } => {
+                    self.media.log.push(body.clone());
+                    if self.media.paused {
+                        self.media.held.push_back((request, body));
+                    } else {
+                        let reply = self.media.reply(body);
+                        self.worker.handle(self.now, Input::Media(MediaInput::Reply { request, reply }));
+                    }
+                }
+                Output::Observe(observation) => self.observed.push(observation),
+            }
+        }
+    }
+
+    /// Answers what the media process held back.
+    pub(crate) fn resume_media(&mut self) {
+        self.media.paused = false;
+        while let Some((request, body)) = self.media.held.pop_front() {
+            let reply = self.media.reply(body);
+            self.input(Input::Media(MediaInput::Reply { request, reply }));
+        }
+    }
+
+    pub(crate) fn media_event(&mut self, event: Event) {
+        self.input(Input::Media(MediaInput::Event(event)));
+    }
+
+    /// A datagram from a party: `CALLER` speaks to the inside listener, the others to the outside one.
+    pub(crate) fn receive(&mut self, from: &str, text: &str) {
+        self.receive_bytes(from, text.as_bytes());
+    }
+
+    pub(crate) fn receive_bytes(&mut self, from: &str, bytes: &[u8]) {
+        let source: SocketAddr = from.parse().unwrap();
+        let listener = usize::from(!from.starts_with("192.0.2."));
+        self.input(Input::Datagram { listener, source, bytes });
+    }
+
+    /// The next message to a party.
+    #[track_caller]
+    pub(crate) fn next(&mut self, to: &str) -> Message {
+        let to: SocketAddr = to.parse().unwrap();
+        let found = self.sent.iter().position(|(remote, _)| *remote == to);
+        let Some(found) = found else { panic!("nothing was sent to {to}; unread: {:?}", self.unread()) };
+        self.sent.remove(found).unwrap().1
+    }
+
+    /// The next message to a party, which must start like this.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, to: &str, start: &str) -> Message {
+        let message = self.next(to);
+        assert!(message.start().starts_with(start), "{start} to {to} expected, got\n{}", message.0);
+        message
+    }
+
+    /// Nothing else was sent.
+    #[track_caller]
+    pub(crate) fn quiet(&self) {
+        assert!(self.sent.is_empty(), "sent, and not expected: {:?}", self.unread());
+    }
+
+    fn unread(&self) -> Vec<String> {
+        self.sent.iter().map(|(to, message)| format!("{to}: {}", message.start())).collect()
+    }
+
+    /// Lets time pass, timer by timer.
+    pub(crate) fn advance(&mut self, by: u64) {
+        let until = self.now + by;
+        while let Some(at) = self.worker.next_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = until;
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.worker.counters()
+    }
+
+    /// The only open session.
+    #[track_caller]
+    pub(crate) fn session(&self) -> (SessionId, SessionSpec) {
+        assert_eq!(self.media.sessions.len(), 1, "sessions open");
+        let (id, (spec, _)) = self.media.sessions.iter().next().unwrap();
+        (*id, spec.clone())
+    }
+
+    /// After every transaction has run out, nothing is left of any call.
+    #[track_caller]
+    pub(crate) fn nothing_left(&mut self) {
+        self.advance(120 * SECOND);
+        self.sent.clear();
+        assert!(self.media.sessions.is_empty(), "a media session is left");
+        let counters = self.counters();
+        assert_eq!((counters.calls_active, counters.transactions_active), (0, 0), "calls and transactions left");
+        assert_eq!(self.worker.next_timeout(), None, "a timer is left");
+    }
+}
+
+impl Media {
+    fn reply(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Open { session, spec } | Request::Update { session, spec } => {
+                if let Some(refusal) = self.refuse.take() {
+                    return Reply::Refused(refusal);
+                }
+                let before = self.sessions.remove(&session).map(|(_, local)| local).unwrap_or_default();
+                let local = self.addresses(&spec, &before);
+                self.sessions.insert(session, (spec, local.clone()));
+                Reply::Opened(local)
+            }
+            Request::Claim { session } => Reply::Opened(self.sessions[&session].1.clone()),
+            Request::Close { session } => {
+                Reply::Closed(self.sessions.remove(&session).map(|_| SessionReport::default()))
+            }
+            Request::Query { .. } => Reply::Report(SessionReport::default()),
+            Request::List { after } => {
+                let from = self.sessions.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+                let page = from.map(|(id, (spec, local))| Listing {
+                    session: *id,
+                    local: local.clone(),
+                    snapshot: spec.snapshot.clone(),
+                    owned: false,
+                });
+                let mut sessions: Vec<Listing> = page.take(3).collect();
+                let more = sessions.len() == 3;
+                sessions.truncate(2);
+                Reply::Listed(Listed { sessions, more })
+            }
+        }
+    }
+
+    /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1; a stream keeps what it has.
+    fn addresses(&mut self, spec: &SessionSpec, before: &LocalSession) -> LocalSession {
+        let mut legs = Vec::new();
+        for (position, leg) in spec.legs.iter().enumerate() {
+            let ip = if leg.range == "customers" { "192.0.2.1" } else { "198.51.100.1" };
+            let mut streams = Vec::new();
+            for (index, stream) in leg.streams.iter().enumerate() {
+                let known = before.legs.get(position).and_then(|leg| leg.get(index).copied().flatten());
+                let own = stream.active.then(|| stream.local.or(known).unwrap_or_else(|| self.fresh(ip)));
+                streams.push(own);
+            }
+            legs.push(streams);
+        }
+        LocalSession { legs }
+    }
+
+    fn fresh(&mut self, ip: &str) -> LocalAddresses {
+        let port = 20_000 + self.next_port;
+        self.next_port += 2;
+        let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
+        LocalAddresses { rtp: at(port), rtcp: at(port + 1), advertised: None }
+    }
+}
+
+/// An SDP with one audio stream.
+pub(crate) fn sdp(ip: &str, port: u16) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 101\r\n\
+         a=rtpmap:101 telephone-event/8000\r\na=x-unknown:kept\r\n"
+    )
+}
+
+fn with_body(head: String, body: &str) -> String {
+    let content_type = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!("{head}{content_type}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The caller's INVITE, before there is a dialog.
+pub(crate) fn invite(called: &str, call_id: &str, body: &str) -> String {
+    with_body(
+        format!(
+            "INVITE sip:{called}@{INSIDE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-{call_id}\r\n\
+             Max-Forwards: 70\r\nFrom: \"Alice\" <sip:2001@192.0.2.10>;tag=alice\r\n\
+             To: <sip:{called}@192.0.2.1>\r\nCall-ID: {call_id}@192.0.2.10\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:2001@{CALLER}>\r\nX-Kept:   as  it\tis \r\n"
+        ),
+        body,
+    )
+}
+
+/// A request inside the caller's dialog, whose other tag is `tag`.
+pub(crate) fn caller_request(method: &str, cseq: u32, call_id: &str, tag: &str, body: &str) -> String {
+    with_body(
+        format!(
+            "{method} sip:{INSIDE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
+             Max-Forwards: 70\r\nFrom: \"Alice\" <sip:2001@192.0.2.10>;tag=alice\r\n\
+             To: <sip:5551000@192.0.2.1>;tag={tag}\r\nCall-ID: {call_id}@192.0.2.10\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:2001@{CALLER}>\r\n"
+        ),
+        body,
+    )
+}
+
+/// A request of the callee inside the dialog that `invite` (as Moorline sent it) set up.
+pub(crate) fn callee_request(method: &str, cseq: u32, invite: &Message, tag: &str, body: &str) -> String {
+    let call_id = invite.header("Call-ID");
+    with_body(
+        format!(
+            "{method} sip:{OUTSIDE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLEE};branch=z9hG4bK-{method}-{cseq}-{call_id}\r\n\
+             Max-Forwards: 70\r\nFrom: {};tag={tag}\r\nTo: {}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:{CALLEE}>\r\n",
+            invite.header("To").split(";tag=").next().unwrap(),
+            invite.header("From"),
+        ),
+        body,
+    )
+}
+
+/// A response to a request of Moorline's; `tag` is the responder's.
+pub(crate) fn answer(request: &Message, status: &str, tag: &str, contact: &str, body: &str) -> String {
+    let to = request.header("To");
+    let to = if to.contains(";tag=") || tag.is_empty() { to.to_owned() } else { format!("{to};tag={tag}") };
+    with_body(
+        format!(
+            "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:{contact}>\r\n",
+            request.header("Via"),
+            request.header("From"),
+            request.header("Call-ID"),
+            request.header("CSeq"),
+        ),
+        body,
+    )
+}
+
+/// A call that is up, with what a test needs to go on in it.
+pub(crate) struct Up {
+    /// Moorline's tag towards the caller.
+    pub(crate) tag: String,
+    /// The INVITE as the callee saw it.
+    pub(crate) invite: Message,
+}
+
+/// INVITE, 180, 200, ACK: a call between 192.0.2.10:4000 and 198.51.100.20:6000.
+pub(crate) fn establish(net: &mut Net) -> Up {
+    let call_id = "c1";
+    net.receive(CALLER, &invite("5551000", call_id, &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let invite = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&invite, "180 Ringing", "bob", CALLEE, ""));
+    net.expect(CALLER, "SIP/2.0 180");
+    net.receive(CALLEE, &answer(&invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let ok = net.expect(CALLER, "SIP/2.0 200");
+    let tag = ok.tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, call_id, &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    Up { tag, invite }
+}

@@ -1,0 +1,163 @@
+//! Signaling restarted in mid-call, the media process restarted in mid-call.
+
+use crate::harness::*;
+use moorline_b2bua::{Input, MediaInput, Observation, Outcome};
+use moorline_control::{EndReason, Ended, Event, Request, SessionReport};
+
+#[test]
+fn a_restarted_signaling_takes_its_calls_back_and_the_caller_hangs_up() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    let (session, _) = net.session();
+    net.restart_signaling(policy());
+    assert!(net.observed.contains(&Observation::Restored { call: session }));
+    assert!(net.media.log.contains(&Request::Claim { session }));
+    assert_eq!((net.counters().restored, net.counters().calls_active), (1, 1));
+
+    net.receive(CALLER, &caller_request("BYE", 2, "c1", &up.tag, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    // The snapshot is older than the ACK: a second one does no harm.
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE sip:198.51.100.20:5060");
+    assert_eq!((bye.header("Call-ID"), bye.tag("To")), (up.invite.header("Call-ID"), "bob"));
+    assert_eq!(bye.tag("From"), up.invite.tag("From"));
+    let cseq: u32 = bye.header("CSeq").split(' ').next().unwrap().parse().unwrap();
+    assert!(cseq > 1, "CSeq went back to {cseq}");
+    net.nothing_left();
+}
+
+#[test]
+fn a_restarted_signaling_lets_the_callee_hang_up() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    net.restart_signaling(policy());
+    net.receive(CALLEE, &callee_request("BYE", 1, &up.invite, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    let bye = net.expect(CALLER, "BYE sip:2001@192.0.2.10:5060");
+    assert_eq!((bye.tag("To"), bye.tag("From")), ("alice", up.tag.as_str()));
+    net.nothing_left();
+}
+
+#[test]
+fn a_bye_that_comes_before_the_listing_is_answered_when_repeated() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    net.media.paused = true;
+    net.restart_signaling(policy());
+    let bye = caller_request("BYE", 2, "c1", &up.tag, "");
+    net.receive(CALLER, &bye);
+    net.quiet();
+    net.resume_media();
+    net.receive(CALLER, &bye);
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLEE, "ACK");
+    net.expect(CALLEE, "BYE");
+    net.nothing_left();
+}
+
+#[test]
+fn many_calls_come_back_page_by_page() {
+    let mut net = Net::new();
+    for n in 0..7 {
+        let call_id = format!("m{n}");
+        net.receive(CALLER, &invite("5551000", &call_id, &sdp("192.0.2.10", 4000)));
+        net.expect(CALLER, "SIP/2.0 100");
+        let out = net.expect(CALLEE, "INVITE");
+        net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+        let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+        net.receive(CALLER, &caller_request("ACK", 1, &call_id, &tag, ""));
+        net.expect(CALLEE, "ACK");
+    }
+    net.restart_signaling(policy());
+    assert_eq!((net.counters().restored, net.counters().calls_active), (7, 7));
+}
+
+#[test]
+fn a_call_killed_between_200_and_ack_is_acknowledged_after_the_restart() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    let ok = answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+    net.receive(CALLEE, &ok);
+    net.expect(CALLER, "SIP/2.0 200");
+    net.restart_signaling(policy());
+    net.receive(CALLEE, &ok);
+    let ack = net.expect(CALLEE, "ACK");
+    assert_eq!((ack.header("CSeq"), ack.tag("To")), ("1 ACK", "bob"));
+    net.receive(CALLEE, &ok);
+    net.expect(CALLEE, "ACK");
+    assert_eq!(net.counters().calls_active, 1);
+}
+
+#[test]
+fn what_was_not_answered_is_closed_by_a_restart() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLEE, "INVITE");
+    net.restart_signaling(policy());
+    assert!(net.observed.iter().any(|o| matches!(o, Observation::NotRestored { .. })));
+    assert_eq!(net.counters().calls_active, 0);
+    net.nothing_left();
+}
+
+#[test]
+fn a_call_whose_trunk_is_gone_from_the_configuration_is_closed() {
+    let mut net = Net::new();
+    establish(&mut net);
+    let mut renamed = policy();
+    renamed.trunks[1].name = "another".into();
+    net.restart_signaling(renamed);
+    let reason = net.observed.iter().find_map(|o| match o {
+        Observation::NotRestored { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(reason.as_deref(), Some("no trunk is named \"carrier\" any more"));
+    net.nothing_left();
+}
+
+#[test]
+fn a_restarted_media_process_gets_every_session_back_on_its_ports() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    let (session, _) = net.session();
+    let before = net.media.sessions[&session].1.clone();
+    net.input(Input::Media(MediaInput::Disconnected));
+    net.media.sessions.clear();
+    net.input(Input::Media(MediaInput::Connected(hello(2))));
+    assert_eq!(net.media.sessions[&session].1, before);
+    let (_, spec) = net.session();
+    assert_eq!(spec.legs[0].streams[0].local, before.legs[0][0]);
+    assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6000".parse().unwrap()));
+    net.receive(CALLER, &caller_request("BYE", 2, "c1", &up.tag, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLEE, "BYE");
+    net.nothing_left();
+}
+
+#[test]
+fn a_call_that_ends_while_the_media_process_is_away_leaves_no_session() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    net.input(Input::Media(MediaInput::Disconnected));
+    net.receive(CALLER, &caller_request("BYE", 2, "c1", &up.tag, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLEE, "BYE");
+    // Only the connection was lost: the session is still there, and closed now.
+    net.input(Input::Media(MediaInput::Connected(hello(1))));
+    net.nothing_left();
+}
+
+#[test]
+fn a_session_that_the_media_process_ended_ends_its_call() {
+    let mut net = Net::new();
+    establish(&mut net);
+    let (session, _) = net.session();
+    net.media.sessions.clear();
+    let ended = Ended { session, reason: EndReason::LeaseExpired, report: SessionReport::default() };
+    net.media_event(Event::Ended(ended));
+    net.expect(CALLER, "BYE");
+    net.expect(CALLEE, "BYE");
+    net.nothing_left();
+    assert!(net.observed.iter().any(|o| matches!(o, Observation::Ended { outcome: Outcome::MediaLost, .. })));
+}
