@@ -4,7 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::Dialog;
 use moorline_sip::Method;
 use moorline_sip::respond;
-use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::transaction::{ClientId, Layer, ServerId};
 
 use super::setup::{Refused, T2_NS};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
@@ -22,7 +22,7 @@ impl Worker {
                 // The other party decides: its 487 or 2xx comes back as the answer.
                 let client = self.calls.get(id).and_then(|call| call.leg(side.other()).inviting);
                 if let Some(client) = client {
-                    self.cancel(now, client);
+                    cancel(&mut self.layer, now, client);
                 }
             }
             None => {}
@@ -35,18 +35,11 @@ impl Worker {
         if call.phase != Phase::Inviting {
             return;
         }
-        let inviting = call.leg(Side::Callee).inviting;
+        let asked = call.leg(Side::Callee).inviting.is_some();
         self.refuse_caller(now, id, refused, outcome);
-        if let Some(client) = inviting {
+        if asked {
             self.enter(id, Phase::Cancelled, None);
-            self.cancel(now, client);
         }
-    }
-
-    fn cancel(&mut self, now: u64, client: ClientId) {
-        // With the transaction table full the CANCEL is not sent: the INVITE's own timers end it, or its
-        // 2xx is answered with ACK and BYE.
-        let _ = self.layer.cancel(now, client);
     }
 
     /// A BYE of `side`.
@@ -189,12 +182,16 @@ impl Worker {
         }
     }
 
-    /// Nothing new can happen in the call: INVITEs inside it are refused, and it is forgotten when its
-    /// transactions have run out.
+    /// Nothing new can happen in the call: INVITEs under way in it are cancelled and refused, and it is
+    /// forgotten when its transactions have run out.
     pub(super) fn end(&mut self, now: u64, id: SessionId) {
         self.enter(id, Phase::Ending, None);
         let Some(call) = self.calls.get_mut(&id) else { return };
         for side in Side::BOTH {
+            // An INVITE that rings would never end by itself (RFC 3261 17.1.1.2).
+            if let Some(client) = call.leg(side).inviting {
+                cancel(&mut self.layer, now, client);
+            }
             if let Some(reinvite) = call.leg_mut(side).reinvite.take() {
                 let refused = Refused::new(487);
                 let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
@@ -227,6 +224,12 @@ impl Worker {
             self.timers.cancel(confirming.next_at, Due::Confirm(id, side));
         }
     }
+}
+
+/// With the transaction table full no CANCEL is sent: the INVITE is finally answered all the same, and a 2xx
+/// gets ACK and BYE.
+fn cancel(layer: &mut Layer, now: u64, client: ClientId) {
+    let _ = layer.cancel(now, client);
 }
 
 fn call_mut(worker: &mut Worker, id: SessionId, change: impl FnOnce(&mut crate::call::Call)) {

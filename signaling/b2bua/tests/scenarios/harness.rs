@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
 use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
 use moorline_control::{
-    Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, Reply, Request, ServerHello, SessionId,
+    Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, RefusalCode, Reply, Request, ServerHello, SessionId,
     SessionReport, SessionSpec, VERSION,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Net {
     pub(crate) media: Media,
     pub(crate) observed: Vec<Observation>,
     sent: VecDeque<(SocketAddr, Message)>,
+    /// Of the worker's identifiers; another one for each worker.
+    seed: u64,
 }
 
 /// The media process, as far as signaling can see it.
@@ -139,6 +141,7 @@ impl Net {
             media: Media::default(),
             observed: Vec::new(),
             sent: VecDeque::new(),
+            seed: 1,
         };
         net.input(Input::Media(MediaInput::Connected(hello(1))));
         net
@@ -146,7 +149,8 @@ impl Net {
 
     /// Kills signaling and starts it anew: only the media process remembers anything.
     pub(crate) fn restart_signaling(&mut self, policy: Policy) {
-        self.worker = worker(policy, 2);
+        self.seed += 1;
+        self.worker = worker(policy, self.seed);
         self.sent.clear();
         self.input(Input::Media(MediaInput::Connected(hello(1))));
     }
@@ -198,6 +202,11 @@ impl Net {
         let source: SocketAddr = from.parse().unwrap();
         let listener = usize::from(!from.starts_with("192.0.2."));
         self.input(Input::Datagram { listener, source, bytes });
+    }
+
+    /// Everything that was sent and not read yet, with its receiver.
+    pub(crate) fn take_sent(&mut self) -> Vec<(String, Message)> {
+        self.sent.drain(..).map(|(to, message)| (to.to_string(), message)).collect()
     }
 
     /// The next message to a party.
@@ -273,7 +282,10 @@ impl Media {
                 self.sessions.insert(session, (spec, local.clone()));
                 Reply::Opened(local)
             }
-            Request::Claim { session } => Reply::Opened(self.sessions[&session].1.clone()),
+            Request::Claim { session } => match self.sessions.get(&session) {
+                Some((_, local)) => Reply::Opened(local.clone()),
+                None => Reply::Refused(Refusal::new(RefusalCode::NoSuchSession, session.to_string())),
+            },
             Request::Close { session } => {
                 Reply::Closed(self.sessions.remove(&session).map(|_| SessionReport::default()))
             }

@@ -179,9 +179,12 @@ fn a_call_that_ends_while_a_reinvite_is_open_ends_it_too() {
     net.receive(CALLER, &caller_request("INVITE", 2, "c1", &up.tag, &sdp("192.0.2.10", 4000)));
     net.expect(CALLER, "SIP/2.0 100");
     let out = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&out, "100 Trying", "bob", CALLEE, ""));
     net.receive(CALLER, &caller_request("BYE", 3, "c1", &up.tag, ""));
     net.expect(CALLER, "SIP/2.0 200");
     net.expect(CALLER, "SIP/2.0 487");
+    // Without it the re-INVITE would ring on for ever.
+    net.expect(CALLEE, "CANCEL");
     net.expect(CALLEE, "BYE");
     net.receive(CALLEE, &answer(&out, "487 Request Terminated", "bob", CALLEE, ""));
     net.expect(CALLEE, "ACK");
