@@ -66,7 +66,7 @@ impl IntoResponse for Unwell {
 }
 
 impl Admin {
-    async fn snapshots(&self) -> Result<Vec<Box<Snapshot>>, Unwell> {
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, Unwell> {
         let mut answers = Vec::with_capacity(self.shards.len());
         for (index, shard) in self.shards.iter().enumerate() {
             let (answer, receiver) = oneshot::channel();
@@ -76,7 +76,7 @@ impl Admin {
         let mut snapshots = Vec::with_capacity(answers.len());
         for (index, answer) in answers.into_iter().enumerate() {
             match timeout(PATIENCE, answer).await {
-                Ok(Ok(snapshot)) => snapshots.push(snapshot),
+                Ok(Ok(snapshot)) => snapshots.push(*snapshot),
                 Ok(Err(_)) | Err(_) => return Err(Unwell(index)),
             }
         }

@@ -38,7 +38,7 @@ pub(crate) struct Scrape {
     pub(crate) capacity: u32,
     /// Descriptors that this process has open, and may have.
     pub(crate) descriptors: (u64, u64),
-    pub(crate) shards: Vec<Box<Snapshot>>,
+    pub(crate) shards: Vec<Snapshot>,
 }
 
 impl Scrape {
@@ -155,8 +155,8 @@ impl Scrape {
             let (counts, above) = residence.buckets(&RESIDENCE_BOUNDS_NS);
             let mut buckets: Vec<(f64, u64)> =
                 RESIDENCE_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).zip(counts).collect();
-            // The encoder's way to write +Inf.
-            buckets.push((f64::MAX, above));
+
+            buckets.push((f64::INFINITY, above));
             let index = shard.shard.to_string();
             let labels: [Label<'_>; 2] = [("shard", &index), ("datapath", self.datapath)];
             let (sum, count) = (residence.sum_seconds(), residence.count());

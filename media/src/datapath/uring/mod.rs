@@ -408,8 +408,12 @@ impl Drop for Uring {
     fn drop(&mut self) {
         // Every receive ends before the buffers go. Nothing to cancel is no failure.
         let limit = Timespec::new().sec(1);
+        let _ = self.submit();
         let _ = self.ring.submitter().register_sync_cancel(Some(limit), CancelBuilder::any());
-        let _ = self.ring.submitter().submit();
         let _ = self.ring.submitter().unregister_buf_ring(BUFFER_GROUP);
+        // Closes the sockets now; the kernel takes the ring itself apart some time after its descriptor is
+        // closed, and a successor may want the same ports at once.
+        let _ = self.ring.submitter().unregister_files();
+        let _ = self.submit();
     }
 }

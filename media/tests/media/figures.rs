@@ -1,0 +1,50 @@
+//! What a scrape shows.
+
+use moorline_control::Request;
+use moorline_media::DatapathChoice;
+
+use crate::stage::{Media, call, id, local, receive, rtcp, rtp};
+
+crate::on_both_datapaths!(a_scrape_shows_the_packets_on_the_datapath_that_carried_them);
+
+async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: DatapathChoice) {
+    let media = Media::start(datapath).await;
+    let mut client = media.client().await;
+    let name = match datapath {
+        DatapathChoice::IoUring => "io_uring",
+        DatapathChoice::Epoll => "epoll",
+        DatapathChoice::Auto => panic!("the test names its datapath"),
+    };
+    assert_eq!(client.hello.datapath, name);
+    let on = format!("datapath=\"{name}\"");
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let session = client.open(id(1), call([a.stream(), b.stream()])).await;
+    for sequence in 0..25 {
+        a.rtp.send_to(&rtp(1, sequence), local(&session, 0).0).await.unwrap();
+        receive(&b.rtp).await;
+    }
+    a.rtcp.send_to(&rtcp(1), local(&session, 0).1).await.unwrap();
+    receive(&b.rtcp).await;
+
+    media.metric_becomes("moorline_media_packets_total", &[&on, "kind=\"rtp\""], 25).await;
+    media.metric_becomes("moorline_media_packets_total", &[&on, "kind=\"rtcp\""], 1).await;
+    media.metric_becomes("moorline_media_bytes_total", &[&on, "kind=\"rtp\""], 25 * 172).await;
+    media.metric_becomes("moorline_media_residence_seconds_count", &[&on], 26).await;
+    media.metric_becomes("moorline_media_residence_seconds_bucket", &[&on, "le=\"+Inf\""], 26).await;
+    media.metric_becomes("moorline_media_sessions", &[], 1).await;
+    media.metric_becomes("moorline_media_ports", &["in_use"], 4).await;
+    media.metric_becomes("moorline_media_info", &[&on, "version="], 1).await;
+    assert!(media.metric("moorline_media_wakeups_total", &[]).await > 0);
+
+    client.ask(Request::Close { session: id(1) }).await;
+    media.metric_becomes("moorline_media_sessions", &[], 0).await;
+    media.metric_becomes("moorline_media_sessions_opened_total", &[], 1).await;
+    media.metric_becomes("moorline_media_sessions_closed_total", &[], 1).await;
+
+    let text = media.get("/metrics").await.unwrap();
+    assert!(text.ends_with("# EOF\n"), "complete OpenMetrics text");
+    for bound in ["0.000001", "0.000002", "0.000005", "0.00001", "0.001", "0.1", "+Inf"] {
+        assert!(text.contains(&format!("le=\"{bound}\"")), "{bound} in\n{text}");
+    }
+    assert!(media.get("/nothing").await.is_none());
+}
