@@ -25,3 +25,6 @@ pub use layout::shard_of;
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};
 pub use verdict::{DropReason, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -88,14 +88,18 @@ impl Pool {
         }
     }
 
-    /// This shard's virtual shards, beginning with another one each time: sessions spread over them and so
-    /// over the addresses.
-    pub(crate) fn take_turns(&mut self) -> impl Iterator<Item = u8> + use<> {
+    /// This shard's virtual shards, beginning after the one that served last: sessions spread over them and
+    /// so over the addresses.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = u8> + use<> {
         let (shard, shards) = (usize::from(self.shard), usize::from(self.shards));
         let own = (usize::from(VIRTUAL_SHARDS) - shard).div_ceil(shards);
         let first = self.turn % own;
-        self.turn = first + 1;
         (0..own).map(move |i| (shard + (first + i) % own * shards) as u8)
+    }
+
+    /// The next turn is that of the virtual shard after this one.
+    pub(crate) fn served(&mut self, virtual_shard: u8) {
+        self.turn = usize::from(virtual_shard) / usize::from(self.shards) + 1;
     }
 
     /// How many pairs of a range are free in a virtual shard of this shard.

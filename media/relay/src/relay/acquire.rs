@@ -75,8 +75,9 @@ impl Relay {
                 Err(self.out_of_ports(needs, stolen))
             };
         }
-        for virtual_shard in self.pool.take_turns() {
+        for virtual_shard in self.pool.turns() {
             if self.acquire_from(now, slot, needs, virtual_shard, &mut stolen, ports, found)? {
+                self.pool.served(virtual_shard);
                 return Ok(virtual_shard);
             }
             if stolen > MAX_STOLEN {
