@@ -1,0 +1,121 @@
+//! A latency histogram as a picture for the terminal.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+/// The upper bounds of the rows, in nanoseconds: 1, 2 and 5 in each decade from 1 µs to 100 ms. What is
+/// above gets one more row.
+const BOUNDS_NS: [u64; 16] = [
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+];
+
+/// The longest bar, in columns.
+const BAR: f64 = 40.0;
+
+/// Draws a histogram of nanoseconds: a title with p50, p99, p99.9 and the maximum, then a row for each
+/// bucket from the first to the last that holds anything. Bars are linear; a bucket that holds anything
+/// shows at least a sliver.
+///
+/// ```text
+/// one way: 3 values, p50 19.5 µs, p99 21.0 µs, p99.9 21.0 µs, max 21.0 µs
+///    ≤ 20 µs  ████████████████████████████████████████ 2
+///    ≤ 50 µs  ████████████████████                     1
+/// ```
+pub fn render(title: &str, histogram: &Histogram<u64>) -> String {
+    if histogram.is_empty() {
+        return format!("{title}: nothing recorded\n");
+    }
+    let mut rows = [0u64; BOUNDS_NS.len() + 1];
+    for value in histogram.iter_recorded() {
+        let row = BOUNDS_NS.partition_point(|bound| *bound < value.value_iterated_to());
+        rows[row] += value.count_at_value();
+    }
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| duration(histogram.value_at_quantile(quantile)));
+    let mut out = format!(
+        "{title}: {} values, p50 {p50}, p99 {p99}, p99.9 {p999}, max {}\n",
+        histogram.len(),
+        duration(histogram.max())
+    );
+    let first = rows.iter().position(|count| *count > 0).unwrap_or(0);
+    let last = rows.iter().rposition(|count| *count > 0).unwrap_or(0);
+    let most = rows.iter().copied().max().unwrap_or(1).max(1);
+    for (row, count) in rows.iter().enumerate().take(last + 1).skip(first) {
+        let label = match BOUNDS_NS.get(row) {
+            Some(bound) => format!("≤ {}", whole(*bound)),
+            None => "> 100 ms".to_owned(),
+        };
+        let bar = bar(*count as f64 / most as f64);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{label:>11}  {bar:<40} {count}");
+    }
+    out
+}
+
+/// A bar of eighths of columns.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if share <= 0.0 {
+        return String::new();
+    }
+    let eighths = ((share * BAR * 8.0).round() as usize).max(1);
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+/// Three digits or so, in the unit that fits.
+fn duration(ns: u64) -> String {
+    let ns = ns as f64;
+    match ns {
+        ..1e3 => format!("{ns} ns"),
+        ..1e6 => format!("{:.1} µs", ns / 1e3),
+        ..1e9 => format!("{:.1} ms", ns / 1e6),
+        _ => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+fn whole(ns: u64) -> String {
+    if ns < 1_000_000 { format!("{} µs", ns / 1_000) } else { format!("{} ms", ns / 1_000_000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_histogram_is_drawn() {
+        let mut histogram = crate::Histogram::new();
+        histogram.record_n(8_000, 5).unwrap();
+        histogram.record_n(15_000, 100).unwrap();
+        histogram.record_n(80_000, 50).unwrap();
+        histogram.record_n(250_000_000, 1).unwrap();
+        let picture = render("one way", &histogram);
+        let lines: Vec<&str> = picture.lines().collect();
+        assert_eq!(lines[0], "one way: 156 values, p50 15.0 µs, p99 80.1 µs, p99.9 250.1 ms, max 250.1 ms");
+        assert_eq!(lines[1], format!("    ≤ 10 µs  {:<40} 5", "██"));
+        assert_eq!(lines[2], format!("    ≤ 20 µs  {:<40} 100", "█".repeat(40)));
+        assert_eq!(lines[3], format!("    ≤ 50 µs  {:<40} 0", ""));
+        assert_eq!(lines[4], format!("   ≤ 100 µs  {:<40} 50", "█".repeat(20)));
+        assert_eq!(lines[lines.len() - 1], format!("   > 100 ms  {:<40} 1", "▍"));
+        assert_eq!(lines.len(), 1 + 14);
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        assert_eq!(render("setup", &crate::Histogram::new()), "setup: nothing recorded\n");
+    }
+}
