@@ -114,7 +114,7 @@ impl EventLoop {
         while let Some(output) = self.worker.poll_output() {
             match output {
                 Output::Transmit { listener, remote, bytes } => self.transport.send(listener, remote, &bytes),
-                Output::Observe(observation) => self.statistics.observe(observation),
+                Output::Observe(observation) => self.statistics.observe(now_ns(), observation),
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {

@@ -59,13 +59,14 @@ impl Statistics {
         }
     }
 
-    /// Takes one observation in; a call's end is also its one line in the log.
-    pub(crate) fn observe(&mut self, observation: Observation) {
+    /// Takes in one observation, made at `now_ns`; a call's end is also its one line in the log.
+    pub(crate) fn observe(&mut self, now_ns: u64, observation: Observation) {
+        let since = |at: u64| now_ns.saturating_sub(at);
         match observation {
-            Observation::FirstProvisional { after_ns } => record(&mut self.first_provisional, after_ns),
-            Observation::Answered { after_ns } => record(&mut self.answer, after_ns),
-            Observation::InviteForwarded { after_ns } => record(&mut self.invite_added, after_ns),
-            Observation::AnswerForwarded { after_ns } => record(&mut self.answer_added, after_ns),
+            Observation::FirstProvisional { invited_at } => record(&mut self.first_provisional, since(invited_at)),
+            Observation::Answered { invited_at } => record(&mut self.answer, since(invited_at)),
+            Observation::InviteForwarded { received_at } => record(&mut self.invite_added, since(received_at)),
+            Observation::AnswerForwarded { received_at } => record(&mut self.answer_added, since(received_at)),
             Observation::Restored { call } => info!(%call, "call restored"),
             Observation::NotRestored { session, reason } => {
                 self.not_restored += 1;

@@ -42,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) media_closed: bool,
     /// What the media process said when it closed the session.
     pub(crate) report: Option<SessionReport>,
+    /// Its end was observed.
+    pub(crate) recorded: bool,
 }
 
 /// The first INVITE of a call.

@@ -1,6 +1,7 @@
 //! What goes into a worker and what comes out of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use moorline_control as control;
 
@@ -53,8 +54,8 @@ pub enum Output {
         listener: usize,
         /// To where.
         remote: SocketAddr,
-        /// Its bytes.
-        bytes: Vec<u8>,
+        /// Its bytes; the transaction that may repeat them keeps them too.
+        bytes: Arc<[u8]>,
     },
     /// Send a request to the media process, in this order with the others.
     Media {
@@ -67,32 +68,32 @@ pub enum Output {
     Observe(Observation),
 }
 
-/// A step of a call, for histograms and logs. Durations in nanoseconds.
+/// A step of a call, for histograms and logs. It comes after the datagrams of its step, so that whoever
+/// carries the outputs out in order and reads the clock then measures what the parties see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// The first provisional answer above 100 was sent to the caller, this long after its INVITE.
+    /// The first provisional answer above 100 was sent to the caller.
     FirstProvisional {
-        /// Since the INVITE was received.
-        after_ns: u64,
+        /// When the INVITE was received, in the worker's time.
+        invited_at: u64,
     },
-    /// The 200 to the INVITE was sent to the caller, this long after its INVITE.
+    /// The 200 to the INVITE was sent to the caller.
     Answered {
-        /// Since the INVITE was received.
-        after_ns: u64,
+        /// When the INVITE was received.
+        invited_at: u64,
     },
-    /// The INVITE went on to the called side, this long after it was received: what Moorline adds,
-    /// opening the media session included.
-    InviteForwarded {
-        /// Since the INVITE was received.
-        after_ns: u64,
-    },
-    /// The 200 went on to the caller, this long after it was received: what Moorline adds, updating the
+    /// The INVITE went on to the called side. The time since is what Moorline adds to it, opening the
     /// media session included.
-    AnswerForwarded {
-        /// Since the 200 was received.
-        after_ns: u64,
+    InviteForwarded {
+        /// When the INVITE was received.
+        received_at: u64,
     },
-    /// A call attempt is over.
+    /// The 200 went on to the caller. The time since is what Moorline adds to it.
+    AnswerForwarded {
+        /// When the 200 was received.
+        received_at: u64,
+    },
+    /// A call attempt is over, and its media session is closed.
     Ended {
         /// The call.
         call: control::SessionId,

@@ -145,6 +145,7 @@ pub(crate) fn restore(
         restored: true,
         media_closed: false,
         report: None,
+        recorded: false,
     })
 }
 

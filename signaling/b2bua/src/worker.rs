@@ -53,6 +53,8 @@ pub struct Worker {
     /// Calls that may be over: looked at when the input has been handled.
     ending: HashSet<SessionId>,
     outputs: VecDeque<Output>,
+    /// Put behind the datagrams of their step.
+    observations: Vec<Observation>,
     /// Calls in progress: a call that has ended stays in `calls` until its transactions have run out.
     live: usize,
     counters: Counters,
@@ -129,6 +131,7 @@ impl Worker {
             timers: Timers::default(),
             ending: HashSet::new(),
             outputs: VecDeque::new(),
+            observations: Vec::new(),
             live: 0,
             counters: Counters::default(),
         }
@@ -292,13 +295,15 @@ impl Worker {
         while let Some(transmit) = self.layer.poll_transmit() {
             self.counters.retransmissions += u64::from(transmit.retransmission);
             let (listener, remote) = (transmit.flow.listener, transmit.flow.remote);
-            self.outputs.push_back(Output::Transmit { listener, remote, bytes: transmit.bytes.to_vec() });
+            self.outputs.push_back(Output::Transmit { listener, remote, bytes: transmit.bytes });
         }
         for id in std::mem::take(&mut self.ending) {
+            self.record(now, id);
             if self.calls.get(&id).is_some_and(Call::is_over) {
-                self.forget(now, id);
+                self.forget(id);
             }
         }
+        self.outputs.extend(self.observations.drain(..).map(Output::Observe));
     }
 
     fn client_ended(&mut self, client: ClientId) {
@@ -311,7 +316,24 @@ impl Worker {
         }
     }
 
-    fn forget(&mut self, now: u64, id: SessionId) {
+    /// Observes the end of a call, once the media process has told what it relayed.
+    fn record(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(outcome) = call.outcome.filter(|_| call.media_closed && !call.recorded) else { return };
+        call.recorded = true;
+        let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
+        let ended = Observation::Ended {
+            call: id,
+            from: name(Side::Caller).unwrap_or_default(),
+            to: name(Side::Callee),
+            outcome,
+            talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
+            report: call.report.take(),
+        };
+        self.observe(ended);
+    }
+
+    fn forget(&mut self, id: SessionId) {
         let Some(call) = self.calls.remove(&id) else { return };
         for leg in &call.legs {
             self.tags.remove(&leg.tag);
@@ -319,20 +341,10 @@ impl Worker {
         if let Some(at) = call.deadline {
             self.timers.cancel(at, Due::Phase(id));
         }
-        let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
-        let Some(outcome) = call.outcome else { return };
-        self.observe(Observation::Ended {
-            call: id,
-            from: name(Side::Caller).unwrap_or_default(),
-            to: name(Side::Callee),
-            outcome,
-            talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
-            report: call.report,
-        });
     }
 
     fn observe(&mut self, observation: Observation) {
-        self.outputs.push_back(Output::Observe(observation));
+        self.observations.push(observation);
     }
 
     fn advertised(&self, listener: usize) -> SocketAddr {
@@ -371,6 +383,6 @@ impl Worker {
 
     fn transmit_stateless(&mut self, arrival: Arrival<'_>, bytes: Vec<u8>) {
         let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
-        self.outputs.push_back(Output::Transmit { listener: flow.listener, remote: flow.remote, bytes });
+        self.outputs.push_back(Output::Transmit { listener: flow.listener, remote: flow.remote, bytes: bytes.into() });
     }
 }

@@ -3,9 +3,12 @@ use moorline_control::SessionId;
 
 use super::{Snapshot, Statistics, text};
 
+/// When everything is observed, in nanoseconds.
+const NOW: u64 = 7_200_000_000_000;
+
 fn page(observations: impl IntoIterator<Item = Observation>) -> String {
     let mut statistics = Statistics::new();
-    observations.into_iter().for_each(|observation| statistics.observe(observation));
+    observations.into_iter().for_each(|observation| statistics.observe(NOW, observation));
     let counters = Counters { datagrams: 7, calls: 2, calls_active: 1, ..Counters::default() };
     text(Snapshot { counters, statistics, unsent: 0, media_connected: true }).expect("a page")
 }
@@ -48,11 +51,11 @@ fn outcomes_are_told_apart_by_status() {
 #[test]
 fn durations_fall_into_their_buckets() {
     let page = page([
-        Observation::FirstProvisional { after_ns: 10_000 },
-        Observation::FirstProvisional { after_ns: 150_000 },
-        Observation::Answered { after_ns: 3_600_000_000_000 },
-        Observation::InviteForwarded { after_ns: 1_000_000 },
-        Observation::AnswerForwarded { after_ns: 2_000_000_000 },
+        Observation::FirstProvisional { invited_at: NOW - 10_000 },
+        Observation::FirstProvisional { invited_at: NOW - 150_000 },
+        Observation::Answered { invited_at: NOW - 3_600_000_000_000 },
+        Observation::InviteForwarded { received_at: NOW - 1_000_000 },
+        Observation::AnswerForwarded { received_at: NOW - 2_000_000_000 },
     ]);
     has(&page, r#"moorline_sip_invite_to_provisional_seconds_bucket{le="0.00001"} 1"#);
     has(&page, r#"moorline_sip_invite_to_provisional_seconds_bucket{le="0.0002"} 2"#);

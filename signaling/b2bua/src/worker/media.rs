@@ -106,8 +106,14 @@ impl Worker {
 
     /// Closes the session of a call.
     pub(super) fn close_media(&mut self, id: SessionId) {
-        if self.media.closing.insert(id) && self.media.connected {
+        self.media.closing.insert(id);
+        if self.media.connected {
             self.ask(Asked::Close(id), Request::Close { session: id });
+        } else if let Some(call) = self.calls.get_mut(&id) {
+            // There is nobody to wait for. Should the session still be there when the connection is back,
+            // it is closed then.
+            call.media_closed = true;
+            self.ending.insert(id);
         }
     }
 

@@ -98,6 +98,7 @@ impl Worker {
             restored: false,
             media_closed: false,
             report: None,
+            recorded: false,
         };
         self.calls.insert(id, call);
         self.live += 1;
@@ -178,7 +179,7 @@ impl Worker {
                     return self.refuse_caller(now, id, &refused, Outcome::Rejected(503));
                 };
                 call.leg_mut(Side::Callee).inviting = Some(client);
-                self.observe(Observation::InviteForwarded { after_ns: now.saturating_sub(received_at) });
+                self.observe(Observation::InviteForwarded { received_at });
             }
         }
     }
@@ -260,13 +261,13 @@ impl Worker {
         }
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
-        let (server, received_at) = (invite.server, invite.received_at);
+        let (server, invited_at) = (invite.server, invite.received_at);
         // A description that cannot be anchored is left out rather than let through: ringing goes on.
         let body = if with_media { self.body_for(call, Side::Caller, message).unwrap_or_default() } else { Vec::new() };
         let Some(answer) = self.answer_for_caller(call, message, &body) else { return };
         self.layer.respond(now, server, answer);
         if first {
-            self.observe(Observation::FirstProvisional { after_ns: now.saturating_sub(received_at) });
+            self.observe(Observation::FirstProvisional { invited_at });
         }
     }
 
@@ -344,8 +345,8 @@ impl Worker {
         if let Some(call) = self.calls.get_mut(&id) {
             call.invite = None;
         }
-        self.observe(Observation::Answered { after_ns: now.saturating_sub(invited_at) });
-        self.observe(Observation::AnswerForwarded { after_ns: now.saturating_sub(received_at) });
+        self.observe(Observation::Answered { invited_at });
+        self.observe(Observation::AnswerForwarded { received_at });
     }
 
     /// Sends a 2xx to an INVITE of `side`, and again until the ACK comes (RFC 3261 13.3.1.4).

@@ -164,7 +164,7 @@ impl Net {
         while let Some(output) = self.worker.poll_output() {
             match output {
                 Output::Transmit { remote, bytes, .. } => {
-                    self.sent.push_back((remote, Message(String::from_utf8(bytes).unwrap())));
+                    self.sent.push_back((remote, Message(String::from_utf8(bytes.to_vec()).unwrap())));
                 }
                 Output::Media { request, body } => {
                     self.media.log.push(body.clone());

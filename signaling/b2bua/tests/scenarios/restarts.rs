@@ -143,6 +143,7 @@ fn a_call_that_ends_while_the_media_process_is_away_leaves_no_session() {
     net.receive(CALLER, &caller_request("BYE", 2, "c1", &up.tag, ""));
     net.expect(CALLER, "SIP/2.0 200");
     net.expect(CALLEE, "BYE");
+    assert!(net.observed.iter().any(|o| matches!(o, Observation::Ended { report: None, .. })));
     // Only the connection was lost: the session is still there, and closed now.
     net.input(Input::Media(MediaInput::Connected(hello(1))));
     net.nothing_left();
