@@ -21,8 +21,8 @@ pub struct Rtcp<'a> {
 }
 
 impl<'a> Rtcp<'a> {
-    /// Checks a datagram (RFC 3550 A.2): the packets' lengths add up to it, all have version 2, only the last
-    /// is padded, and each holds what its type and count promise.
+    /// Checks a datagram (RFC 3550 A.2): the packets' lengths add up to it, all have version 2, and each
+    /// holds what its type and count promise.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -145,8 +145,9 @@ fn split_packet(bytes: &[u8]) -> Result<(Packet<'_>, &[u8]), Fault> {
     let (mut body, rest) = rest.split_at_checked(length).ok_or(Fault::Truncated)?;
     if first & 0x20 != 0 {
         let padding = usize::from(body.last().copied().unwrap_or(0));
-        // Only the last packet of a compound may be padded, in whole words (RFC 3550 section 6.4.1).
-        if !rest.is_empty() || padding == 0 || !padding.is_multiple_of(4) || padding > body.len() {
+        // Deliberately wider than RFC 3550 section 6.4.1, which pads whole words and the last packet only:
+        // the Pion family counts the filling of a goodbye or a description as padding.
+        if padding == 0 || padding > body.len() {
             return Err(Fault::Padding);
         }
         body = &body[..body.len() - padding];

@@ -30,12 +30,13 @@ impl<'a> Sdes<'a> {
 
     /// All items of all chunks; ends early where a chunk is cut off.
     pub fn items(&self) -> impl Iterator<Item = SdesItem<'a>> {
-        Items { rest: self.body, chunks: self.chunks, ssrc: None }
+        Items { body: self.body, position: 0, chunks: self.chunks, ssrc: None }
     }
 }
 
 struct Items<'a> {
-    rest: &'a [u8],
+    body: &'a [u8],
+    position: usize,
     /// Chunks not begun yet.
     chunks: u8,
     /// The chunk being read.
@@ -47,24 +48,23 @@ impl<'a> Iterator for Items<'a> {
 
     fn next(&mut self) -> Option<SdesItem<'a>> {
         loop {
+            let rest = self.body.get(self.position..)?;
             let Some(ssrc) = self.ssrc else {
                 self.chunks = self.chunks.checked_sub(1)?;
-                let (ssrc, rest) = self.rest.split_first_chunk()?;
-                self.ssrc = Some(u32::from_be_bytes(*ssrc));
-                self.rest = rest;
+                self.ssrc = Some(u32::from_be_bytes(*rest.first_chunk()?));
+                self.position += 4;
                 continue;
             };
-            let (&item_type, rest) = self.rest.split_first()?;
+            let (&item_type, rest) = rest.split_first()?;
             if item_type == 0 {
-                // The end of a chunk is filled up with zeros to the next word of the packet; chunks begin on
-                // a word, and the body is whole words, so what is left tells the position.
-                self.rest = rest.get(rest.len() % 4..)?;
+                // The end of a chunk is filled up with zeros to the next word.
+                self.position = (self.position + 1).next_multiple_of(4);
                 self.ssrc = None;
                 continue;
             }
             let (&length, rest) = rest.split_first()?;
-            let (text, rest) = rest.split_at_checked(usize::from(length))?;
-            self.rest = rest;
+            let text = rest.get(..usize::from(length))?;
+            self.position += 2 + text.len();
             return Some(SdesItem { ssrc, item_type, text });
         }
     }
