@@ -1,0 +1,217 @@
+//! The side that answers requests.
+
+use super::*;
+
+/// A side that has received a request, and that request.
+fn asked(reliable: bool, method: Method<'_>) -> (Side, ServerId, Vec<u8>) {
+    let mut side = Side::new(reliable);
+    let request = request(method, "z9hG4bKone");
+    let Received::Request(id) = side.receive(&request) else { panic!("a new request") };
+    (side, id, request)
+}
+
+fn ack(invite: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(invite.to_vec()).unwrap();
+    text.replace("INVITE", "ACK").into_bytes()
+}
+
+#[test]
+fn a_repeated_invite_brings_the_last_provisional_response_again() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    assert_eq!(side.receive(&invite), Received::Absorbed);
+    assert_eq!(side.take_times(), [], "nothing to repeat yet");
+    side.respond(id, response(&invite, 100, b""));
+    side.respond(id, response(&invite, 180, b"b"));
+    assert_eq!(side.receive(&invite), Received::Absorbed);
+    let statuses: Vec<_> = side.take_times().into_iter().map(|(_, status)| status).collect();
+    assert_eq!(statuses, ["100", "180", "180"]);
+}
+
+#[test]
+fn a_failure_is_repeated_until_its_ack() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 486, b"b"));
+    side.run_until(2 * S);
+    assert_eq!(side.receive(&invite), Received::Absorbed);
+    let times: Vec<_> = side.take_times().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(times, [0, 500, 1_500, 2_000], "timer G, and once for the INVITE");
+    assert_eq!(side.receive(&ack(&invite)), Received::Absorbed);
+    assert_eq!(side.receive(&ack(&invite)), Received::Absorbed);
+    side.run_until(40 * S);
+    assert_eq!(side.take_times(), []);
+    assert_eq!(side.take_events(), [(7_000, Event::ServerEnded(id))], "timer I");
+    side.assert_idle();
+}
+
+#[test]
+fn a_failure_whose_ack_is_lost_is_repeated_up_to_every_t2_until_timer_h() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 486, b"b"));
+    side.run_until(40 * S);
+    let times: Vec<_> = side.take_times().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(times, [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
+    assert_eq!(side.take_events(), [(32_000, Event::NoAck(id)), (32_000, Event::ServerEnded(id))]);
+    side.assert_idle();
+}
+
+#[test]
+fn a_failure_over_tcp_is_sent_once() {
+    let (mut side, id, invite) = asked(TCP, Method::Invite);
+    side.respond(id, response(&invite, 486, b"b"));
+    side.run_until(10 * S);
+    assert_eq!(side.take_times().len(), 1);
+    assert_eq!(side.receive(&ack(&invite)), Received::Absorbed);
+    side.run_until(10 * S);
+    assert_eq!(side.take_events(), [(10_000, Event::ServerEnded(id))]);
+    side.assert_idle();
+}
+
+#[test]
+fn a_2xx_is_repeated_by_the_user_and_absorbs_the_invite_until_timer_l() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    let ok = response(&invite, 200, b"b");
+    side.respond(id, ok.clone());
+    assert_eq!(side.receive(&invite), Received::Absorbed);
+    side.run_until(500 * MS);
+    side.respond(id, ok);
+    assert_eq!(side.take_times(), [(0, "200".to_owned()), (500, "200".to_owned())]);
+    let mut other_branch = request(Method::Ack, "z9hG4bKtwo");
+    assert_eq!(side.receive(&other_branch), Received::Ack);
+    other_branch = ack(&invite);
+    assert_eq!(side.receive(&other_branch), Received::Ack, "from a peer that keeps the branch");
+    side.run_until(40 * S);
+    assert_eq!(side.take_events(), [(32_000, Event::ServerEnded(id))]);
+    side.assert_idle();
+}
+
+#[test]
+fn a_2xx_given_again_is_a_retransmission() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    let ok = response(&invite, 200, b"b");
+    side.respond(id, ok.clone());
+    side.respond(id, ok);
+    let flags: Vec<_> = side.sent.iter().map(|(_, transmit)| transmit.retransmission).collect();
+    assert_eq!(flags, [false, true]);
+}
+
+#[test]
+fn another_failure_after_the_final_response_is_dropped() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 487, b"b"));
+    side.respond(id, response(&invite, 200, b"b"));
+    side.respond(id, response(&invite, 180, b"b"));
+    assert_eq!(side.take_times(), [(0, "487".to_owned())]);
+}
+
+#[test]
+fn a_cancel_is_answered_and_told_once() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 180, b"b"));
+    side.take_sent();
+    let cancel = request(Method::Cancel, "z9hG4bKone");
+    assert_eq!(side.receive(&cancel), Received::Cancel { invite: Some(id) });
+    assert_eq!(side.receive(&cancel), Received::Absorbed);
+    let answers = side.take_sent();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0], answers[1]);
+    let answer = answers[0].view();
+    assert_eq!((answer.status(), answer.cseq().unwrap().method), (Some(200), Method::Cancel));
+    assert_eq!(answer.to().unwrap().tag(), Some(&b"b"[..]), "the tag of the INVITE's answer");
+    side.respond(id, response(&invite, 487, b"b"));
+    assert_eq!(side.receive(&ack(&invite)), Received::Absorbed);
+    assert_eq!(side.layer.len(), 1, "the CANCEL takes no transaction");
+}
+
+#[test]
+fn a_cancel_before_any_answer_is_answered_with_a_tag_too() {
+    let (mut side, id, _) = asked(UDP, Method::Invite);
+    assert_eq!(side.receive(&request(Method::Cancel, "z9hG4bKone")), Received::Cancel { invite: Some(id) });
+    assert!(side.take_sent()[0].view().to().unwrap().tag().is_some());
+}
+
+#[test]
+fn a_cancel_after_the_answer_changes_nothing() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 200, b"b"));
+    side.take_sent();
+    assert_eq!(side.receive(&request(Method::Cancel, "z9hG4bKone")), Received::Absorbed);
+    assert_eq!(side.take_times(), [(0, "200".to_owned())]);
+}
+
+#[test]
+fn a_cancel_of_nothing_is_answered_481() {
+    let (mut side, _, _) = asked(UDP, Method::Options);
+    let cancel = request(Method::Cancel, "z9hG4bKone");
+    assert_eq!(side.receive(&cancel), Received::Cancel { invite: None }, "an OPTIONS cannot be cancelled");
+    assert_eq!(side.take_times(), [(0, "481".to_owned())]);
+}
+
+#[test]
+fn other_requests_are_absorbed_and_answered_again_until_timer_j() {
+    let (mut side, id, bye) = asked(UDP, Method::Bye);
+    assert_eq!(side.receive(&bye), Received::Absorbed);
+    assert_eq!(side.take_times(), []);
+    side.respond(id, response(&bye, 200, b"b"));
+    side.run_until(S);
+    assert_eq!(side.receive(&bye), Received::Absorbed);
+    assert_eq!(side.take_times(), [(0, "200".to_owned()), (1_000, "200".to_owned())]);
+    side.run_until(40 * S);
+    assert_eq!(side.take_events(), [(32_000, Event::ServerEnded(id))]);
+    side.assert_idle();
+    assert!(matches!(side.receive(&bye), Received::Request(again) if again != id), "a new one, with a new name");
+}
+
+#[test]
+fn other_requests_over_tcp_are_over_when_answered() {
+    let (mut side, id, bye) = asked(TCP, Method::Bye);
+    side.respond(id, response(&bye, 200, b"b"));
+    side.run_until(0);
+    assert_eq!(side.take_events(), [(0, Event::ServerEnded(id))]);
+    side.assert_idle();
+}
+
+#[test]
+fn requests_are_told_apart_by_branch_sent_by_and_method() {
+    let (mut side, first, invite) = asked(UDP, Method::Invite);
+    let text = String::from_utf8(invite).unwrap();
+    for other in [
+        text.replace("z9hG4bKone", "z9hG4bKtwo"),
+        text.replace("192.0.2.1:5060;branch", "192.0.2.1:5062;branch"),
+        text.replace("192.0.2.1:5060;branch", "192.0.2.7:5060;branch"),
+        text.replace("INVITE", "UPDATE"),
+    ] {
+        assert!(matches!(side.receive(other.as_bytes()), Received::Request(id) if id != first));
+    }
+    let same = text.replace("192.0.2.1:5060;branch", "192.0.2.1;branch");
+    assert_eq!(side.receive(same.as_bytes()), Received::Absorbed, "5060 is what no port means");
+}
+
+#[test]
+fn without_the_cookie_requests_match_like_rfc2543() {
+    let mut side = Side::new(UDP);
+    let invite = request(Method::Invite, "1");
+    let Received::Request(id) = side.receive(&invite) else { panic!("a new request") };
+    assert_eq!(side.receive(&invite), Received::Absorbed);
+    let text = String::from_utf8(invite.clone()).unwrap();
+    assert!(matches!(side.receive(text.replace("CSeq: 7", "CSeq: 8").as_bytes()), Received::Request(_)));
+    assert!(matches!(side.receive(text.replace("Call-ID: call", "Call-ID: 2").as_bytes()), Received::Request(_)));
+    side.respond(id, response(&invite, 404, b"b"));
+    let ack = text.replace("INVITE", "ACK").replace("To: <sip:bob@192.0.2.2>", "To: <sip:bob@192.0.2.2>;tag=b");
+    assert_eq!(side.receive(ack.as_bytes()), Received::Absorbed);
+    side.run_until(5 * S);
+    assert_eq!(side.take_events(), [(5_000, Event::ServerEnded(id))]);
+}
+
+#[test]
+fn responses_go_where_the_via_asks() {
+    let invite = String::from_utf8(request(Method::Invite, "z9hG4bKone")).unwrap();
+    let to = |reliable, via: &str| {
+        let request = owned(invite.replace("192.0.2.1:5060;branch=z9hG4bKone;rport", via).as_bytes());
+        response_flow(peer(reliable), request.view()).remote.to_string()
+    };
+    assert_eq!(to(UDP, "192.0.2.1:5060;branch=z9hG4bKone;rport"), "192.0.2.2:5070");
+    assert_eq!(to(UDP, "192.0.2.1:5080;branch=z9hG4bKone"), "192.0.2.2:5080");
+    assert_eq!(to(UDP, "192.0.2.1;branch=z9hG4bKone"), "192.0.2.2:5060");
+    assert_eq!(to(UDP, "192.0.2.1;maddr=192.0.2.9;branch=z9hG4bKone"), "192.0.2.2:5060");
+    assert_eq!(to(TCP, "192.0.2.1:5080;branch=z9hG4bKone"), "192.0.2.2:5070", "a connection is its own way back");
+}
