@@ -190,3 +190,6 @@ fn tagged(address: &[u8], tag: &[u8]) -> Vec<u8> {
         _ => [address, b";tag=", tag].concat(),
     }
 }
+
+#[cfg(test)]
+mod tests;

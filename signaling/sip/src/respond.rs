@@ -168,3 +168,92 @@ fn push_to(out: &mut Vec<u8>, line: HeaderLine<'_>, tag: Option<&[u8]>) {
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Index, Method};
+
+    fn request(via: &str, to: &str) -> Vec<u8> {
+        Writer::request(Method::Invite, b"sip:b@192.0.2.2")
+            .header("v", via)
+            .header("Max-Forwards", "70")
+            .header("From", "<sip:a@192.0.2.1>;tag=a")
+            .header("To", to)
+            .header("i", "call")
+            .header("Via", "SIP/2.0/UDP 192.0.2.8;branch=z9hG4bKthree")
+            .header("CSeq", "1  INVITE")
+            .header("Timestamp", "54")
+            .finish(b"body")
+    }
+
+    /// The response as lines.
+    fn answered(request: &[u8], source: &str, status: u16, tag: Option<&[u8]>) -> Vec<String> {
+        let mut index = Index::new();
+        let request = index.parse(request).unwrap();
+        let response = respond(request, source.parse().unwrap(), status, b"Fine", tag).finish(b"");
+        let text = String::from_utf8(response).unwrap();
+        text.split("\r\n").map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_response_copies_what_it_must() {
+        let request = request("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKone, SIP/2.0/TCP x;branch=z9hG4bKtwo", "sip:b@x");
+        let lines = answered(&request, "192.0.2.1:5060", 180, Some(b"new"));
+        assert_eq!(
+            lines[..3],
+            [
+                "SIP/2.0 180 Fine",
+                "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKone, SIP/2.0/TCP x;branch=z9hG4bKtwo",
+                "Via: SIP/2.0/UDP 192.0.2.8;branch=z9hG4bKthree",
+            ]
+        );
+        for line in ["From: <sip:a@192.0.2.1>;tag=a", "To: sip:b@x;tag=new", "i: call", "CSeq: 1  INVITE"] {
+            assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+        }
+        assert!(!lines.iter().any(|line| line.starts_with("Max-Forwards") || line.starts_with("Timestamp")));
+    }
+
+    #[test]
+    fn a_100_takes_the_timestamp_along() {
+        let request = request("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKone", "sip:b@x");
+        assert!(answered(&request, "192.0.2.1:5060", 100, None).contains(&"Timestamp: 54".to_owned()));
+    }
+
+    #[test]
+    fn a_tag_that_is_there_stays() {
+        let request = request("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKone", "<sip:b@x>;tag=old");
+        let lines = answered(&request, "192.0.2.1:5060", 200, Some(b"new"));
+        assert!(lines.contains(&"To: <sip:b@x>;tag=old".to_owned()));
+    }
+
+    #[test]
+    fn the_topmost_via_learns_where_the_request_came_from() {
+        let via = |via: &str, source: &str| answered(&request(via, "sip:b@x"), source, 200, None)[1].clone();
+        assert_eq!(
+            via("SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bKone", "192.0.2.1:4096"),
+            "Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKone;received=192.0.2.1;rport=4096"
+        );
+        assert_eq!(
+            via("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKone;rport", "192.0.2.1:5060"),
+            "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKone;received=192.0.2.1;rport=5060"
+        );
+        assert_eq!(
+            via("SIP/2.0/UDP a.example ; branch=z9hG4bKone;received=203.0.113.9", "[2001:db8::1]:5060"),
+            "Via: SIP/2.0/UDP a.example;branch=z9hG4bKone;received=2001:db8::1",
+            "what the sender claims is not believed"
+        );
+        assert_eq!(
+            via("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKone", "[::ffff:192.0.2.1]:5060"),
+            "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKone",
+            "an IPv4 address that a dual-stack socket saw is the same"
+        );
+    }
+
+    #[test]
+    fn every_status_has_a_phrase() {
+        for status in 100..700 {
+            assert!(!reason_phrase(status).is_empty());
+        }
+    }
+}

@@ -115,3 +115,68 @@ impl<'a> Uri<'a> {
         Some(Uri { scheme, user, password, host, port, params, headers })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sip_uri_in_parts() {
+        let uri = Uri::parse(b"sips:bob;x=1:secret@[2001:db8::1]:5071;transport=tcp;lr?Subject=a").unwrap();
+        assert_eq!(uri.scheme, Scheme::Sips);
+        assert_eq!((uri.user, uri.password), (Some(&b"bob;x=1"[..]), Some(&b"secret"[..])));
+        assert_eq!((uri.host, uri.port), (&b"[2001:db8::1]"[..], Some(5071)));
+        assert_eq!(uri.param(b"TRANSPORT"), Some(Some(&b"tcp"[..])));
+        assert_eq!(uri.param(b"lr"), Some(None));
+        assert_eq!(uri.param(b"maddr"), None);
+        assert_eq!(uri.headers, b"?Subject=a");
+        assert_eq!(uri.socket_addr(5060), "[2001:db8::1]:5071".parse().ok());
+    }
+
+    #[test]
+    fn hosts_that_are_addresses_and_hosts_that_are_not() {
+        assert_eq!(Uri::parse(b"sip:192.0.2.1").unwrap().socket_addr(5060), "192.0.2.1:5060".parse().ok());
+        assert_eq!(Uri::parse(b"sip:a.example:5070").unwrap().socket_addr(5060), None);
+        assert_eq!(Uri::parse(b"tel:+1").unwrap().socket_addr(5060), None);
+    }
+
+    #[test]
+    fn a_tel_uri_is_a_number_and_parameters() {
+        let uri = Uri::parse(b"TEL:+44-20-7123;phone-context=x").unwrap();
+        assert_eq!((uri.scheme, uri.user, uri.host), (Scheme::Tel, Some(&b"+44-20-7123"[..]), &b""[..]));
+        assert_eq!(uri.param(b"phone-context"), Some(Some(&b"x"[..])));
+    }
+
+    #[test]
+    fn other_schemes_are_kept_whole() {
+        let uri = Uri::parse(b"soap.beep://192.0.2.103:3002").unwrap();
+        assert_eq!((uri.scheme, uri.user), (Scheme::Other(b"soap.beep"), Some(&b"//192.0.2.103:3002"[..])));
+    }
+
+    #[test]
+    fn what_is_no_uri() {
+        for uri in [
+            &b""[..],
+            b"sip",
+            b"sip:",
+            b":a",
+            b"sip:@host",
+            b"sip:a@",
+            b"sip:a@b@c",
+            b"sip:a@b c",
+            b"sip:a@b:",
+            b"sip:a@b:99999",
+            b"sip:a@b:-1",
+            b"sip:a@b/c",
+            b"sip:2001:db8::1",
+            b"sip:[2001:db8::1",
+            b"sip:[2001:db8:::1]",
+            b"sip:[]",
+            b"tel:",
+            b"tel:;x",
+            b"<sip:a@b>",
+        ] {
+            assert_eq!(Uri::parse(uri), Err(Fault::Uri), "{}", String::from_utf8_lossy(uri));
+        }
+    }
+}

@@ -88,3 +88,46 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: usize) {
     }
     out.extend_from_slice(&digits[at..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Index;
+
+    #[test]
+    fn a_message_is_written_in_the_order_given() {
+        let bytes = Writer::request(Method::Other(b"X"), b"sip:a@b")
+            .header("B", "1")
+            .line(b"a :  2\r\n  3\r\n")
+            .line(b"C: no end")
+            .finish(b"body");
+        assert_eq!(bytes, b"X sip:a@b SIP/2.0\r\nB: 1\r\na :  2\r\n  3\r\nC: no end\r\nContent-Length: 4\r\n\r\nbody");
+        assert_eq!(Writer::response(200, b"").finish(b""), b"SIP/2.0 200 \r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn the_length_is_the_bodys_whatever_the_caller_adds() {
+        let bytes = Writer::response(200, b"OK").header("l", "7").line(b"content-length: 9\r\n").finish(b"abc");
+        assert_eq!(bytes, b"SIP/2.0 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    }
+
+    #[test]
+    fn a_line_end_in_a_value_starts_no_header() {
+        let bytes = Writer::request(Method::Invite, b"sip:a\r\nX: 1")
+            .header("Subject", "a\r\nEvil: 1\r\n\r\nb\nc\rd")
+            .finish(b"");
+        let mut index = Index::new();
+        let message = index.parse(&bytes).unwrap();
+        assert_eq!(message.header(Name::Subject), Some(&b"a  Evil: 1    b c d"[..]));
+        assert_eq!(message.lines().count(), 2);
+    }
+
+    #[test]
+    fn numbers() {
+        for number in [0, 9, 10, 65_535, usize::MAX] {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+}
