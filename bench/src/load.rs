@@ -31,7 +31,7 @@ pub struct Plan {
     pub calls: u32,
     /// Calls placed per second.
     pub rate_per_s: f64,
-    /// From the ring's end: 180 is sent at once, 200 after this.
+    /// How long the callee rings: 180 is sent at once, 200 after this.
     pub ring: Duration,
     /// How long each call's media flows.
     pub talk: Duration,
@@ -235,7 +235,8 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Result<Report, L
     run_on(plan, Sockets::bind(plan)?, progress)
 }
 
-/// As [`run`], on sockets that are bound already; the local addresses in the plan do not count.
+/// As [`run`], on sockets that are bound already, each to one address and not to a wildcard: what they are
+/// bound to is what the agents say of themselves, and the local addresses in the plan do not count.
 pub fn run_on(plan: &Plan, sockets: Sockets, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     check(plan)?;
     let io_error = |doing| move |source| LoadError::Io { doing, source };

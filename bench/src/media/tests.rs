@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -122,6 +122,34 @@ fn directly_from_side_to_side_all_is_clean() {
     assert!(report.rtcp_sent >= 40 && report.rtcp_received == report.rtcp_sent, "{report:?}");
     assert_eq!(report.one_way.len(), report.packets_received);
     assert!(seen.0 > 0 && seen.1 > 0);
+}
+
+#[test]
+fn ipv6_is_as_good() {
+    let bind = || Endpoint::bind(IpAddr::V6(Ipv6Addr::LOCALHOST), true).unwrap();
+    let (a, b) = (bind(), bind());
+    let mut plan = plan(vec![(b.address(), a.address()); 3], a, b);
+    plan.rtcp = true;
+    let report = run(plan, &mut |_, _| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn several_endpoints_share_the_calls() {
+    let bind = || Endpoint::bind(LOOPBACK, false).unwrap();
+    let (a, b) = ([bind(), bind()], [bind(), bind(), bind()]);
+    let pairs = (0..12).map(|call| (b[call % 3].address(), a[call % 2].address())).collect();
+    let plan = MediaPlan {
+        pairs,
+        a: a.into(),
+        b: b.into(),
+        duration: Duration::from_millis(200),
+        packet_ms: 10,
+        rtcp: false,
+        seed: 1,
+    };
+    let report = run(plan, &mut |_, _| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
 }
 
 #[test]
