@@ -1,1 +1,49 @@
-fn main(){}
+//! The executable of Moorline: it composes the signaling process, the media process and the load generator,
+//! and gives operators their commands.
+#![forbid(unsafe_code)]
+
+mod check;
+mod child;
+mod cli;
+mod config;
+mod demo;
+mod host;
+mod session;
+mod supervise;
+mod up;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command, SessionCommand};
+use tracing::level_filters::LevelFilter;
+
+/// What a command comes to: done, or failed with something already said, or failed with this to say.
+pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    // Usage errors end here, with status 2.
+    let cli = Cli::parse();
+    log_to_stderr(cli.log_level);
+    let outcome = match &cli.command {
+        Command::Up(args) => up::run(args, cli.log_level),
+        Command::Signaling(args) => child::signaling(args),
+        Command::Media(args) => child::media(args),
+        Command::Check(args) => check::run(args),
+        Command::Session(SessionCommand::Open(args)) => session::open(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("moorline: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,69 @@
+//! `moorline check`: is this configuration right, what does it say, and is this host fit for it?
+
+use std::process::ExitCode;
+
+use crate::Outcome;
+use crate::cli::CheckArgs;
+use crate::config::{ConfigError, Configuration};
+use crate::host;
+
+/// Exit status 1 for a configuration with faults. Advice about the host changes nothing: the file may be
+/// meant for another one.
+pub(crate) fn run(args: &CheckArgs) -> Outcome {
+    let configuration = match Configuration::load(args.config.as_deref()) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            eprintln!("{error}");
+            if let ConfigError::Faults { file, faults } = &error {
+                eprintln!("{file}: {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    print!("{}", summary(&configuration));
+    let advice = host::advice(&configuration);
+    for line in &advice {
+        println!("advice: {line}");
+    }
+    if advice.is_empty() {
+        println!("this host needs no change");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(configuration: &Configuration) -> String {
+    let Configuration { name, signaling, media, .. } = configuration;
+    let mut lines = vec![format!("{name}: no faults")];
+    for listener in &signaling.listeners {
+        let advertised = listener.advertised.map(|at| format!(", shown to peers as {at}")).unwrap_or_default();
+        lines.push(format!("listener {:?}: SIP on {}/udp{advertised}", listener.name, listener.bind));
+    }
+    for trunk in &signaling.trunks {
+        lines.push(format!(
+            "trunk {:?}: through {:?}, media range {:?}, calls from {}, calls to {}",
+            trunk.name,
+            trunk.listener,
+            trunk.media_range,
+            list(&trunk.sources),
+            list(&trunk.targets)
+        ));
+    }
+    for route in &signaling.routes {
+        let from = route.from.as_ref().map(|name| format!(" from {name:?}")).unwrap_or_default();
+        lines.push(format!("route: numbers starting {:?}{from} to {:?}", route.prefix, route.to));
+    }
+    for range in &media.ranges {
+        let (network, first, last) = (range.network, range.first_port, range.last_port);
+        lines.push(format!("media range {:?}: {network}, ports {first} to {last}", range.name));
+    }
+    lines.push(format!("admin HTTP: signaling {}, media {}", signaling.admin, media.admin));
+    lines.push(format!("control socket: {}", media.control.display()));
+    lines.join("\n") + "\n"
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "nowhere".into();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,101 @@
+//! The command line: what an operator can ask of the executable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+/// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
+#[derive(Debug, Parser)]
+#[command(name = "moorline", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// How much is logged: error, warn, info, debug or trace.
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: LevelFilter,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run both processes as children; restart one that dies; stop both on SIGTERM or SIGINT.
+    Up(ConfigArgs),
+    /// Run the signaling process alone.
+    Signaling(ProcessArgs),
+    /// Run the media process alone.
+    Media(ProcessArgs),
+    /// Check a configuration and this host; exit status 1 if anything is wrong with the configuration.
+    Check(CheckArgs),
+    /// Media sessions by hand, against a running media process.
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Place calls through both processes on loopback, and show what came of them.
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; without it, a built-in one that serves loopback.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProcessArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The process to end with: set by `up` for its children.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration; without it, the built-in one.
+    #[arg(value_name = "CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Open plain two-leg sessions, print `A_RELAY B_RELAY` for each, and close them at SIGINT, SIGTERM
+    /// or the end of piped standard input.
+    Open(SessionOpenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionOpenArgs {
+    /// How many sessions.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// The far RTP address of the first leg.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) a: SocketAddr,
+    /// The far RTP address of the second leg.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) b: SocketAddr,
+    /// The media range of both legs; the media process's first one if left out.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) range: Option<String>,
+    /// Another media range for the second leg.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) range_b: Option<String>,
+    /// The media process's control socket; the built-in configuration's if left out.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: Option<PathBuf>,
+    /// Give each session far ports of its own: two above those of the session before.
+    #[arg(long)]
+    pub(crate) increment_ports: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many calls at once.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) calls: u32,
+    /// How long each call talks, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+}

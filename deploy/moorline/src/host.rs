@@ -1,0 +1,97 @@
+//! What this host lacks for a configuration: advice, for nothing here is certain until it is tried.
+
+use std::fs::read_to_string;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::User;
+
+use crate::config::Configuration;
+
+/// Sockets of an ordinary session: RTP and RTCP on two legs.
+const SOCKETS_PER_SESSION: u64 = 4;
+
+/// Descriptors beside the sessions': rings, control connections, HTTP, standard streams.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// What the SIP sockets ask of the kernel (deploy/sysctl raises its limit).
+const WANTED_RMEM: u64 = 8 << 20;
+
+/// One line each: what, and what to do.
+pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
+    let mut advice = Vec::new();
+    descriptors(configuration, &mut advice);
+    io_uring(&mut advice);
+    addresses(configuration, &mut advice);
+    if let Some(user) = &configuration.signaling.user
+        && !matches!(User::from_name(user), Ok(Some(_)))
+    {
+        advice.push(format!("there is no user {user:?} here: useradd --system {user}"));
+    }
+    if let Some(limit) = number("/proc/sys/net/core/rmem_max").filter(|limit| *limit < WANTED_RMEM) {
+        advice.push(format!(
+            "net.core.rmem_max is {limit}: bursts above that are lost; install deploy/sysctl/90-moorline.conf"
+        ));
+    }
+    advice
+}
+
+fn descriptors(configuration: &Configuration, advice: &mut Vec<String>) {
+    let needed = u64::from(configuration.media.capacity) * SOCKETS_PER_SESSION + OTHER_DESCRIPTORS;
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && hard < needed
+    {
+        let fits = hard.saturating_sub(OTHER_DESCRIPTORS) / SOCKETS_PER_SESSION;
+        advice.push(format!(
+            "the limit of {hard} open files is enough for {fits} sessions, not for media.capacity = {}: \
+             raise LimitNOFILE (systemd) or ulimit -Hn to {needed}",
+            configuration.media.capacity
+        ));
+    }
+}
+
+fn io_uring(advice: &mut Vec<String>) {
+    let release = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if version < (6, 1) {
+        advice.push(format!(
+            "kernel {} is older than 6.1, which the io_uring datapath needs: media will use epoll",
+            release.trim()
+        ));
+    } else if number("/proc/sys/kernel/io_uring_disabled").is_some_and(|disabled| disabled != 0) {
+        advice.push("io_uring is switched off here: media will use epoll; sysctl kernel.io_uring_disabled=0".into());
+    }
+}
+
+fn addresses(configuration: &Configuration, advice: &mut Vec<String>) {
+    for listener in &configuration.signaling.listeners {
+        if is_missing(listener.bind.ip()) {
+            let (name, ip) = (&listener.name, listener.bind.ip());
+            advice.push(format!("listener {name:?}: {ip} is on no interface of this host; add it, or correct `bind`"));
+        }
+    }
+    for range in &configuration.media.ranges {
+        // The ends stand for the rest: a range is put on an interface as a whole.
+        let (first, last) = (range.network.hosts().next(), range.network.network());
+        let first = first.unwrap_or(last);
+        if is_missing(first) {
+            advice.push(format!(
+                "media range {:?}: {first} is on no interface of this host; media will send from it all the same, \
+                 but nothing arrives until it is: ip address add, or ip route add local {} dev lo",
+                range.name, range.network
+            ));
+        }
+    }
+}
+
+/// True if the kernel will not bind the address.
+fn is_missing(ip: IpAddr) -> bool {
+    let bound = UdpSocket::bind(SocketAddr::new(ip, 0));
+    bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+}
+
+fn number(path: &str) -> Option<u64> {
+    read_to_string(path).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,149 @@
+//! Both processes as children of this one: started, restarted when one dies, and stopped in order.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::level_filters::LevelFilter;
+use tracing::{error, info, warn};
+
+/// One that dies before this has not started: if it never has before, it will not by trying again.
+const STARTED_AFTER: Duration = Duration::from_secs(2);
+
+/// The pause before a restart, doubled each time up to the longest, and short again after a while alive.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a process may take to stop before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How both children are started.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    /// The configuration file; the built-in one without.
+    pub(crate) config: Option<PathBuf>,
+    /// The children's `--log-level`.
+    pub(crate) log_level: LevelFilter,
+    /// Where the children's output goes; this process's own without.
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+/// One child, kept alive by a task until it is stopped.
+pub(crate) struct Kept {
+    role: &'static str,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), StartError>>,
+}
+
+/// A process that could not be started even once; it has said why itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot start the {role} process: {source}")]
+    Spawn { role: &'static str, source: std::io::Error },
+    #[error("the {role} process did not start ({status}); its own message is above")]
+    Died { role: &'static str, status: ExitStatus },
+}
+
+impl Kept {
+    /// Starts the process named `role`. Must be called on the thread that lives as long as this process: the
+    /// children end with the thread that made them.
+    pub(crate) fn start(role: &'static str, recipe: Recipe) -> Kept {
+        let (stop, stopped) = oneshot::channel();
+        Kept { role, stop, task: tokio::spawn(keep(role, recipe, stopped)) }
+    }
+
+    /// Ready when the process could not be started.
+    pub(crate) async fn failed(&mut self) -> StartError {
+        let role = self.role;
+        match (&mut self.task).await {
+            Ok(Err(error)) => error,
+            // The task ends well only when it is stopped, which takes `self`.
+            Ok(Ok(())) => StartError::Spawn { role, source: std::io::Error::other("stopped") },
+            Err(error) => StartError::Spawn { role, source: std::io::Error::other(error) },
+        }
+    }
+
+    /// Stops the process and waits until it is gone.
+    pub(crate) async fn stop(self) {
+        // An error means that the task is over already.
+        let _over = self.stop.send(());
+        if !self.task.is_finished()
+            && let Err(error) = self.task.await
+        {
+            error!(role = self.role, "stopping: {error}");
+        }
+    }
+}
+
+async fn keep(role: &'static str, recipe: Recipe, mut stopped: oneshot::Receiver<()>) -> Result<(), StartError> {
+    let mut pause = FIRST_PAUSE;
+    let mut has_started = false;
+    loop {
+        let since = Instant::now();
+        let mut child = spawn(role, &recipe).map_err(|source| StartError::Spawn { role, source })?;
+        let pid = child.id().unwrap_or_default();
+        info!(role, pid, "process started");
+        let status = tokio::select! {
+            status = child.wait() => status.map_err(|source| StartError::Spawn { role, source })?,
+            _ = &mut stopped => {
+                stop(role, child).await;
+                return Ok(());
+            }
+        };
+        has_started |= since.elapsed() >= STARTED_AFTER;
+        // Killed from outside, it says nothing about whether it can start.
+        if !has_started && status.code().is_some() {
+            return Err(StartError::Died { role, status });
+        }
+        if since.elapsed() >= STEADY_AFTER {
+            pause = FIRST_PAUSE;
+        }
+        warn!(role, pid, %status, restart_in_ms = pause.as_millis(), "process died");
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = &mut stopped => return Ok(()),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn spawn(role: &'static str, recipe: &Recipe) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("--log-level").arg(recipe.log_level.to_string()).arg(role);
+    command.arg("--parent").arg(std::process::id().to_string());
+    if let Some(config) = &recipe.config {
+        command.arg("--config").arg(config);
+    }
+    if let Some(path) = &recipe.log_file {
+        let file = std::fs::File::options().create(true).append(true).open(path)?;
+        command.stdout(file.try_clone()?).stderr(file);
+    }
+    // The terminal's Ctrl-C is for this process, which stops the children in their order.
+    command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
+    command.spawn()
+}
+
+async fn stop(role: &'static str, mut child: Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have died meanwhile, which is as good.
+        let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    match timeout(STOP_PATIENCE, child.wait()).await {
+        Ok(Ok(status)) if status.success() => info!(role, "process stopped"),
+        Ok(Ok(status)) => warn!(role, %status, "process stopped"),
+        Ok(Err(error)) => error!(role, "waiting for the process: {error}"),
+        Err(_) => {
+            warn!(role, "process does not stop: killing it");
+            if let Err(error) = child.kill().await {
+                error!(role, "killing the process: {error}");
+            }
+        }
+    }
+}

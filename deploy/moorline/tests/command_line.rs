@@ -1,0 +1,113 @@
+//! The executable's commands, as the README and operators use them.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn moorline(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_moorline")).args(args).output().expect("the executable runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A file of the repository's `deploy` folder.
+fn deploy(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = moorline(&["--help"]);
+    assert!(output.status.success());
+    let text = stdout(&output);
+    let commands: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(commands, ["up", "signaling", "media", "check", "session", "demo", "help"], "{text}");
+}
+
+#[test]
+fn session_open_keeps_its_options() {
+    let output = moorline(&["session", "open", "--help"]);
+    assert!(output.status.success());
+    for option in ["--count", "--a", "--b", "--range", "--control", "--increment-ports"] {
+        assert!(stdout(&output).contains(option), "{option} is missing");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = moorline(&["--version"]);
+    assert_eq!(stdout(&output).trim(), concat!("moorline ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_has_a_status_of_its_own() {
+    for args in [&["no-such-command"][..], &[], &["session", "open", "--a", "nonsense"], &["up", "--confg", "x"]] {
+        let output = moorline(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn check_passes_the_examples_and_says_what_they_configure() {
+    for (file, word) in [("default.toml", "127.103.169.64/27"), ("edge.toml", "47.103.169.64/27")] {
+        let path = deploy("examples").join(file);
+        let output = moorline(&["check", path.to_str().expect("a path")]);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", stderr(&output));
+        assert!(stdout(&output).contains(word), "{file}: {}", stdout(&output));
+    }
+    let built_in = moorline(&["check"]);
+    assert_eq!(built_in.status.code(), Some(0), "{}", stderr(&built_in));
+}
+
+#[test]
+fn check_refuses_with_file_line_key_and_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("broken.toml");
+    let text = std::fs::read_to_string(deploy("examples/default.toml")).expect("the example");
+    std::fs::write(&path, text.replacen("network = ", "netwrok = ", 1)).expect("written");
+    let line = 1 + text.lines().position(|line| line.starts_with("network = ")).expect("the line");
+
+    let output = moorline(&["check", path.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.starts_with(&format!("{}:{line}:1: media.ranges[0].netwrok: ", path.display())), "{said}");
+    assert!(said.contains("remedy: did you mean `network`?"), "{said}");
+}
+
+#[test]
+fn processes_refuse_a_faulty_or_missing_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("broken.toml");
+    std::fs::write(&path, "[signaling]\ncolour = \"blue\"\n").expect("written");
+    let broken = path.to_str().expect("a path");
+    for role in ["up", "signaling", "media"] {
+        let output = moorline(&[role, "--config", broken]);
+        assert_eq!(output.status.code(), Some(1), "{role}");
+        assert!(stderr(&output).contains(&format!("{broken}:2:1: signaling.colour: ")), "{}", stderr(&output));
+        let output = moorline(&[role, "--config", "/nonexistent/moorline.toml"]);
+        assert_eq!(output.status.code(), Some(1), "{role}");
+        assert!(stderr(&output).contains("/nonexistent/moorline.toml: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn session_open_says_where_no_media_process_is() {
+    let args =
+        ["session", "open", "--a", "127.0.0.1:4000", "--b", "127.0.0.1:4002", "--control", "/nonexistent/x.sock"];
+    let output = moorline(&args);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/nonexistent/x.sock"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--control"), "{}", stderr(&output));
+}
