@@ -1,0 +1,132 @@
+# `make demo` and `make test` set everything up themselves; see README.md.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# One target directory for everything; the fuzz targets, built with other flags, have a part of it.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+CARGO ?= cargo
+FUZZ_SECONDS ?= 5
+FUZZ_TARGETS := sip sdp rtp control
+
+# What was left out, shown at the end of `make test`.
+SKIPPED := $(CARGO_TARGET_DIR)/skipped
+
+# Commands that the tests and the lab use, and the Debian packages they come from.
+TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester
+
+.PHONY: help demo test deps fmt clippy doc unit deny fuzz lab summary clean-summary
+
+help:
+	@echo "make demo   build Moorline and place 50 calls through it on loopback"
+	echo "make test   everything that is checked: format, lints, docs, tests, fuzzing, and as root the lab"
+	echo "make deps   install what the above need (as root), or say what is missing"
+	echo "make fuzz   fuzz the parsers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+
+demo:
+	@command -v cc > /dev/null || $(MAKE) --no-print-directory deps
+	$(CARGO) build --release --locked --package moorline
+	"$(CARGO_TARGET_DIR)/release/moorline" demo
+
+test: clean-summary deps fmt clippy doc unit deny fuzz lab summary
+
+deps:
+	@missing=()
+	for tool in $(TOOLS); do
+	    command -v "$${tool%%:*}" > /dev/null || missing+=("$${tool##*:}")
+	done
+	if [ $${#missing[@]} -eq 0 ]; then
+	    exit 0
+	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
+	    echo "installing: $${missing[*]}"
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"; } \
+	        > /dev/null || echo "WARNING: these could not be installed: $${missing[*]}" >&2
+	else
+	    echo "WARNING: not installed, and not root to install them: $${missing[*]}" >&2
+	    echo "         as root: apt-get install $${missing[*]}" >&2
+	fi
+	# Without a linker there is nothing to go on with.
+	command -v cc > /dev/null || { echo "no C compiler to link with: install gcc" >&2; exit 1; }
+
+fmt:
+	@$(CARGO) fmt --all --check
+
+clippy:
+	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+doc:
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+unit:
+	@if $(CARGO) nextest --version > /dev/null 2>&1; then
+	    $(CARGO) nextest run --workspace --locked --no-fail-fast --status-level fail --final-status-level slow
+	    $(CARGO) test --workspace --locked --quiet --doc
+	else
+	    $(CARGO) test --workspace --locked --quiet --no-fail-fast
+	fi
+
+deny:
+	@if $(CARGO) deny --version > /dev/null 2>&1; then
+	    # The advisory database is fetched from the network: left to those who have one.
+	    $(CARGO) deny --all-features check --hide-inclusion-graph bans licenses sources
+	else
+	    mkdir -p "$(dir $(SKIPPED))"
+	    echo "licences and sources of dependencies: cargo-deny is not installed (cargo install cargo-deny)" >> $(SKIPPED)
+	fi
+
+# libFuzzer on stable Rust: the compiler's own coverage pass, switched on by hand. `--target` keeps the flags
+# away from build scripts, which would not link with them.
+fuzz: export RUSTFLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+fuzz:
+	@if ! command -v c++ > /dev/null; then
+	    mkdir -p "$(dir $(SKIPPED))"
+	    echo "fuzzing: no C++ compiler to build libFuzzer with (apt-get install g++)" >> $(SKIPPED)
+	    exit 0
+	fi
+	host=$$(rustc -vV | sed -n 's/^host: //p')
+	out="$(CARGO_TARGET_DIR)/fuzz"
+	$(CARGO) build --package moorline-bench --features fuzz --bins --locked --quiet --target "$$host" --target-dir "$$out"
+	for name in $(FUZZ_TARGETS); do
+	    seeds=()
+	    [ $$name != sip ] || seeds+=(signaling/sip/tests/corpora)
+	    mkdir -p "$$out/corpus/$$name" "$$out/found"
+	    echo "fuzzing $$name for $(FUZZ_SECONDS) s, seeds: $${seeds[*]:-none}"
+	    if ! "$$out/$$host/debug/fuzz-$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=65535 \
+	        -artifact_prefix="$$out/found/$$name-" "$$out/corpus/$$name" "$${seeds[@]}" > "$$out/$$name.log" 2>&1; then
+	        tail -40 "$$out/$$name.log"
+	        echo "FAULT in $$name: the input is in $$out/found; run $$out/$$host/debug/fuzz-$$name on it" >&2
+	        exit 1
+	    fi
+	    grep -E "^Done" "$$out/$$name.log"
+	done
+
+lab:
+	@if [ "$$(id -u)" -ne 0 ]; then
+	    mkdir -p "$(dir $(SKIPPED))"
+	    echo "the lab (real SIPp calls between network namespaces): needs root" >> $(SKIPPED)
+	elif ! command -v ip > /dev/null || ! command -v sipp > /dev/null; then
+	    mkdir -p "$(dir $(SKIPPED))"
+	    echo "the lab (real SIPp calls between network namespaces): ip or sipp is not installed (make deps)" >> $(SKIPPED)
+	else
+	    bench/lab/lab test
+	fi
+
+clean-summary:
+	@mkdir -p "$(dir $(SKIPPED))"
+	rm -f "$(SKIPPED)"
+
+summary:
+	@if [ -s "$(SKIPPED)" ]; then
+	    echo
+	    echo "=================================================================="
+	    echo "ALL THAT RAN HAS PASSED, BUT THIS WAS SKIPPED:"
+	    sed 's/^/  - /' "$(SKIPPED)"
+	    echo "=================================================================="
+	else
+	    echo "all has passed, and nothing was skipped"
+	fi
