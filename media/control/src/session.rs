@@ -91,7 +91,8 @@ pub struct Latch {
     #[cbor(n(0), with = "wire::networks")]
     pub sources: Vec<IpNet>,
     /// How long after `Open`, or after the `Update` that changed this stream's remote address, the latch
-    /// may move, in milliseconds.
+    /// may move, in milliseconds. A stream that nothing was heard of yet has its window again when the
+    /// other party's address first becomes known: a caller may well be silent until it is answered.
     #[n(1)]
     pub window_ms: u32,
 }
