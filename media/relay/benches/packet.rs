@@ -1,4 +1,5 @@
 //! What one packet costs: sessions in turn, so that their state is as cold as in a busy shard.
+#![expect(clippy::unwrap_used, reason = "a benchmark stops where its ground is missing")]
 
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -96,9 +96,8 @@ fn configurations_that_cannot_work_are_refused_with_a_reason() {
     let with = |change: &dyn Fn(&mut Config)| {
         let mut config = config();
         change(&mut config);
-        Relay::new(config).err().map(|error| {
+        Relay::new(config).err().inspect(|error| {
             assert!(!error.to_string().is_empty());
-            error
         })
     };
     let core = || "core".to_owned();
