@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_control::{Event, MAX_FRAME, Reply, Request};
+use moorline_control::{Event, MAX_FRAME, RefusalCode, Reply, Request};
 use moorline_relay::{Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -24,8 +24,13 @@ pub(crate) use start::{Exit, Plan, ShardLink, start};
 const MAIL_SLICE: usize = 16;
 /// The longest sleep.
 const IDLE: Duration = Duration::from_secs(1);
-/// The sleep while the control side is behind with the events.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+/// The sleep while a letter is held, or the control side is behind with the events.
+const PAUSE: Duration = Duration::from_millis(5);
+/// After a start, sessions come back on the ports that a dead predecessor had, and the kernel takes some tens
+/// of milliseconds to close the sockets of a killed process's ring. During this time...
+const RESTORING_NS: u64 = 5_000_000_000;
+/// ...a request for ports that are still taken is held this long, and all letters behind it with it.
+const HOLD_NS: u64 = 1_000_000_000;
 /// Bytes of a listing, so that its frame has room for the rest.
 pub(crate) const LISTING_BYTES: usize = MAX_FRAME - 1024;
 
@@ -52,6 +57,9 @@ pub(crate) struct Shard<D> {
     mailbox: Arc<Mailbox>,
     events: mpsc::Sender<Said>,
     sequence: u64,
+    started_ns: u64,
+    /// A letter to be tried again, before any other is read, and until when.
+    held: Option<(Letter, u64)>,
 }
 
 impl<D: Datapath> Shard<D> {
@@ -70,24 +78,39 @@ impl<D: Datapath> Shard<D> {
             let backlog = !self.say_events();
             let read = if backlog { 0 } else { self.read_mail(now) };
             if relayed == 0 && read == 0 {
-                self.sleep(backlog)?;
+                self.sleep(backlog || self.held.is_some())?;
             }
         }
         Ok(())
     }
 
+    /// Reads a slice of the mail; answers how many letters are done with.
     fn read_mail(&mut self, now: u64) -> usize {
         for read in 0..MAIL_SLICE {
-            match self.mailbox.read() {
-                None => return read,
-                Some(Letter::Request { owner, request, answer }) => {
+            let (letter, hold_until) = match self.held.take() {
+                Some(held) => held,
+                None => match self.mailbox.read() {
+                    Some(letter) => (letter, now + HOLD_NS),
+                    None => return read,
+                },
+            };
+            match letter {
+                Letter::Request { owner, request, answer } => {
+                    let restoring = now < (self.started_ns + RESTORING_NS).min(hold_until) && asks_for_ports(&request);
+                    let again = restoring.then(|| request.clone());
                     let reply = self.answer(now, owner, request);
+                    if let (Some(request), Reply::Refused(refusal)) = (again, &reply)
+                        && refusal.code == RefusalCode::PortTaken
+                    {
+                        self.held = Some((Letter::Request { owner, request, answer }, hold_until));
+                        return read;
+                    }
                     self.sequence += 1;
                     // A connection that has ended takes no answer.
                     let _ = answer.send(Answer { sequence: self.sequence, reply });
                 }
-                Some(Letter::Release { owner, lease_ns }) => self.relay.release(now, owner, lease_ns),
-                Some(Letter::Scrape(answer)) => {
+                Letter::Release { owner, lease_ns } => self.relay.release(now, owner, lease_ns),
+                Letter::Scrape(answer) => {
                     let (shard, counters, tally) = (self.index, *self.relay.counters(), self.tally.clone());
                     let _ = answer.send(Box::new(Snapshot { shard, counters, tally }));
                 }
@@ -126,16 +149,23 @@ impl<D: Datapath> Shard<D> {
         }
     }
 
-    fn sleep(&mut self, backlog: bool) -> io::Result<()> {
-        let longest = if backlog { BACKLOG_PAUSE } else { IDLE };
+    /// Sleeps until something comes or is due; with mail waiting only if `paused`, and then not long.
+    fn sleep(&mut self, paused: bool) -> io::Result<()> {
+        let longest = if paused { PAUSE } else { IDLE };
         let now = clock::monotonic_ns();
         let due = self.relay.next_timeout().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         let limit = longest.min(due);
-        if !limit.is_zero() && (self.mailbox.fall_asleep() || backlog) {
+        if !limit.is_zero() && (self.mailbox.fall_asleep() || paused) {
             self.datapath.sleep(limit)?;
             self.tally.wakeups += 1;
         }
         self.mailbox.wake_up();
         Ok(())
     }
+}
+
+/// The session was on these ports before: no others will do.
+fn asks_for_ports(request: &Request) -> bool {
+    let Request::Open { spec, .. } = request else { return false };
+    spec.legs.iter().flat_map(|leg| &leg.streams).any(|stream| stream.local.is_some())
 }

@@ -11,7 +11,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Mailbox, Said, Shard};
+use super::{Mailbox, Said, Shard, clock};
 use crate::datapath::{Datapath, Interface, Setup, Tally};
 
 /// A running shard, as the control side sees it.
@@ -114,6 +114,8 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         mailbox,
         events: plan.events,
         sequence: 0,
+        started_ns: clock::monotonic_ns(),
+        held: None,
     })
 }
 

@@ -10,6 +10,7 @@ crate::on_both_datapaths!(
     a_closed_session_gives_its_ports_back_to_the_system,
     a_port_used_again_carries_the_new_call_only,
     a_restarted_process_takes_the_same_ports_again,
+    ports_that_a_dead_predecessor_still_holds_are_waited_for,
     the_call_after_the_last_port_is_refused_and_the_rest_live,
     what_is_not_media_is_counted_and_disturbs_nothing,
     a_port_that_another_process_holds_is_passed_over,
@@ -96,6 +97,34 @@ async fn a_restarted_process_takes_the_same_ports_again(datapath: DatapathChoice
         a.rtp.send_to(&rtp(n as u32, 0), local(session, 0).0).await.unwrap();
         assert_eq!(receive(&b.rtp).await, (rtp(n as u32, 0), local(session, 1).0));
     }
+}
+
+/// The kernel closes the sockets of a killed process some time after the process is gone.
+async fn ports_that_a_dead_predecessor_still_holds_are_waited_for(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| config.cores = vec![0]).await;
+    let address = media.config.ranges[0].network.hosts().next().unwrap();
+    let at = |port| LocalAddresses { rtp: (address, port).into(), rtcp: (address, port + 1).into(), advertised: None };
+    let held = UdpSocket::bind((address, 20_001)).await.unwrap();
+    let mut client = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let spec = call([back_on(a.stream(), at(20_000)), back_on(b.stream(), at(20_002))]);
+    let let_go = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        drop(held);
+    };
+    let (session, ()) = tokio::join!(client.open(id(1), spec), let_go);
+    a.rtp.send_to(&rtp(1, 0), local(&session, 0).0).await.unwrap();
+    assert_eq!(receive(&b.rtp).await, (rtp(1, 0), at(20_002).rtp));
+
+    // One that is never let go of is refused in the end, and nothing is kept.
+    let _held = UdpSocket::bind((address, 20_005)).await.unwrap();
+    let spec = call([back_on(a.stream(), at(20_006)), back_on(b.stream(), at(20_004))]);
+    match client.ask(Request::Open { session: id(2), spec }).await {
+        Reply::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::PortTaken),
+        other => panic!("{other:?}"),
+    }
+    UdpSocket::bind((address, 20_006)).await.expect("nothing is kept");
+    assert_eq!(client.sessions().await, [id(1)]);
 }
 
 async fn the_call_after_the_last_port_is_refused_and_the_rest_live(datapath: DatapathChoice) {
