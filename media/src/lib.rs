@@ -12,10 +12,12 @@ mod admin;
 mod config;
 mod control;
 mod datapath;
+mod error;
 mod limits;
 mod metrics;
 mod process;
 mod shard;
 
 pub use config::{Config, ConfigFault, DatapathChoice, Range};
-pub use process::{MediaError, run, run_until};
+pub use error::MediaError;
+pub use process::{run, run_until};

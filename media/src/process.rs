@@ -1,7 +1,6 @@
 //! The media process from start to end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moorline_control::{MediaRange, ServerHello, VERSION};
@@ -12,87 +11,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::config::{Config, ConfigFault, DatapathChoice, MAX_SHARDS};
+use crate::config::{Config, DatapathChoice, MAX_SHARDS};
 use crate::control::{Access, ControlSocket};
 use crate::datapath::epoll::Epoll;
 use crate::datapath::uring::{self, Uring};
 use crate::datapath::{Datapath, Interface};
+use crate::error::MediaError;
 use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
 use crate::{admin, control, limits};
 
 /// Events between the shards and the control server.
 const SAID_QUEUE: usize = 4096;
-
-/// Why the media process could not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MediaError {
-    /// A setting cannot work.
-    #[error("{0}")]
-    Config(#[from] ConfigFault),
-    /// The datapath that the configuration names is not available on this host.
-    #[error(
-        "datapath = \"{datapath}\" is not available: {reason}; set datapath = \"epoll\", or \"auto\" to choose by host"
-    )]
-    Datapath {
-        /// The datapath.
-        datapath: &'static str,
-        /// What is missing.
-        reason: String,
-    },
-    /// A core that the configuration names is not there for this process.
-    #[error("cores names {core}, and this process may run on {available:?} only")]
-    NoSuchCore {
-        /// The core.
-        core: usize,
-        /// Those that there are.
-        available: Vec<usize>,
-    },
-    /// A range names an interface that is not there.
-    #[error("media range \"{range}\" names interface \"{interface}\", and there is none of that name: see `ip link`")]
-    NoSuchInterface {
-        /// The range.
-        range: String,
-        /// The interface.
-        interface: String,
-    },
-    /// The limit of open files leaves no room for a session.
-    #[error("the limit of open files is {limit}, too low for any session: raise it (LimitNOFILE, ulimit -n)")]
-    OpenFiles {
-        /// The limit.
-        limit: u64,
-    },
-    /// A shard could not start.
-    #[error("shard {shard}: {reason}")]
-    Start {
-        /// The shard.
-        shard: u16,
-        /// Why.
-        reason: String,
-    },
-    /// A shard ended while it should have relayed.
-    #[error("shard {shard} failed: {reason}")]
-    Shard {
-        /// The shard.
-        shard: u16,
-        /// Why.
-        reason: String,
-    },
-    /// The control socket could not be made.
-    #[error("{0}")]
-    Control(String),
-    /// The admin server could not listen.
-    #[error("admin = \"{address}\": {error}; choose a free port")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// The system refused something else.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
 
 /// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
 /// when it returns.

@@ -77,3 +77,6 @@ pub(crate) struct Setup {
     /// Interfaces that sockets of some addresses are bound to.
     pub(crate) interfaces: Vec<Interface>,
 }
+
+#[cfg(test)]
+mod tests;

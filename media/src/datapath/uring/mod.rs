@@ -8,6 +8,8 @@
 //! - a completion names the generation of the bind that armed it ([`slots`]).
 
 mod buffers;
+mod completions;
+mod probe;
 mod slots;
 
 use std::io;
@@ -15,16 +17,19 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 use moorline_relay::{BindError, EndpointId, Ports, Verdict};
 
 use self::buffers::Buffers;
+use self::probe::{builder, explain, register};
 use self::slots::{Slots, Token};
-use super::address::{NAME_LEN, Name, parse};
-use super::control_message::{CONTROL_LEN, received_ns};
-use super::{BATCH, Datapath, Interface, KernelDrop, MAX_DATAGRAM, Packet, Setup, Tally, socket};
+use super::address::{NAME_LEN, Name};
+use super::control_message::CONTROL_LEN;
+use super::{BATCH, Datapath, Interface, MAX_DATAGRAM, Packet, Setup, Tally, socket};
 use crate::shard::clock;
+
+pub(crate) use probe::probe;
 
 /// Receive buffers: 80 ms of 50,000 packets/s, while the shard does something else.
 const BUFFERS: u16 = 4096;
@@ -70,90 +75,11 @@ struct Batch {
     used: Vec<u16>,
 }
 
-/// True if this kernel offers what the datapath needs.
-///
-/// # Errors
-/// What is missing, in words.
-pub(crate) fn probe() -> io::Result<()> {
-    let ring = builder().build(8).map_err(|e| explain("io_uring_setup with DEFER_TASKRUN (kernel 6.1)", &e))?;
-    let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(|e| explain("probing operations", &e))?;
-    let needed = [
-        (opcode::RecvMsgMulti::CODE, "RECVMSG"),
-        (opcode::Send::CODE, "SEND"),
-        (opcode::AsyncCancel2::CODE, "ASYNC_CANCEL"),
-        (opcode::PollAdd::CODE, "POLL_ADD"),
-    ];
-    for (code, name) in needed {
-        if !probe.is_supported(code) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("the operation {name} is missing")));
-        }
-    }
-    ring.submitter().register_files_sparse(1).map_err(|e| explain("a sparse file table (kernel 5.19)", &e))?;
-    let buffers = Buffers::new(8, 64);
-    register(&ring, &buffers)?;
-    ring.submitter().unregister_buf_ring(BUFFER_GROUP)
-}
-
-fn explain(what: &str, error: &io::Error) -> io::Error {
-    let remedy = match error.raw_os_error() {
-        Some(libc::ENOSYS) => "; this kernel has no io_uring",
-        Some(libc::EPERM) => "; look at sysctl kernel.io_uring_disabled and the seccomp filter",
-        Some(libc::EINVAL) => "; this kernel is too old",
-        Some(libc::ENOMEM) => "; raise the limit of locked memory (LimitMEMLOCK)",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("{what}: {error}{remedy}"))
-}
-
-fn builder() -> io_uring::Builder {
-    let mut builder = IoUring::builder();
-    builder.dontfork().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
-    builder
-}
-
-fn register(ring: &IoUring, buffers: &Buffers) -> io::Result<()> {
-    // SAFETY: the ring memory belongs to `buffers`, which outlives the registration: `Uring` and `probe`
-    // unregister it before they drop the buffers.
-    unsafe { ring.submitter().register_buf_ring_with_flags(buffers.ring_address(), buffers.count(), BUFFER_GROUP, 0) }
-        .map_err(|e| explain("a ring of provided buffers (kernel 5.19)", &e))
-}
-
 impl Datapath for Uring {
     const NAME: &'static str = "io_uring";
 
     fn new(setup: Setup) -> io::Result<Uring> {
-        let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
-        // The kernel bounds the table by the limit of open files, though files in it do not count as open.
-        let limit = crate::limits::open_files();
-        let files =
-            u32::try_from(setup.endpoints as u64).unwrap_or(u32::MAX).min(u32::try_from(limit).unwrap_or(u32::MAX));
-        ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
-        let buffers = Buffers::new(BUFFERS, BUFFER_SIZE);
-        register(&ring, &buffers)?;
-        // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
-        let mut message: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        message.msg_namelen = NAME_LEN as libc::socklen_t;
-        message.msg_controllen = CONTROL_LEN;
-        let mut uring = Uring {
-            ring,
-            buffers,
-            message,
-            slots: Slots::new(setup.endpoints, files),
-            interfaces: setup.interfaces,
-            wake: setup.wake,
-            batch: Batch {
-                completions: Vec::with_capacity(BATCH),
-                names: Vec::with_capacity(BATCH),
-                received_ns: Vec::with_capacity(BATCH),
-                used: Vec::with_capacity(BATCH),
-            },
-            ended: Vec::with_capacity(setup.endpoints),
-            failed: Vec::with_capacity(setup.endpoints),
-        };
-        uring.arm_wake()?;
-        uring.submit()?;
-        Ok(uring)
+        Uring::with_buffers(setup, BUFFERS)
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
@@ -206,118 +132,39 @@ impl Datapath for Uring {
 }
 
 impl Uring {
-    fn handle(
-        &mut self,
-        completions: &[cqueue::Entry],
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<()> {
-        for completion in completions {
-            match Token::decode(completion.user_data()) {
-                Some(token @ Token::Receive { endpoint, generation }) => {
-                    let open = self.slots.file_of(endpoint, generation).is_some();
-                    if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
-                        // Given back with the batch, whether it is sent from or not.
-                        self.batch.used.push(buffer);
-                        match open {
-                            true => self.packet(endpoint, buffer, completion.result(), tally, verdict)?,
-                            false => tally.drop(KernelDrop::Closed),
-                        }
-                    }
-                    if open && !cqueue::more(completion.flags()) {
-                        self.receive_ended(token, completion.result(), tally);
-                    }
-                }
-                Some(Token::Send) => {
-                    tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
-                }
-                Some(Token::Wake) => {
-                    // The count does not matter, only that it is back at 0.
-                    let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
-                    if !cqueue::more(completion.flags()) {
-                        self.arm_wake()?;
-                    }
-                }
-                // A cancel that found its receive ended already is no failure.
-                Some(Token::Cancel) | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// One received datagram: asks for the verdict and queues the send.
-    fn packet(
-        &mut self,
-        endpoint: EndpointId,
-        buffer: u16,
-        result: i32,
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<()> {
-        let filled = usize::try_from(result).ok();
-        let bytes = filled.and_then(|filled| self.buffers.get(buffer)?.get(..filled));
-        let Some(received) = bytes.and_then(|bytes| RecvMsgOut::parse(bytes, &self.message).ok()) else {
-            tally.drop(KernelDrop::Receive);
-            return Ok(());
+    /// With this many receive buffers, a power of two.
+    fn with_buffers(setup: Setup, buffers: u16) -> io::Result<Uring> {
+        let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
+        // The kernel bounds the table by the limit of open files, though files in it do not count as open.
+        let limit = crate::limits::open_files();
+        let files =
+            u32::try_from(setup.endpoints as u64).unwrap_or(u32::MAX).min(u32::try_from(limit).unwrap_or(u32::MAX));
+        ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
+        let buffers = Buffers::new(buffers, BUFFER_SIZE);
+        register(&ring, &buffers)?;
+        // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+        let mut message: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        message.msg_namelen = NAME_LEN as libc::socklen_t;
+        message.msg_controllen = CONTROL_LEN;
+        let mut uring = Uring {
+            ring,
+            buffers,
+            message,
+            slots: Slots::new(setup.endpoints, files),
+            interfaces: setup.interfaces,
+            wake: setup.wake,
+            batch: Batch {
+                completions: Vec::with_capacity(BATCH),
+                names: Vec::with_capacity(BATCH),
+                received_ns: Vec::with_capacity(BATCH),
+                used: Vec::with_capacity(BATCH),
+            },
+            ended: Vec::with_capacity(setup.endpoints),
+            failed: Vec::with_capacity(setup.endpoints),
         };
-        if received.is_payload_truncated() {
-            tally.drop(KernelDrop::Truncated);
-            return Ok(());
-        }
-        let Some(source) = parse(received.name_data()) else {
-            tally.drop(KernelDrop::Receive);
-            return Ok(());
-        };
-        let payload = received.payload_data();
-        if let Verdict::Forward { from, to } = verdict(Packet { endpoint, source, payload }) {
-            let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
-            let (address, len) = (payload.as_ptr(), payload.len() as u32);
-            self.send(from, to, address, len, stamp, tally)?;
-        }
-        Ok(())
-    }
-
-    fn send(
-        &mut self,
-        from: EndpointId,
-        to: SocketAddr,
-        payload: *const u8,
-        len: u32,
-        stamp: u64,
-        tally: &mut Tally,
-    ) -> io::Result<()> {
-        let Some(file) = self.slots.file(from) else {
-            tally.drop(KernelDrop::Closed);
-            return Ok(());
-        };
-        // At most one send per completion of the batch, so the names never move.
-        debug_assert!(self.batch.names.len() < self.batch.names.capacity());
-        self.batch.names.push(Name::new(to));
-        let Some(name) = self.batch.names.last() else { return Ok(()) };
-        let entry = opcode::Send::new(Fixed(file), payload, len)
-            .flags(libc::MSG_DONTWAIT)
-            .dest_addr(name.as_ptr())
-            .dest_addr_len(name.len())
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(Token::Send.encode());
-        self.batch.received_ns.push(stamp);
-        self.push(&entry)
-    }
-
-    fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {
-        match -result {
-            libc::ENOBUFS => {
-                tally.buffer_stalls += 1;
-                self.ended.push(token);
-            }
-            // Ended with a packet: the completion queue was full, or the kernel gave other work a turn.
-            _ if result >= 0 => self.ended.push(token),
-            _ => {
-                tally.drop(KernelDrop::Receive);
-                self.failed.push(token);
-            }
-        }
+        uring.arm_wake()?;
+        uring.submit()?;
+        Ok(uring)
     }
 
     /// Arms the receive of an endpoint, unless it was closed in the meantime.
@@ -417,3 +264,6 @@ impl Drop for Uring {
         let _ = self.submit();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What every datapath promises, on sockets of loopback.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use moorline_relay::{DropReason, EndpointId, Verdict};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::epoll::Epoll;
+use super::uring::Uring;
+use super::{Datapath, KernelDrop, MAX_DATAGRAM, Setup, Tally};
+
+pub(super) const IN: EndpointId = EndpointId(0);
+pub(super) const OUT: EndpointId = EndpointId(1);
+
+pub(super) fn setup(endpoints: usize) -> (Setup, EventFd) {
+    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    (Setup { endpoints, wake: wake.as_fd().try_clone_to_owned().unwrap(), interfaces: Vec::new() }, wake)
+}
+
+/// A datapath that forwards what comes to `IN` out of `OUT` to a listener.
+pub(super) struct Forwarder<D> {
+    pub(super) datapath: D,
+    pub(super) tally: Tally,
+    pub(super) local: SocketAddr,
+    pub(super) sender: UdpSocket,
+    pub(super) listener: UdpSocket,
+    /// Packets seen, by endpoint.
+    pub(super) seen: Vec<EndpointId>,
+    _wake: EventFd,
+}
+
+impl<D: Datapath> Forwarder<D> {
+    fn new(third_octet: u8) -> Forwarder<D> {
+        let (setup, wake) = setup(4);
+        Forwarder::with(D::new(setup).unwrap(), wake, third_octet)
+    }
+
+    /// Every test has addresses of its own.
+    pub(super) fn with(mut datapath: D, wake: EventFd, third_octet: u8) -> Forwarder<D> {
+        let at = |host, port| SocketAddr::from(([127, 78, third_octet, host], port));
+        datapath.bind(IN, at(1, 20_000)).unwrap();
+        datapath.bind(OUT, at(1, 20_002)).unwrap();
+        Forwarder {
+            datapath,
+            tally: Tally::new().unwrap(),
+            local: at(1, 20_000),
+            sender: UdpSocket::bind(at(2, 30_000)).unwrap(),
+            listener: UdpSocket::bind(at(3, 30_000)).unwrap(),
+            seen: Vec::new(),
+            _wake: wake,
+        }
+    }
+
+    pub(super) fn send(&self, payload: &[u8]) {
+        self.sender.send_to(payload, self.local).unwrap();
+    }
+
+    /// Relays until `count` packets have been seen in all.
+    pub(super) fn relay_until(&mut self, count: usize) {
+        while self.seen.len() < count {
+            self.relay();
+            self.datapath.sleep(Duration::from_millis(10)).unwrap();
+        }
+    }
+
+    pub(super) fn relay(&mut self) {
+        let (to, seen) = (self.listener.local_addr().unwrap(), &mut self.seen);
+        let verdict = |packet: super::Packet<'_>| {
+            seen.push(packet.endpoint);
+            match packet.payload {
+                b"drop" => Verdict::Drop(DropReason::NotRtp),
+                b"nowhere" => Verdict::Forward { from: OUT, to: "127.78.0.1:0".parse().unwrap() },
+                b"closed" => Verdict::Forward { from: EndpointId(3), to },
+                _ => Verdict::Forward { from: OUT, to },
+            }
+        };
+        self.datapath.relay(&mut self.tally, verdict).unwrap();
+    }
+
+    pub(super) fn heard(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 4096];
+        self.listener.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let len = self.listener.recv(&mut buffer).expect("a packet comes");
+        buffer.truncate(len);
+        buffer
+    }
+}
+
+fn packets_leave_in_order_whatever_becomes_of_their_neighbours<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    for n in 0..20u8 {
+        for payload in [&[n; 172][..], b"drop", b"nowhere", b"closed", &[n; MAX_DATAGRAM], b""] {
+            forwarder.send(payload);
+        }
+    }
+    forwarder.relay_until(120);
+    for n in 0..20u8 {
+        assert_eq!(forwarder.heard(), [n; 172]);
+        assert_eq!(forwarder.heard(), [n; MAX_DATAGRAM]);
+        assert_eq!(forwarder.heard(), []);
+    }
+    forwarder.relay();
+    assert_eq!(forwarder.tally.dropped(KernelDrop::Send), 20, "a send that the kernel refuses is counted");
+    assert_eq!(forwarder.tally.dropped(KernelDrop::Closed), 20, "and one from a port that is not open");
+    assert!(forwarder.tally.residence.count() >= 60);
+}
+
+fn a_datagram_longer_than_a_buffer_is_counted_and_not_seen<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    forwarder.send(&[1; MAX_DATAGRAM + 1]);
+    forwarder.send(&[2; 10]);
+    forwarder.relay_until(1);
+    assert_eq!(forwarder.heard(), [2; 10]);
+    assert_eq!(forwarder.tally.dropped(KernelDrop::Truncated), 1);
+}
+
+fn what_an_old_socket_received_is_not_seen_by_its_successor<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    for turn in 0..50u8 {
+        // Received, partly even announced, and not relayed yet.
+        (0..5).for_each(|_| forwarder.send(b"old"));
+        if turn % 2 == 0 {
+            forwarder.datapath.sleep(Duration::from_millis(10)).unwrap();
+        }
+        forwarder.datapath.unbind(IN);
+        forwarder.datapath.bind(IN, forwarder.local).unwrap();
+        forwarder.send(&[turn; 20]);
+        forwarder.relay_until(usize::from(turn) + 1);
+        assert_eq!(forwarder.heard(), [turn; 20]);
+    }
+    assert_eq!(forwarder.seen.len(), 50);
+}
+
+fn endpoints_beyond_the_bound_or_open_already_are_refused<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    let free = SocketAddr::from(([127, 78, third_octet, 1], 20_010));
+    assert!(forwarder.datapath.bind(EndpointId(4), free).is_err());
+    assert!(forwarder.datapath.bind(IN, free).is_err());
+    forwarder.datapath.unbind(EndpointId(3));
+    forwarder.datapath.unbind(EndpointId(u32::MAX));
+    forwarder.datapath.bind(EndpointId(3), free).unwrap();
+}
+
+fn a_wake_up_ends_a_sleep_as_often_as_it_is_written<D: Datapath>() {
+    let (setup, wake) = setup(4);
+    let mut datapath = D::new(setup).unwrap();
+    let mut tally = Tally::new().unwrap();
+    std::thread::scope(|scope| {
+        let (told, turns) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            while turns.recv().is_ok() {
+                wake.write(1).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            told.send(()).unwrap();
+            // An hour: only the wake-up can end it.
+            datapath.sleep(Duration::from_secs(3600)).unwrap();
+            while datapath.relay(&mut tally, |_| panic!("no packet")).unwrap() > 0 {}
+        }
+        drop(told);
+    });
+}
+
+macro_rules! on_every_datapath {
+    ($($name:ident($($octet:literal)?)),+ $(,)?) => {
+        mod on_io_uring {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::Uring>($($octet)?);
+            })+
+        }
+        mod on_epoll {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::Epoll>($($octet + 100)?);
+            })+
+        }
+    };
+}
+
+on_every_datapath!(
+    packets_leave_in_order_whatever_becomes_of_their_neighbours(1),
+    a_datagram_longer_than_a_buffer_is_counted_and_not_seen(2),
+    what_an_old_socket_received_is_not_seen_by_its_successor(3),
+    endpoints_beyond_the_bound_or_open_already_are_refused(4),
+    a_wake_up_ends_a_sleep_as_often_as_it_is_written(),
+);

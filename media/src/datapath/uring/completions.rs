@@ -1,0 +1,133 @@
+//! From completions to packets, verdicts and queued sends.
+
+use std::io;
+use std::net::SocketAddr;
+
+use io_uring::types::{Fixed, RecvMsgOut};
+use io_uring::{cqueue, opcode, squeue};
+use moorline_relay::{EndpointId, Verdict};
+
+use super::Uring;
+use super::slots::Token;
+use crate::datapath::address::{Name, parse};
+use crate::datapath::control_message::received_ns;
+use crate::datapath::{KernelDrop, MAX_DATAGRAM, Packet, Tally};
+use crate::shard::clock;
+
+impl Uring {
+    /// Goes through the completions of a batch; the sends that come of it are queued.
+    pub(super) fn handle(
+        &mut self,
+        completions: &[cqueue::Entry],
+        tally: &mut Tally,
+        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+    ) -> io::Result<()> {
+        for completion in completions {
+            match Token::decode(completion.user_data()) {
+                Some(token @ Token::Receive { endpoint, generation }) => {
+                    let open = self.slots.file_of(endpoint, generation).is_some();
+                    if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
+                        // Given back with the batch, whether it is sent from or not.
+                        self.batch.used.push(buffer);
+                        match open {
+                            true => self.packet(endpoint, buffer, completion.result(), tally, verdict)?,
+                            false => tally.drop(KernelDrop::Closed),
+                        }
+                    }
+                    if open && !cqueue::more(completion.flags()) {
+                        self.receive_ended(token, completion.result(), tally);
+                    }
+                }
+                Some(Token::Send) => {
+                    tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
+                }
+                Some(Token::Wake) => {
+                    // The count does not matter, only that it is back at 0.
+                    let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
+                    if !cqueue::more(completion.flags()) {
+                        self.arm_wake()?;
+                    }
+                }
+                // A cancel that found its receive ended already is no failure.
+                Some(Token::Cancel) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One received datagram: asks for the verdict and queues the send.
+    fn packet(
+        &mut self,
+        endpoint: EndpointId,
+        buffer: u16,
+        result: i32,
+        tally: &mut Tally,
+        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+    ) -> io::Result<()> {
+        let filled = usize::try_from(result).ok();
+        let bytes = filled.and_then(|filled| self.buffers.get(buffer)?.get(..filled));
+        let Some(received) = bytes.and_then(|bytes| RecvMsgOut::parse(bytes, &self.message).ok()) else {
+            tally.drop(KernelDrop::Receive);
+            return Ok(());
+        };
+        let payload = received.payload_data();
+        // The buffer is rounded up and may hold a little more than the limit.
+        if received.is_payload_truncated() || payload.len() > MAX_DATAGRAM {
+            tally.drop(KernelDrop::Truncated);
+            return Ok(());
+        }
+        let Some(source) = parse(received.name_data()) else {
+            tally.drop(KernelDrop::Receive);
+            return Ok(());
+        };
+        if let Verdict::Forward { from, to } = verdict(Packet { endpoint, source, payload }) {
+            let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
+            let (address, len) = (payload.as_ptr(), payload.len() as u32);
+            self.send(from, to, address, len, stamp, tally)?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        from: EndpointId,
+        to: SocketAddr,
+        payload: *const u8,
+        len: u32,
+        stamp: u64,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let Some(file) = self.slots.file(from) else {
+            tally.drop(KernelDrop::Closed);
+            return Ok(());
+        };
+        // At most one send per completion of the batch, so the names never move.
+        debug_assert!(self.batch.names.len() < self.batch.names.capacity());
+        self.batch.names.push(Name::new(to));
+        let Some(name) = self.batch.names.last() else { return Ok(()) };
+        let entry = opcode::Send::new(Fixed(file), payload, len)
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(name.as_ptr())
+            .dest_addr_len(name.len())
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::Send.encode());
+        self.batch.received_ns.push(stamp);
+        self.push(&entry)
+    }
+
+    fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {
+        match -result {
+            libc::ENOBUFS => {
+                tally.buffer_stalls += 1;
+                self.ended.push(token);
+            }
+            // Ended with a packet: the completion queue was full, or the kernel gave other work a turn.
+            _ if result >= 0 => self.ended.push(token),
+            _ => {
+                tally.drop(KernelDrop::Receive);
+                self.failed.push(token);
+            }
+        }
+    }
+}
