@@ -34,6 +34,7 @@ fn a_claimed_session_lives_on_under_its_new_owner() {
     assert_eq!(world.relay.claim(world.now, Owner(2), id(1)), Ok(local.clone()));
     assert_eq!(world.relay.claim(world.now, Owner(2), id(1)), Ok(local));
     assert!(world.relay.list(None, 1000).sessions[0].owned);
+    assert_eq!(world.relay.next_timeout(), None, "the empty lease is forgotten");
     world.pass(3600 * SECOND);
     assert_eq!(world.relay.counters().sessions, 1);
     assert_eq!(world.relay.next_timeout(), None);

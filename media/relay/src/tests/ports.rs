@@ -104,6 +104,19 @@ fn without_descriptors_a_request_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn refused_requests_use_up_no_port() {
+    let mut world = World::with(tiny());
+    for _ in 0..10 {
+        world.sockets.limit = Some(3);
+        world.try_open(id(1), &answered_call()).unwrap_err();
+    }
+    world.sockets.limit = None;
+    for n in 0..4 {
+        world.open(id(n), &answered_call());
+    }
+}
+
+#[test]
 fn ports_that_others_hold_are_passed_over() {
     let mut world = World::with(tiny());
     world.sockets.foreign.extend([address("127.0.1.1:20000"), address("127.0.1.1:20003")]);
