@@ -30,7 +30,7 @@ fn ok(invite: &OwnedMessage) -> OwnedMessage {
     owned(&writer.finish(b""))
 }
 
-fn headers<'a>(message: &'a OwnedMessage, name: Name) -> Vec<&'a str> {
+fn headers(message: &OwnedMessage, name: Name) -> Vec<&str> {
     message.view().values(name).map(|value| std::str::from_utf8(value).unwrap()).collect()
 }
 
