@@ -25,6 +25,10 @@ pub(crate) fn media(args: &ProcessArgs) -> Outcome {
         let user =
             User::from_name(user)?.ok_or_else(|| format!("there is no user {user:?}: useradd --system {user}"))?;
         setgid(user.gid)?;
+        // A change of group has cleared the parent-death signal.
+        if !tie_to_parent(args)? {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     moorline_media::run(configuration.media)?;
     Ok(ExitCode::SUCCESS)
@@ -32,12 +36,8 @@ pub(crate) fn media(args: &ProcessArgs) -> Outcome {
 
 /// Ties the process to its parent and reads the configuration; `None` if the parent is gone already.
 fn start(args: &ProcessArgs) -> Result<Option<Configuration>, Box<dyn std::error::Error>> {
-    if let Some(parent) = args.parent {
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        // A parent that died before the line above sends nothing any more.
-        if getppid().as_raw().unsigned_abs() != parent {
-            return Ok(None);
-        }
+    if !tie_to_parent(args)? {
+        return Ok(None);
     }
     let configuration = Configuration::load(args.config.config.as_deref())?;
     if let Some(directory) = &configuration.private_directory {
@@ -46,4 +46,12 @@ fn start(args: &ProcessArgs) -> Result<Option<Configuration>, Box<dyn std::error
     }
     info!(version = env!("CARGO_PKG_VERSION"), configuration = configuration.name, "starting");
     Ok(Some(configuration))
+}
+
+/// Has this process end with its parent; false if the parent is gone already.
+fn tie_to_parent(args: &ProcessArgs) -> nix::Result<bool> {
+    let Some(parent) = args.parent else { return Ok(true) };
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    // A parent that died before the line above sends nothing any more.
+    Ok(getppid().as_raw().unsigned_abs() == parent)
 }

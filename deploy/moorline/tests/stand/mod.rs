@@ -26,12 +26,19 @@ pub(crate) struct Stand {
 impl Stand {
     /// Starts `role` with the test's own `net` (127.98.net.0) and what is to be changed in the configuration.
     pub(crate) fn start(role: &str, net: u8, changes: &[(&str, &str)]) -> Stand {
+        Stand::start_with(role, net, |text, _| {
+            changes.iter().fold(text.to_owned(), |text, (old, new)| {
+                assert!(text.contains(old), "{old}");
+                text.replacen(old, new, 1)
+            })
+        })
+    }
+
+    /// As `start`, with any change to the configuration's text, in which the control socket is as given.
+    pub(crate) fn start_with(role: &str, net: u8, change: impl FnOnce(&str, &str) -> String) -> Stand {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut text = configuration(net, &folder.path().join("media.sock"));
-        for (old, new) in changes {
-            assert!(text.contains(old), "{old}");
-            text = text.replacen(old, new, 1);
-        }
+        let socket = folder.path().join("media.sock");
+        let text = change(&configuration(net, &socket), socket.to_str().expect("a path"));
         std::fs::write(folder.path().join("up.toml"), text).expect("written");
         let process = Command::new(env!("CARGO_BIN_EXE_moorline"))
             .arg(role)
@@ -129,6 +136,11 @@ impl Stand {
     /// Sends a signal and waits for the end; the exit status.
     pub(crate) fn end(&mut self, signal: Signal) -> Option<i32> {
         kill(self.pid(), signal).expect("signalled");
+        self.status()
+    }
+
+    /// Waits for the end; the exit status, `None` if a signal ended it.
+    pub(crate) fn status(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().expect("waited") {
