@@ -18,11 +18,6 @@ macro_rules! names {
                 match self { $(Name::$variant => $text,)+ Name::Other => "" }
             }
 
-            /// `lower` is a field name in lower case.
-            fn of_lower(lower: &[u8]) -> Name {
-                match lower { $($($lookup)|+ => Name::$variant,)+ _ => Name::Other }
-            }
-
             pub(crate) const fn missing(self) -> &'static str {
                 match self { $(Name::$variant => concat!("Missing ", $text, " Header"),)+ Name::Other => "Missing Header" }
             }
@@ -38,6 +33,9 @@ macro_rules! names {
             #[cfg(test)]
             pub(crate) const ALL: &'static [Name] = &[$(Name::$variant,)+];
         }
+
+        /// Every spelling in lower case, with the name in full as it is usually written.
+        const SPELLINGS: &[(&[u8], &[u8], Name)] = &[$($(($lookup, $text.as_bytes(), Name::$variant),)+)+];
     };
 }
 
@@ -111,17 +109,50 @@ names! {
     SessionId "Session-ID" b"session-id";
 }
 
-/// No known name is longer.
-const LONGEST: usize = 20;
+/// [`SPELLINGS`] by their [`slot`], each in the first free place from there on: names are looked up for every line of
+/// every message.
+const TABLE: [u8; SLOTS] = {
+    let mut table = [FREE; SLOTS];
+    let mut spelling = 0;
+    while spelling < SPELLINGS.len() {
+        let mut at = slot(SPELLINGS[spelling].0);
+        while table[at] != FREE {
+            at = (at + 1) % SLOTS;
+        }
+        table[at] = spelling as u8;
+        spelling += 1;
+    }
+    table
+};
+const SLOTS: usize = 512;
+const FREE: u8 = u8::MAX;
+// Places are numbered by a byte, and a look-up ends at a free slot.
+const _: () = assert!(SPELLINGS.len() < FREE as usize && SPELLINGS.len() < SLOTS);
+
+/// Where to look for a spelling, in any case.
+const fn slot(spelling: &[u8]) -> usize {
+    let length = spelling.len();
+    if length == 0 {
+        return 0;
+    }
+    let [first, middle, last] = [spelling[0], spelling[length / 2], spelling[length - 1]];
+    let mixed = (first | 0x20) as usize + ((middle | 0x20) as usize * 7) + ((last | 0x20) as usize * 31);
+    (mixed + length * 61) % SLOTS
+}
 
 impl Name {
     /// The name that these bytes spell, in any case and in the compact form too.
     pub fn new(bytes: &[u8]) -> Name {
-        let mut lower = [0; LONGEST];
-        let Some(lower) = lower.get_mut(..bytes.len()) else { return Name::Other };
-        lower.copy_from_slice(bytes);
-        lower.make_ascii_lowercase();
-        Name::of_lower(lower)
+        let mut at = slot(bytes);
+        loop {
+            match SPELLINGS.get(usize::from(TABLE[at])) {
+                None => return Name::Other,
+                // Most come as they are usually written, which is quicker to tell.
+                Some((_, usual, name)) if bytes == *usual => return *name,
+                Some((spelling, _, name)) if bytes.eq_ignore_ascii_case(spelling) => return *name,
+                Some(_) => at = (at + 1) % SLOTS,
+            }
+        }
     }
 }
 

@@ -1,32 +1,29 @@
 //! The INVITE client transaction (RFC 3261 section 17.1.1, RFC 6026 section 7.2).
 //!
 //! ```text
-//!                      | INVITE sent: start A, B
-//!                      v
-//!                 +---------+
-//!    +------------| Calling |-- A: repeat, restart A
-//!    |   +--------|         |-- B: timed out ----------------------+
-//!    |   |        +---------+                                      |
-//!    |   |             | 1xx: pass, stop A and B                   |
-//!    |   |             v                                           |
-//!    |   |      +------------+                                     |
-//!    |   |      |            |-- 1xx: pass                         |
-//!    |   |      | Proceeding |-- Cancelled: timed out -----------+ |
-//!    |   |      +------------+                                   | |
-//!    |   | 2xx: pass,  |   | 3xx-6xx: ACK, pass, start D         | |
-//!    |   | start M     |   +--------------+                      | |
-//!    |   |             |                  |                      | |
-//!    |   |             v                  v                      | |
-//!    |   |      +------------+     +-----------+                 | |
-//!    |   +----->|  Accepted  |     | Completed |                 | |
-//!    |          |            |     |           |-- 3xx-6xx: ACK  | |
-//!    |          +------------+     +-----------+                 | |
-//!    |        2xx: pass |             ^   | D                    | |
-//!    |                M |             |   |                      v v
-//!    +--- 3xx-6xx: ACK, pass, start D-+   |            +------------+
-//!                       |                 +----------->| Terminated |
-//!                       +----------------------------->|            |
-//!                                                      +------------+
+//!                        | INVITE sent: start A, B
+//!                        v
+//!                  +------------+-- A: repeat, restart A
+//!      +-----------|  Calling   |-- B: timed out ------------> Terminated
+//!      |     +-----|            |
+//!      |     |     +------------+
+//!      |     |           | 1xx: pass, stop A and B
+//!      |     |           v
+//!      |     |     +------------+-- 1xx: pass
+//!      |     |     | Proceeding |-- Cancelled: timed out ----> Terminated
+//!      |     |     +------------+
+//!      |     |       |        |
+//!      | 2xx: pass,  |        | 3xx-6xx: ACK, pass,
+//!      | start M     |        | start D
+//!      |     |       v        v
+//!      |     |  +----------+  +-----------+
+//!      |     +->| Accepted |  | Completed |-- 3xx-6xx: ACK
+//!      |        |          |  |           |-- D -------------> Terminated
+//!      |        +----------+  +-----------+
+//!      |           |  | 2xx: pass   ^
+//!      |           |  +- to itself  | 3xx-6xx: ACK, pass, start D
+//!      +-----------|----------------+
+//!                  | M -------------------------------------> Terminated
 //! ```
 
 use super::machine::{Action, Input, Row};
