@@ -1,20 +1,14 @@
 //! The layer above the four machines.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::entry::{Cancel, Deadlines, Transaction};
 use super::machine::{Action, Input, Machine};
 use super::slab::{Id, Slab};
 use super::timer::Timer;
-use super::{
-    ClientId, Event, Flow, Full, Received, ServerId, Timers, Transmit, client, derived, invite_client, invite_server,
-    key, response_flow, server,
-};
-use crate::{Index, Message, Method, reason_phrase, respond};
-
-/// How long a sender is asked to wait when there is no room.
-const RETRY_AFTER_S: &str = "5";
+use super::{ClientId, Event, Flow, Full, Received, ServerId, Timers, Transmit, client, derived, invite_client, key};
+use crate::{Index, Message, Method};
 
 /// All transactions of one worker.
 ///
@@ -27,46 +21,17 @@ const RETRY_AFTER_S: &str = "5";
 pub struct Layer {
     timers: Timers,
     max_transactions: usize,
-    transactions: Slab<Transaction>,
+    pub(super) transactions: Slab<Transaction>,
     /// CANCELs among them. There is at most one for each INVITE, so they need no bound of their own, and a full
     /// table does not keep calls from being given up.
     cancels: usize,
-    by_key: HashMap<Arc<[u8]>, Id>,
-    deadlines: BTreeSet<(u64, Id, Timer)>,
+    pub(super) by_key: HashMap<Arc<[u8]>, Id>,
+    deadlines: Deadlines,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     /// Where keys are made and stored requests are read.
-    key: Vec<u8>,
-    index: Box<Index>,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    machine: Machine,
-    /// Where its messages go.
-    flow: Flow,
-    key: Arc<[u8]>,
-    /// What it repeats: a client its request and later, of an INVITE, the ACK; a server its last response.
-    message: Option<Arc<[u8]>>,
-    repeat: Option<(u64, Timer)>,
-    expiry: Option<(u64, Timer)>,
-    /// The last interval of the repeating timer.
-    interval_ns: u64,
-    cancel: Cancel,
-    /// Whether `message` is the ACK already.
-    acknowledged: bool,
-    /// Whether it is a CANCEL that the layer made, of which the user hears nothing.
-    internal: bool,
-}
-
-/// How far an INVITE is cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cancel {
-    No,
-    /// Client: a CANCEL is to be sent as soon as a provisional response allows it.
-    Wanted,
-    /// Client: the CANCEL was sent. Server: one was received.
-    Done,
+    pub(super) key: Vec<u8>,
+    pub(super) index: Box<Index>,
 }
 
 impl Layer {
@@ -78,7 +43,7 @@ impl Layer {
             transactions: Slab::new(),
             cancels: 0,
             by_key: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             key: Vec::new(),
@@ -110,7 +75,7 @@ impl Layer {
     }
 
     /// Sends a message that belongs to no transaction: an ACK to a 2xx, or the answer to a request that did not pass
-    /// [`Message::check`] (to its [`response_flow`]).
+    /// [`Message::check`] (to its [`response_flow`](super::response_flow)).
     pub fn send(&mut self, flow: Flow, message: Vec<u8>) {
         self.transmits.push_back(Transmit { flow, bytes: message.into(), retransmission: false });
     }
@@ -176,95 +141,11 @@ impl Layer {
         self.len() == 0
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.len() - self.cancels >= self.max_transactions
     }
 
-    fn receive_response(&mut self, now: u64, response: Message<'_>) -> Received {
-        let Some(status) = response.status() else { return Received::Stray };
-        if !key::client(&mut self.key, response) {
-            return Received::Stray;
-        }
-        let Some(&id) = self.by_key.get(&self.key[..]) else { return Received::Stray };
-        let passed = self.run(now, id, response_input(status), Given::Response(response));
-        let Some(transaction) = self.transactions.get(id) else { return Received::Absorbed };
-        let internal = transaction.internal;
-        let answering = matches!(transaction.machine, Machine::InviteClient(invite_client::State::Proceeding));
-        if answering && transaction.cancel == Cancel::Wanted {
-            self.send_cancel(now, id);
-        }
-        if passed && !internal { Received::Response(ClientId(id)) } else { Received::Absorbed }
-    }
-
-    fn receive_request(&mut self, now: u64, flow: Flow, request: Message<'_>, method: Method<'_>) -> Received {
-        if !key::server(&mut self.key, request, method) {
-            return Received::Stray;
-        }
-        if let Some(&id) = self.by_key.get(&self.key[..]) {
-            self.run(now, id, Input::Request, Given::Nothing);
-            return Received::Absorbed;
-        }
-        if self.is_full() {
-            let response =
-                respond(request, flow.remote, 503, reason_phrase(503).as_bytes(), Some(&self.stateless_tag()))
-                    .header("Retry-After", RETRY_AFTER_S);
-            self.send(response_flow(flow, request), response.finish(b""));
-            return Received::Full;
-        }
-        let machine = match method {
-            Method::Invite => Machine::InviteServer(invite_server::State::Proceeding),
-            _ => Machine::Server(server::State::Trying),
-        };
-        let key = self.key.as_slice().into();
-        Received::Request(ServerId(self.insert(Transaction::new(machine, response_flow(flow, request), key))))
-    }
-
-    fn receive_ack(&mut self, now: u64, ack: Message<'_>) -> Received {
-        if !key::server(&mut self.key, ack, Method::Ack) {
-            return Received::Stray;
-        }
-        match self.by_key.get(&self.key[..]).copied() {
-            Some(id) if !self.run(now, id, Input::Ack, Given::Nothing) => Received::Absorbed,
-            _ => Received::Ack,
-        }
-    }
-
-    /// A CANCEL is answered without a transaction: its answer is the same each time.
-    fn receive_cancel(&mut self, flow: Flow, cancel: Message<'_>) -> Received {
-        if !key::server(&mut self.key, cancel, Method::Invite) {
-            return Received::Stray;
-        }
-        let mut received = Received::Cancel { invite: None };
-        let mut tag = None;
-        if let Some(&id) = self.by_key.get(&self.key[..])
-            && let Some(transaction) = self.transactions.get_mut(id)
-        {
-            let answered = transaction.machine != Machine::InviteServer(invite_server::State::Proceeding);
-            received = match transaction.cancel {
-                Cancel::No if !answered => Received::Cancel { invite: Some(ServerId(id)) },
-                _ => Received::Absorbed,
-            };
-            transaction.cancel = Cancel::Done;
-            // The answer to the CANCEL should have the tag of the answers to the INVITE (RFC 3261 section 9.2).
-            if let Some(message) = &transaction.message
-                && let Ok(response) = self.index.parse(message)
-            {
-                tag = response.to().ok().and_then(|to| to.tag()).map(<[u8]>::to_vec);
-            }
-        }
-        let status = if received == (Received::Cancel { invite: None }) { 481 } else { 200 };
-        let tag = tag.unwrap_or_else(|| self.stateless_tag());
-        let response = respond(cancel, flow.remote, status, reason_phrase(status).as_bytes(), Some(&tag));
-        self.send(response_flow(flow, cancel), response.finish(b""));
-        received
-    }
-
-    /// A tag for an answer of which nothing is kept: the same for the same transaction.
-    fn stateless_tag(&self) -> Vec<u8> {
-        format!("{:016x}", self.by_key.hasher().hash_one(&self.key[..])).into_bytes()
-    }
-
-    fn send_cancel(&mut self, now: u64, invite: Id) {
+    pub(super) fn send_cancel(&mut self, now: u64, invite: Id) {
         let Some(transaction) = self.transactions.get_mut(invite) else { return };
         transaction.cancel = Cancel::Done;
         let flow = transaction.flow;
@@ -302,7 +183,7 @@ impl Layer {
         id
     }
 
-    fn insert(&mut self, transaction: Transaction) -> Id {
+    pub(super) fn insert(&mut self, transaction: Transaction) -> Id {
         let key = Arc::clone(&transaction.key);
         let id = self.transactions.insert(transaction);
         if !key.is_empty() {
@@ -312,7 +193,7 @@ impl Layer {
     }
 
     /// Steps a machine and does what its table says. Returns whether the message is for the user.
-    fn run(&mut self, now: u64, id: Id, input: Input, given: Given<'_>) -> bool {
+    pub(super) fn run(&mut self, now: u64, id: Id, input: Input, given: Given<'_>) -> bool {
         let Some(transaction) = self.transactions.get_mut(id) else { return false };
         let mut passed = false;
         for action in transaction.machine.step(input) {
@@ -379,76 +260,12 @@ impl Layer {
 }
 
 /// What an input brings with it.
-enum Given<'a> {
+pub(super) enum Given<'a> {
     Nothing,
     /// A response that came.
     Response(Message<'a>),
     /// A response to send.
     Reply(Arc<[u8]>),
-}
-
-impl Transaction {
-    fn new(machine: Machine, flow: Flow, key: Arc<[u8]>) -> Transaction {
-        Transaction {
-            machine,
-            flow,
-            key,
-            message: None,
-            repeat: None,
-            expiry: None,
-            interval_ns: 0,
-            cancel: Cancel::No,
-            acknowledged: false,
-            internal: false,
-        }
-    }
-
-    fn send(&self, retransmission: bool, transmits: &mut VecDeque<Transmit>) {
-        if let Some(bytes) = &self.message {
-            transmits.push_back(Transmit { flow: self.flow, bytes: Arc::clone(bytes), retransmission });
-        }
-    }
-
-    /// The place of a timer of this kind.
-    fn timer(&mut self, timer: Timer) -> &mut Option<(u64, Timer)> {
-        if timer.repeats() { &mut self.repeat } else { &mut self.expiry }
-    }
-
-    fn start(&mut self, id: Id, now: u64, timer: Timer, timers: &Timers, deadlines: &mut BTreeSet<(u64, Id, Timer)>) {
-        let duration_ns = timer.duration_ns(timers, self.flow.reliable);
-        if timer.repeats() {
-            self.repeat_in(id, now, timer, duration_ns, deadlines);
-        } else {
-            self.set(id, timer, now.saturating_add(duration_ns), deadlines);
-        }
-    }
-
-    fn repeat_in(
-        &mut self,
-        id: Id,
-        now: u64,
-        timer: Timer,
-        interval_ns: u64,
-        deadlines: &mut BTreeSet<(u64, Id, Timer)>,
-    ) {
-        if !self.flow.reliable {
-            self.interval_ns = interval_ns;
-            self.set(id, timer, now.saturating_add(interval_ns), deadlines);
-        }
-    }
-
-    fn set(&mut self, id: Id, timer: Timer, at: u64, deadlines: &mut BTreeSet<(u64, Id, Timer)>) {
-        self.stop(id, timer, deadlines);
-        *self.timer(timer) = Some((at, timer));
-        deadlines.insert((at, id, timer));
-    }
-
-    /// Stops whatever runs in the place of `like`.
-    fn stop(&mut self, id: Id, like: Timer, deadlines: &mut BTreeSet<(u64, Id, Timer)>) {
-        if let Some((at, timer)) = self.timer(like).take() {
-            deadlines.remove(&(at, id, timer));
-        }
-    }
 }
 
 /// The status of a response, read from its first bytes.
@@ -457,7 +274,7 @@ fn status(response: &[u8]) -> Option<u16> {
     crate::lexical::number(digits).map(|status| status as u16)
 }
 
-fn response_input(status: u16) -> Input {
+pub(super) fn response_input(status: u16) -> Input {
     match status {
         ..200 => Input::Provisional,
         200..300 => Input::Success,

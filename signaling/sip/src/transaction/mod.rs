@@ -5,11 +5,13 @@
 
 mod client;
 mod derived;
+mod entry;
 mod invite_client;
 mod invite_server;
 mod key;
 mod layer;
 mod machine;
+mod receive;
 mod server;
 mod slab;
 mod timer;

@@ -1,0 +1,104 @@
+//! What the layer makes of the messages that come in.
+
+use std::hash::BuildHasher;
+
+use super::entry::{Cancel, Transaction};
+use super::layer::{Given, Layer, response_input};
+use super::machine::{Input, Machine};
+use super::{ClientId, Flow, Received, ServerId, invite_client, invite_server, key, response_flow, server};
+use crate::{Message, Method, reason_phrase, respond};
+
+/// How long a sender is asked to wait when there is no room.
+const RETRY_AFTER_S: &str = "5";
+
+impl Layer {
+    pub(super) fn receive_response(&mut self, now: u64, response: Message<'_>) -> Received {
+        let Some(status) = response.status() else { return Received::Stray };
+        if !key::client(&mut self.key, response) {
+            return Received::Stray;
+        }
+        let Some(&id) = self.by_key.get(&self.key[..]) else { return Received::Stray };
+        let passed = self.run(now, id, response_input(status), Given::Response(response));
+        let Some(transaction) = self.transactions.get(id) else { return Received::Absorbed };
+        let internal = transaction.internal;
+        let answering = matches!(transaction.machine, Machine::InviteClient(invite_client::State::Proceeding));
+        if answering && transaction.cancel == Cancel::Wanted {
+            self.send_cancel(now, id);
+        }
+        if passed && !internal { Received::Response(ClientId(id)) } else { Received::Absorbed }
+    }
+
+    pub(super) fn receive_request(
+        &mut self,
+        now: u64,
+        flow: Flow,
+        request: Message<'_>,
+        method: Method<'_>,
+    ) -> Received {
+        if !key::server(&mut self.key, request, method) {
+            return Received::Stray;
+        }
+        if let Some(&id) = self.by_key.get(&self.key[..]) {
+            self.run(now, id, Input::Request, Given::Nothing);
+            return Received::Absorbed;
+        }
+        if self.is_full() {
+            let response =
+                respond(request, flow.remote, 503, reason_phrase(503).as_bytes(), Some(&self.stateless_tag()))
+                    .header("Retry-After", RETRY_AFTER_S);
+            self.send(response_flow(flow, request), response.finish(b""));
+            return Received::Full;
+        }
+        let machine = match method {
+            Method::Invite => Machine::InviteServer(invite_server::State::Proceeding),
+            _ => Machine::Server(server::State::Trying),
+        };
+        let key = self.key.as_slice().into();
+        Received::Request(ServerId(self.insert(Transaction::new(machine, response_flow(flow, request), key))))
+    }
+
+    pub(super) fn receive_ack(&mut self, now: u64, ack: Message<'_>) -> Received {
+        if !key::server(&mut self.key, ack, Method::Ack) {
+            return Received::Stray;
+        }
+        match self.by_key.get(&self.key[..]).copied() {
+            Some(id) if !self.run(now, id, Input::Ack, Given::Nothing) => Received::Absorbed,
+            _ => Received::Ack,
+        }
+    }
+
+    /// A CANCEL is answered without a transaction: its answer is the same each time.
+    pub(super) fn receive_cancel(&mut self, flow: Flow, cancel: Message<'_>) -> Received {
+        if !key::server(&mut self.key, cancel, Method::Invite) {
+            return Received::Stray;
+        }
+        let mut received = Received::Cancel { invite: None };
+        let mut tag = None;
+        if let Some(&id) = self.by_key.get(&self.key[..])
+            && let Some(transaction) = self.transactions.get_mut(id)
+        {
+            let answered = transaction.machine != Machine::InviteServer(invite_server::State::Proceeding);
+            received = match transaction.cancel {
+                Cancel::No if !answered => Received::Cancel { invite: Some(ServerId(id)) },
+                _ => Received::Absorbed,
+            };
+            transaction.cancel = Cancel::Done;
+            // The answer to the CANCEL should have the tag of the answers to the INVITE (RFC 3261 section 9.2).
+            if let Some(message) = &transaction.message
+                && let Ok(response) = self.index.parse(message)
+            {
+                tag = response.to().ok().and_then(|to| to.tag()).map(<[u8]>::to_vec);
+            }
+        }
+        let status = if received == (Received::Cancel { invite: None }) { 481 } else { 200 };
+        let tag = tag.unwrap_or_else(|| self.stateless_tag());
+        let response = respond(cancel, flow.remote, status, reason_phrase(status).as_bytes(), Some(&tag));
+        self.send(response_flow(flow, cancel), response.finish(b""));
+        received
+    }
+
+    /// A tag for an answer of which nothing is kept: the same for the same transaction.
+    fn stateless_tag(&self) -> Vec<u8> {
+        format!("{:016x}", self.by_key.hasher().hash_one(&self.key[..])).into_bytes()
+    }
+}
