@@ -59,13 +59,11 @@ impl Dialog {
         })
     }
 
-    /// The dialog that `response` creates for this side, which sent `request` (RFC 3261 section 12.1.2). A response
-    /// without Contact, against the rules but seen in provisional ones, leaves the Request-URI as the target.
-    pub fn uac(request: Message<'_>, response: Message<'_>) -> Result<Dialog, Fault> {
-        let target = match response.contact()? {
-            Some(contact) => contact.uri,
-            None => request.request_uri().ok_or(Fault::RequestUri)?,
-        };
+    /// The dialog that `response` creates for this side, which sent a request to the URI `target` (RFC 3261
+    /// section 12.1.2). All else that the request said comes back in the response. A response without Contact,
+    /// against the rules but seen, leaves `target` as it is.
+    pub fn uac(response: Message<'_>, target: &[u8]) -> Result<Dialog, Fault> {
+        let target = response.contact()?.map_or(target, |contact| contact.uri);
         let mut route_set: Vec<Vec<u8>> = response.values(Name::RecordRoute).map(<[u8]>::to_vec).collect();
         route_set.reverse();
         Ok(Dialog {

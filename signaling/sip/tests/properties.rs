@@ -17,7 +17,7 @@ fn touch(message: Message<'_>) {
     if let Some(uri) = message.request_uri().and_then(|uri| Uri::parse(uri).ok()) {
         let _ = (uri.socket_addr(5060), Params::new(uri.params).count());
     }
-    let _ = (Dialog::uas(message, b"tag"), Dialog::uac(message, message));
+    let _ = (Dialog::uas(message, b"tag"), Dialog::uac(message, b"sip:a@b"));
 }
 
 fn source() -> std::net::SocketAddr {

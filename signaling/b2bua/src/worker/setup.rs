@@ -295,7 +295,8 @@ impl Worker {
         if known.is_some_and(|dialog| Some(dialog.remote_tag.as_slice()) == forward::to_tag(message)) {
             return self.repeated_answer(arrival);
         }
-        let Ok(dialog) = Dialog::uac(message, message) else { return };
+        let target = format!("sip:{}", arrival.flow.remote);
+        let Ok(dialog) = Dialog::uac(message, target.as_bytes()) else { return };
         if known.is_some() || call.phase != Phase::Inviting {
             // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
             // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).

@@ -526,3 +526,16 @@ fn a_private_media_address_behind_nat_is_latched_towards_the_signaling_source() 
     assert_eq!(latch.sources, ["192.0.2.10/32".parse().unwrap()]);
     assert_eq!(spec.legs[1].streams[0].latch, None);
 }
+
+#[test]
+fn a_200_without_contact_makes_a_call_all_the_same() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    let contact = format!("Contact: <sip:{CALLEE}>\r\n");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)).replace(&contact, ""));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK sip:198.51.100.20:5060 SIP/2.0");
+}

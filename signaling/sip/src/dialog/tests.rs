@@ -39,7 +39,7 @@ const VIA: &[u8] = b"SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKnew";
 #[test]
 fn both_sides_see_the_same_dialog_mirrored() {
     let invite = invite(&["<sip:p1.example;lr>", "<sip:p2.example;lr>"]);
-    let caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let called = Dialog::uas(invite.view(), b"b").unwrap();
     assert_eq!((&caller.local_tag[..], &caller.remote_tag[..]), (&b"a"[..], &b"b"[..]));
     assert_eq!((&called.local_tag[..], &called.remote_tag[..]), (&b"b"[..], &b"a"[..]));
@@ -57,7 +57,7 @@ fn both_sides_see_the_same_dialog_mirrored() {
 #[test]
 fn a_request_passes_loose_routes() {
     let invite = invite(&["<sip:p1.example;lr>", "<sip:p2.example;lr>"]);
-    let mut caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let bye = owned(&caller.request(Method::Bye, VIA).finish(b""));
     bye.view().check().unwrap();
     assert_eq!(bye.view().request_uri(), Some(&b"sip:bob@192.0.2.2:5070"[..]));
@@ -73,7 +73,7 @@ fn a_request_passes_loose_routes() {
 #[test]
 fn a_strict_route_takes_the_place_of_the_target() {
     let invite = invite(&["<sip:p1.example;lr>", "<sip:p2.example?X=y>"]);
-    let mut caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let bye = owned(&caller.request(Method::Bye, VIA).finish(b""));
     assert_eq!(bye.view().request_uri(), Some(&b"sip:p2.example"[..]));
     assert_eq!(headers(&bye, Name::Route), ["<sip:p1.example;lr>", "<sip:bob@192.0.2.2:5070>"]);
@@ -82,7 +82,7 @@ fn a_strict_route_takes_the_place_of_the_target() {
 #[test]
 fn the_ack_has_the_number_of_its_invite() {
     let invite = invite(&[]);
-    let mut caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let _ = caller.request(Method::Info, VIA);
     let ack = owned(&caller.ack(7, VIA).finish(b""));
     ack.view().check().unwrap();
@@ -94,7 +94,7 @@ fn the_ack_has_the_number_of_its_invite() {
 #[test]
 fn requests_count_up_on_each_side_by_itself() {
     let invite = invite(&[]);
-    let mut caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let mut called = Dialog::uas(invite.view(), b"b").unwrap();
     let [first, second] = [(); 2].map(|()| owned(&caller.request(Method::Info, VIA).finish(b"")));
     assert_eq!(called.receive(second.view()), Ok(()));
@@ -110,7 +110,7 @@ fn requests_count_up_on_each_side_by_itself() {
 #[test]
 fn the_target_follows_the_contact() {
     let invite = invite(&[]);
-    let mut caller = Dialog::uac(invite.view(), ok(&invite).view()).unwrap();
+    let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
     let update = owned(&Writer::request(Method::Update, b"sip:x").header("Contact", "<sip:new@192.0.2.3>").finish(b""));
     caller.refresh_target(update.view());
     assert_eq!(caller.remote_target, b"sip:new@192.0.2.3");
@@ -130,7 +130,7 @@ fn without_contact_a_request_makes_no_dialog_but_a_response_does() {
     );
     assert_eq!(Dialog::uas(request.view(), b"b"), Err(Fault::Missing(Name::Contact)));
     let ringing = respond(request.view(), "192.0.2.1:5060".parse().unwrap(), 180, b"Ringing", Some(b"b")).finish(b"");
-    let early = Dialog::uac(request.view(), owned(&ringing).view()).unwrap();
+    let early = Dialog::uac(owned(&ringing).view(), request.view().request_uri().unwrap()).unwrap();
     assert_eq!(early.remote_target, b"sip:bob@192.0.2.2");
     assert_eq!(early.local_tag, b"", "the far side of RFC 2543 has no tag");
     assert!(headers(&owned(&early.clone().request(Method::Bye, VIA).finish(b"")), Name::From)[0].ends_with('>'));
