@@ -1,1 +1,124 @@
+# Runs the lab's tests: each in a subshell, with a directory of its own for logs, and an end by a verdict.
 
+# NAME or NAME@DATAPATH, in the order in which they run.
+all_tests=(
+    no-way-out
+    taken-away
+    sipp-calls@io_uring
+    sipp-calls@epoll
+    generator-calls@io_uring
+    generator-calls@epoll
+    kill-signaling@io_uring
+    kill-media@io_uring
+    kill-media@epoll
+    no-free-port@io_uring
+    garbage@io_uring
+    garbage@epoll
+)
+
+test_names() {
+    printf '%s\n' "${all_tests[@]}"
+}
+
+# The tests that the arguments name, `sipp-calls` meaning all of its datapaths; without arguments, all.
+selected_tests() {
+    local name test
+    if (($# == 0)); then
+        test_names
+        return
+    fi
+    for name in "$@"; do
+        for test in "${all_tests[@]}"; do
+            [[ $test != "$name" && ${test%@*} != "$name" ]] || echo "$test"
+        done
+    done
+}
+
+check_names() {
+    local name
+    for name in "$@"; do
+        if [[ -z $(selected_tests "$name") ]]; then
+            echo "lab: there is no test \"$name\"; \`lab list\` names them" >&2
+            exit 2
+        fi
+    done
+}
+
+# Sets MOORLINE and MOORLINE_BENCH, building what they do not name.
+find_executables() {
+    local target=${CARGO_TARGET_DIR:-$repository/target}
+    if [[ -z ${MOORLINE:-} || -z ${MOORLINE_BENCH:-} ]]; then
+        (cd "$repository" && cargo build --locked --quiet -p moorline -p moorline-bench --bin moorline --bin moorline-bench)
+    fi
+    export MOORLINE=${MOORLINE:-$target/debug/moorline}
+    export MOORLINE_BENCH=${MOORLINE_BENCH:-$target/debug/moorline-bench}
+    local executable
+    for executable in "$MOORLINE" "$MOORLINE_BENCH"; do
+        if [[ ! -x $executable ]]; then
+            echo "lab: $executable is not there" >&2
+            exit 2
+        fi
+    done
+}
+
+run_tests() {
+    local test root passed=0 failed=0 since
+    refuse_way_out
+    # Before anything hides it: logs that are to be kept live on the host's file system.
+    root=${LAB_LOGS:-$(mktemp -d /tmp/moorline-lab.XXXXXX)}
+    mkdir -p "$root"
+    # SIGINT ends the whole: this is PID 1 of its namespace, which gets only signals that it handles.
+    trap 'exit 130' INT TERM
+    while read -r test; do
+        since=$SECONDS
+        if run_test "$test" "$root/$test"; then
+            passed=$((passed + 1))
+            echo "PASS $test ($((SECONDS - since)) s)"
+        else
+            failed=$((failed + 1))
+            echo "FAIL $test ($((SECONDS - since)) s), logs in $root/$test"
+        fi
+        [[ ! -s $root/$test/summary ]] || sed 's/^/     /' "$root/$test/summary"
+        # Only failures are worth their space.
+        [[ -s $root/$test/faults || -n ${LAB_LOGS:-} ]] || rm -r "${root:?}/$test"
+    done < <(selected_tests "$@")
+    [[ -n ${LAB_LOGS:-} ]] || rmdir --ignore-fail-on-non-empty "$root"
+    echo "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+# Runs one test. It passes if it came to its end and noted no fault.
+run_test() {
+    local test=$1 logs=$2
+    rm -rf "$logs"
+    mkdir -p "$logs"
+    : >"$logs/pids"
+    # In the background, because bash ignores `set -e` in what it tests the status of.
+    (
+        set -euo pipefail
+        # shellcheck source=calls.sh
+        source "$lab_dir/calls.sh"
+        datapath=${test#*@}
+        trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR
+        set -E
+        cd "$logs"
+        # shellcheck disable=SC1090
+        source "$lab_dir/tests/${test%@*}.sh"
+    ) >"$logs/test.log" 2>&1 </dev/null &
+    local status=0
+    wait $! || status=$?
+    end_processes "$logs/pids"
+    ((status == 0)) || [[ -s $logs/faults ]] || echo "the test ended with status $status" >>"$logs/faults"
+    if [[ -s $logs/faults ]]; then
+        sed 's/^/     fault: /' "$logs/faults"
+        return 1
+    fi
+}
+
+# Ends what a test started and left.
+end_processes() {
+    local pid
+    while read -r pid; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done <"$1"
+}

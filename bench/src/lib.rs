@@ -5,6 +5,7 @@
 //! already open. Both use the same media engine.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod load;
 pub mod media;
 pub mod picture;

@@ -85,7 +85,7 @@ pub(super) fn read(core: &[Datagram<'_>], carrier: &[Datagram<'_>], header: &str
     read_leg(core, &by_call_id, &mut found.calls, |call| &mut call.core, true);
 
     by_call_id.clear();
-    seen.clear();
+    let mut seen = HashSet::new();
     // Addresses of the carrier's side, which the core may not see.
     let mut outside: HashSet<IpAddr> = HashSet::new();
     each_message(carrier, |datagram, message| {
@@ -147,7 +147,7 @@ fn read_leg(
     });
 }
 
-fn each_message(datagrams: &[Datagram<'_>], mut each: impl FnMut(&Datagram<'_>, Message<'_>)) {
+fn each_message<'a>(datagrams: &[Datagram<'a>], mut each: impl FnMut(&Datagram<'a>, Message<'_>)) {
     let mut index = Index::new();
     for datagram in datagrams.iter().filter(|datagram| is_sip(datagram.payload)) {
         // What is no SIP message, garbage for instance, belongs to no call.
@@ -175,7 +175,10 @@ fn addresses(payload: &[u8]) -> impl Iterator<Item = IpAddr> + '_ {
     let is_part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'.' || byte == b':';
     payload.split(move |byte| !is_part(*byte)).filter_map(|word| {
         let word = std::str::from_utf8(word).ok()?;
-        word.parse().ok().or_else(|| word.parse().ok().map(|address: SocketAddr| address.ip()))
+        // The colon after `sip`, or the full stop after a sentence, is not of the address.
+        let trimmed = word.trim_matches(['.', ':']);
+        let with_port = || trimmed.parse().ok().map(|address: SocketAddr| address.ip());
+        word.parse().ok().or_else(|| trimmed.parse().ok()).or_else(with_port)
     })
 }
 

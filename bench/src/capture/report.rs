@@ -6,7 +6,7 @@ use std::fmt;
 use crate::Histogram;
 
 /// What became of the packets of one direction and kind, summed over calls.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Packets that a party sent to its call's relay address.
     pub sent: u64,
@@ -28,23 +28,6 @@ pub struct Tally {
     pub transit: Histogram,
     /// The longest time for which a flow stood still because of Moorline.
     pub interruption_ns: u64,
-}
-
-impl Default for Tally {
-    fn default() -> Tally {
-        Tally {
-            sent: 0,
-            relayed: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            corrupted: 0,
-            crossed: 0,
-            unsent: 0,
-            transit: crate::histogram(),
-            interruption_ns: 0,
-        }
-    }
 }
 
 impl Tally {

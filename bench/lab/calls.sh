@@ -1,0 +1,281 @@
+# What the tests are made of: Moorline, SIPp and captures in the lab's namespaces. Every function works in
+# the test's directory, and notes what is wrong with `fault`.
+
+# Notes a fault; the test goes on.
+fault() {
+    echo "$*" >>faults
+}
+
+# A line for the report.
+summary() {
+    echo "$*" >>summary
+}
+
+# require WHAT LEFT OPERATOR RIGHT: notes a fault unless the numbers compare so.
+require() {
+    local what=$1 left=${2:-nothing} operator=$3 right=${4:-nothing}
+    if [[ ! $left =~ ^-?[0-9]+$ || ! $right =~ ^-?[0-9]+$ ]] || ! test "$left" "$operator" "$right"; then
+        fault "$what: $left, required: $operator $right"
+    fi
+}
+
+# start NAME NAMESPACE COMMAND...: runs a command in the background with its output in NAME.log; its
+# process ID is in $started.
+start() {
+    local name=$1 namespace=$2
+    shift 2
+    ip netns exec "$namespace" "$@" >"$name.log" 2>&1 &
+    started=$!
+    echo "$started" >>pids
+}
+
+# The value of KEY in a file of key=value lines; of a sum of keys if there are several.
+figure() {
+    local file=$1 key sum=0 value
+    shift
+    for key in "$@"; do
+        value=$(sed -n "s/^$key=//p" "$file" | tail -n 1)
+        sum=$((sum + ${value:-0}))
+    done
+    echo "$sum"
+}
+
+# write_config [SETTING=VALUE...]: moorline.toml for the lab. Settings: core_ports, carrier_ports
+# ("FIRST LAST"), carrier_network, cores.
+write_config() {
+    local core_ports="16384 32767" carrier_ports="16384 32767" carrier_network=$media_range cores="" setting
+    for setting in "$@"; do
+        local "${setting%%=*}"="${setting#*=}"
+    done
+    cat >moorline.toml <<TOML
+[signaling]
+# Any user but root will do here.
+user = "nobody"
+control = "/run/moorline/media.sock"
+lease_s = 60
+
+[[signaling.listeners]]
+name = "core"
+bind = "$sbc_core_ip:5060"
+
+[[signaling.listeners]]
+name = "carrier"
+bind = "$sbc_carrier_ip:5060"
+
+[[signaling.trunks]]
+name = "customers"
+listener = "core"
+sources = ["192.0.2.0/24"]
+media_range = "core"
+media_nat = "off"
+
+[[signaling.trunks]]
+name = "carrier"
+listener = "carrier"
+targets = ["$carrier_ip:5060"]
+media_range = "carrier"
+media_sources = ["$carrier_ip/32"]
+media_nat = "off"
+
+[[signaling.routes]]
+from = "customers"
+to = "carrier"
+
+[media]
+control = "/run/moorline/media.sock"
+control_users = ["nobody"]
+datapath = "$datapath"
+cores = [$cores]
+
+[[media.ranges]]
+name = "core"
+network = "$sbc_core_ip/32"
+first_port = ${core_ports% *}
+last_port = ${core_ports#* }
+routed = true
+
+[[media.ranges]]
+name = "carrier"
+network = "$carrier_network"
+first_port = ${carrier_ports% *}
+last_port = ${carrier_ports#* }
+routed = true
+TOML
+}
+
+start_moorline() {
+    [[ -f moorline.toml ]] || write_config
+    start moorline sbc "$MOORLINE" up --config moorline.toml
+    moorline_pid=$started
+    in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >before.scrape
+}
+
+# Stops Moorline as systemd would; nothing of it may be left.
+stop_moorline() {
+    local children
+    children=$(pgrep -P "$moorline_pid" -d ' ' || true)
+    kill -TERM "$moorline_pid"
+    wait "$moorline_pid" || fault "moorline ended with status $?"
+    local child
+    for child in $children; do
+        [[ ! -d /proc/$child ]] || fault "process $child outlived moorline"
+    done
+    if grep -q "panicked at" moorline.log; then
+        fault "a panic: $(grep -m1 -A1 "panicked at" moorline.log | tr '\n' ' ')"
+    fi
+}
+
+# The process ID of one of the two processes, by its role.
+child_of_moorline() {
+    pgrep -P "$moorline_pid" -f " $1 "
+}
+
+# Waits until no call, session or port is in use, and leaves the figures in after.scrape.
+await_idle() {
+    in_ns sbc "$MOORLINE_BENCH" scrape --until-idle "$@" >after.scrape ||
+        fault "still in use: $(grep -E '^(calls_active|transactions_active|media_sessions|media_ports_in_use)=' after.scrape | tr '\n' ' ')"
+}
+
+# Captures on both sides, of everything or of what a filter says.
+start_captures() {
+    local side
+    capture_pids=()
+    for side in core carrier; do
+        # 64 MiB of buffer: a capture that drops packets proves nothing.
+        start "tcpdump-$side" "$side" tcpdump -i sbc -n -B 65536 --immediate-mode -Z root -w "$side.pcap" "$@"
+        capture_pids+=("$started")
+    done
+    for side in core carrier; do
+        await "the capture in $side" grep -q "listening on" "tcpdump-$side.log"
+    done
+}
+
+stop_captures() {
+    local side dropped
+    # What is on its way into the captures' buffers.
+    sleep 0.3
+    kill -TERM "${capture_pids[@]}"
+    wait "${capture_pids[@]}"
+    for side in core carrier; do
+        dropped=$(awk '/dropped by kernel/ { print $1 }' "tcpdump-$side.log")
+        require "packets missed by the capture in $side" "$dropped" -eq 0
+    done
+}
+
+# verify_captures OPTION...: judges the captures; the figures go to captures.figures.
+verify_captures() {
+    local line
+    "$MOORLINE_BENCH" verify-captures --core core.pcap --carrier carrier.pcap --inside 192.0.2.0/24 \
+        --outside-range "$media_range" "$@" >captures.figures || true
+    while read -r line; do
+        fault "captures: $line"
+    done < <(sed -n 's/^fault: //p' captures.figures)
+    grep -q '^calls=' captures.figures || fault "the captures could not be judged"
+    summary "$(captured_summary)"
+}
+
+captured_summary() {
+    echo "$(figure captures.figures calls_answered) of $(figure captures.figures calls) calls answered," \
+        "$(figure captures.figures sip_retransmissions) retransmissions;" \
+        "RTP $(figure captures.figures rtp_outward_sent rtp_inward_sent) in," \
+        "$(figure captures.figures rtp_outward_relayed rtp_inward_relayed) out," \
+        "$(figure captures.figures rtp_outward_lost rtp_inward_lost) lost," \
+        "transit p99 $(figure captures.figures rtp_outward_transit_p99_us) µs"
+}
+
+# The datapath that the test names carried what the captures show, and nothing was dropped.
+verify_datapath() {
+    local kind relayed
+    for kind in rtp rtcp; do
+        relayed=$(figure captures.figures "${kind}_outward_relayed" "${kind}_inward_relayed")
+        require "$kind packets carried by $datapath" "$(figure after.scrape "media_${kind}_$datapath")" -eq "$relayed"
+    done
+    require "residence times recorded" "$(figure after.scrape media_residence_count)" -gt 0
+    summary "residence p99 below $(sed -n 's/^media_residence_p99_us=//p' after.scrape) µs on $datapath"
+}
+
+verify_no_drops() {
+    local line
+    while IFS== read -r reason count; do
+        require "$reason" "$count" -eq 0
+    done < <(grep '^media_dropped_' after.scrape)
+}
+
+# await WHAT COMMAND...: until the command succeeds, for at most 10 seconds.
+await() {
+    local what=$1 attempt
+    shift
+    for attempt in {1..200}; do
+        if "$@"; then
+            return
+        fi
+        sleep 0.05
+    done
+    fault "$what did not come within 10 s"
+    return 1
+}
+
+make_speech() {
+    "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 300 speech.alaw
+    "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 450 speech-hung-up.alaw
+}
+
+# start_sipp NAME NAMESPACE IP PORT OPTION...
+start_sipp() {
+    local name=$1 namespace=$2 ip=$3 port=$4
+    shift 4
+    # -ci: without it the control socket is bound on all addresses.
+    start "sipp-$name" "$namespace" sipp -i "$ip" -p "$port" -mi "$ip" -ci "$ip" -nostdin -buff_size 8388608 \
+        -cid_str '%u.%p' -trace_err -error_file "sipp-$name.errors" -trace_stat -stf "sipp-$name.csv" -fd 1 \
+        -timeout 90 "$@"
+}
+
+# The called party. Calls that it is to end end after so many milliseconds.
+start_called_party() {
+    start_sipp called carrier "$carrier_ip" 5060 -sf "$lab_dir/scenarios/uas.xml" -mp 20000 -rtp_echo -d "${1:-0}"
+    called_pid=$started
+    await "SIPp in carrier" grep -qs . sipp-called.csv
+}
+
+# start_callers CALLS RATE TALK_MS [NAME]: calls that the caller ends.
+start_callers() {
+    start_sipp callers core "$core_ip" 5060 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac.xml" -s 8610086 -m "$1" \
+        -r "$2" -l 1000 -d "$3"
+    callers_pid=$started
+}
+
+# start_hung_up_callers CALLS RATE: calls that the called party ends.
+start_hung_up_callers() {
+    start_sipp hung-up core "$core_ip" 5070 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac-hung-up.xml" -s 8610086 \
+        -m "$1" -r "$2" -l 1000
+    hung_up_pid=$started
+}
+
+# await_callers NAME PID CALLS: until SIPp ends; it must have had that many good calls, and sent nothing twice.
+await_callers() {
+    local name=$1 pid=$2 calls=$3 status=0
+    wait "$pid" || status=$?
+    require "status of SIPp ($name)" "$status" -eq 0
+    verify_sipp "$name" "$calls"
+}
+
+# Ends the called party and looks at its statistics.
+stop_called_party() {
+    kill -USR1 "$called_pid"
+    wait "$called_pid" || true
+    verify_sipp called "$1"
+}
+
+verify_sipp() {
+    local name=$1 calls=$2
+    require "good calls by SIPp ($name)" "$(sipp_statistic "$name" 'SuccessfulCall(C)')" -eq "$calls"
+    require "bad calls by SIPp ($name)" "$(sipp_statistic "$name" 'FailedCall(C)')" -eq 0
+    require "retransmissions by SIPp ($name)" "$(sipp_statistic "$name" 'Retransmissions(C)')" -eq 0
+    [[ ! -s sipp-$name.errors ]] || fault "SIPp ($name) says: $(head -n 3 "sipp-$name.errors" | tr '\n' ' ')"
+}
+
+# A cumulative figure of SIPp's, by the name of its column.
+sipp_statistic() {
+    awk -F';' -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) column = i } END { print $column }' \
+        "sipp-$1.csv"
+}

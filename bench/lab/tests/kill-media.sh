@@ -1,0 +1,25 @@
+# The media process is killed in mid-call: its sessions come back on the same ports within a second, and the
+# calls end as if nothing had happened.
+
+make_speech 15
+start_moorline
+start_captures
+start_called_party 16000
+start_callers 10 20 15500
+start_hung_up_callers 10 20
+sleep 5
+victim=$(child_of_moorline media)
+kill -KILL "$victim"
+await_callers callers "$callers_pid" 10
+await_callers hung-up "$hung_up_pid" 10
+stop_captures
+stop_called_party 20
+# What 20 calls of 100 packets a second lose within a second.
+verify_captures --calls 20 --interruption-ms 1000 --lost 2000
+summary "interrupted for at most $(figure captures.figures rtp_outward_interruption_ms) ms"
+require "packets lost, which shows that media was killed" \
+    "$(figure captures.figures rtp_outward_lost rtp_inward_lost)" -gt 0
+await_idle 10
+require "another media process" "$(child_of_moorline media)" -ne "$victim"
+require "packets relayed by the next media process" "$(figure after.scrape "media_rtp_$datapath")" -gt 0
+stop_moorline

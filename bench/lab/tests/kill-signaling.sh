@@ -1,0 +1,25 @@
+# The signaling process is killed in mid-call: media goes on as if nothing had happened, the process that
+# takes its place takes the calls back, and a BYE from either side ends them on both.
+
+make_speech 15
+start_moorline
+start_captures
+start_called_party 16000
+start_callers 10 20 15500
+start_hung_up_callers 10 20
+sleep 5
+victim=$(child_of_moorline signaling)
+kill -KILL "$victim"
+await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape
+await_callers callers "$callers_pid" 10
+await_callers hung-up "$hung_up_pid" 10
+stop_captures
+stop_called_party 20
+verify_captures --calls 20 --interruption-ms 200
+await_idle 10
+require "calls taken back" "$(figure after.scrape sip_restored)" -eq 20
+require "sessions that belonged to no call" "$(figure after.scrape sip_not_restored)" -eq 0
+require "another signaling process" "$(child_of_moorline signaling)" -ne "$victim"
+verify_datapath
+verify_no_drops
+stop_moorline

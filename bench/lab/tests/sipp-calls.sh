@@ -1,0 +1,21 @@
+# 200 calls, 20 a second, 5 s of speech each, echoed: nothing lost, changed, crossed or left behind.
+
+calls=200
+make_speech 5
+start_moorline
+start_captures
+start_called_party
+start_callers "$calls" 20 5400
+await_callers callers "$callers_pid" "$calls"
+stop_captures
+stop_called_party "$calls"
+verify_captures --calls "$calls" --interruption-ms 200
+# Each caller's file is 250 packets.
+require "RTP packets sent by callers" "$(figure captures.figures rtp_outward_sent)" -eq $((calls * 250))
+require "RTP packets sent back" "$(figure captures.figures rtp_inward_sent)" -eq $((calls * 250))
+# Transactions run out 32 s after the last message (RFC 3261, timers D, J and L).
+await_idle 40 --transactions
+verify_datapath
+verify_no_drops
+require "SIP messages sent again by Moorline" "$(figure after.scrape sip_retransmissions)" -eq 0
+stop_moorline

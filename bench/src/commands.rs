@@ -1,0 +1,11 @@
+//! The subcommands, one file each.
+
+pub(crate) mod garbage;
+pub(crate) mod load;
+pub(crate) mod relay;
+pub(crate) mod scrape;
+pub(crate) mod speech;
+pub(crate) mod verify_captures;
+
+/// What a command comes to: an exit status, or why it could not be done.
+pub(crate) type Outcome = Result<std::process::ExitCode, Box<dyn std::error::Error>>;
