@@ -1,7 +1,7 @@
 //! Writing messages.
 
 use crate::lexical::push_line;
-use crate::{Method, Name};
+use crate::{Message, Method, Name};
 
 /// Builds a message: start line, header fields in the order given, body.
 #[derive(Clone, Debug)]
@@ -59,6 +59,13 @@ impl Writer {
         self
     }
 
+    /// Adds all Record-Route lines of a request, in order: they belong into every response from 101 to 299 that may
+    /// establish a dialog (RFC 3261 section 12.1.1).
+    pub fn record_route(self, request: Message<'_>) -> Writer {
+        let lines = request.lines().filter(|line| line.name == Name::RecordRoute);
+        lines.fold(self, |writer, line| writer.line(line.raw))
+    }
+
     /// Ends the header section with the Content-Length and adds the body.
     pub fn finish(mut self, body: &[u8]) -> Vec<u8> {
         self.out.extend_from_slice(b"Content-Length: ");
@@ -109,6 +116,22 @@ mod tests {
     fn the_length_is_the_bodys_whatever_the_caller_adds() {
         let bytes = Writer::response(200, b"OK").header("l", "7").line(b"content-length: 9\r\n").finish(b"abc");
         assert_eq!(bytes, b"SIP/2.0 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    }
+
+    #[test]
+    fn record_routes_are_copied_in_order() {
+        let request = Writer::request(Method::Invite, b"sip:a@b")
+            .header("Record-Route", "<sip:p3;lr>, <sip:p2;lr;x=\"a, b\">")
+            .header("Route", "<sip:p4;lr>")
+            .line(b"record-route :  <sip:p1;lr>\r\n\t;y\r\n")
+            .finish(b"");
+        let mut index = Index::new();
+        let request = index.parse(&request).unwrap();
+        assert_eq!(
+            Writer::response(180, b"Ringing").record_route(request).finish(b""),
+            b"SIP/2.0 180 Ringing\r\nRecord-Route: <sip:p3;lr>, <sip:p2;lr;x=\"a, b\">\r\n\
+              record-route :  <sip:p1;lr>\r\n\t;y\r\nContent-Length: 0\r\n\r\n"
+        );
     }
 
     #[test]
