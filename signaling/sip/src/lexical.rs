@@ -149,3 +149,14 @@ pub(crate) fn push_line(out: &mut Vec<u8>, value: &[u8]) {
         }
     }
 }
+
+/// Appends `raw` with each LF that stands alone made a CRLF.
+pub(crate) fn push_crlf(out: &mut Vec<u8>, mut raw: &[u8]) {
+    while let Some(at) = memchr::memchr(b'\n', raw) {
+        let text = &raw[..at];
+        out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
+        out.extend_from_slice(b"\r\n");
+        raw = &raw[at + 1..];
+    }
+    out.extend_from_slice(raw);
+}

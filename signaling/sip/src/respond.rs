@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::header::{NameAddr, Params, Via};
-use crate::lexical::{ip_literal, push_line, split_at, trim, trim_end};
+use crate::lexical::{ip_literal, push_crlf, push_line, split_at, trim, trim_end};
 use crate::write::push_number;
 use crate::{HeaderLine, Message, Name, Rport, Writer};
 
@@ -128,14 +128,14 @@ fn push_topmost_via(out: &mut Vec<u8>, values: &[u8], source: SocketAddr) {
     match Via::parse(topmost) {
         Ok(via) => {
             let topmost = trim(topmost);
-            out.extend_from_slice(trim_end(&topmost[..topmost.len() - via.params.len()]));
+            push_crlf(out, trim_end(&topmost[..topmost.len() - via.params.len()]));
             let filled = |name: &[u8]| name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport");
             for (name, value) in Params::new(via.params).filter(|(name, _)| !filled(name)) {
                 out.push(b';');
                 out.extend_from_slice(name);
                 if let Some(value) = value {
                     out.push(b'=');
-                    out.extend_from_slice(value);
+                    push_crlf(out, value);
                 }
             }
             let asked = via.rport != Rport::Absent;
@@ -148,17 +148,17 @@ fn push_topmost_via(out: &mut Vec<u8>, values: &[u8], source: SocketAddr) {
                 push_number(out, usize::from(source.port()));
             }
         }
-        Err(_) => out.extend_from_slice(topmost),
+        Err(_) => push_crlf(out, topmost),
     }
     if let Some(others) = others {
         out.push(b',');
-        out.extend_from_slice(others);
+        push_crlf(out, others);
     }
     out.extend_from_slice(b"\r\n");
 }
 
 fn push_to(out: &mut Vec<u8>, line: HeaderLine<'_>, tag: Option<&[u8]>) {
-    out.extend_from_slice(trim_end(line.raw));
+    push_crlf(out, trim_end(line.raw));
     match tag {
         Some(tag) if NameAddr::parse(line.value).is_ok_and(|to| to.tag().is_none()) => {
             out.extend_from_slice(b";tag=");
@@ -218,6 +218,15 @@ mod tests {
     fn a_100_takes_the_timestamp_along() {
         let request = request("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKone", "sip:b@x");
         assert!(answered(&request, "192.0.2.1:5060", 100, None).contains(&"Timestamp: 54".to_owned()));
+    }
+
+    #[test]
+    fn folds_that_ended_in_lf_alone_end_in_crlf() {
+        let request =
+            b"INVITE sip:b@x SIP/2.0\nVia: SIP/2.0/UDP\n 192.0.2.1;branch=z9hG4bKone;x=\"a\n b\",\n SIP/2.0/UDP p\n\
+            From: <sip:a@x>\n ;tag=a\nTo:\n <sip:b@x>\nCall-ID: call\nCSeq: 1\n INVITE\n\n";
+        let text = answered(request, "192.0.2.1:5060", 180, Some(b"new")).concat();
+        assert!(!text.contains(['\r', '\n']), "{text:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Writing messages.
 
-use crate::lexical::push_line;
+use crate::lexical::{push_crlf, push_line};
 use crate::{Message, Method, Name};
 
 /// Builds a message: start line, header fields in the order given, body.
@@ -47,11 +47,12 @@ impl Writer {
         self
     }
 
-    /// Adds a [`HeaderLine::raw`](crate::HeaderLine::raw) byte for byte. Content-Length is left out.
+    /// Adds a [`HeaderLine::raw`](crate::HeaderLine::raw) byte for byte, but each line end as CRLF: what came with LF
+    /// alone is not passed on so. Content-Length is left out.
     pub fn line(mut self, raw: &[u8]) -> Writer {
         let name = &raw[..crate::lexical::token_len(raw)];
         if Name::new(name) != Name::ContentLength {
-            self.out.extend_from_slice(raw);
+            push_crlf(&mut self.out, raw);
             if !raw.ends_with(b"\n") {
                 self.out.extend_from_slice(b"\r\n");
             }
@@ -110,6 +111,12 @@ mod tests {
             .finish(b"body");
         assert_eq!(bytes, b"X sip:a@b SIP/2.0\r\nB: 1\r\na :  2\r\n  3\r\nC: no end\r\nContent-Length: 4\r\n\r\nbody");
         assert_eq!(Writer::response(200, b"").finish(b""), b"SIP/2.0 200 \r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn lines_that_ended_in_lf_alone_end_in_crlf() {
+        let bytes = Writer::response(200, b"OK").line(b"A: 1\n 2\r\n\t3\n\t\n").line(b"B: 1\r\n").finish(b"x\ny");
+        assert_eq!(bytes, b"SIP/2.0 200 OK\r\nA: 1\r\n 2\r\n\t3\r\n\t\r\nB: 1\r\nContent-Length: 3\r\n\r\nx\ny");
     }
 
     #[test]
