@@ -70,6 +70,11 @@ pub struct StreamSpec {
     /// [`RefusalCode::PortTaken`](crate::RefusalCode::PortTaken) if another session holds them.
     #[n(7)]
     pub local: Option<LocalAddresses>,
+    /// A count that the client raises when a re-INVITE of this party was answered: behind NAT the party may
+    /// have moved without its SDP saying so. A change reopens the latch window as a changed remote address
+    /// does. Left out of the frame while 0.
+    #[cbor(n(8), default, skip_if = "is_zero")]
+    pub relatch: u32,
 }
 
 /// What the packets of a stream are. Secure profiles will join here.
@@ -90,8 +95,8 @@ pub struct Latch {
     /// Never empty: latching onto just anybody is RTP bleed.
     #[cbor(n(0), with = "wire::networks")]
     pub sources: Vec<IpNet>,
-    /// How long after `Open`, or after the `Update` that changed this stream's remote address, the latch
-    /// may move, in milliseconds. A stream that nothing was heard of yet has its window again when the
+    /// How long after `Open`, or after the `Update` that changed this stream's remote address, these networks
+    /// or [`StreamSpec::relatch`], the latch may move, in milliseconds. A stream that nothing was heard of yet has its window again when the
     /// other party's address first becomes known: a caller may well be silent until it is answered.
     #[n(1)]
     pub window_ms: u32,
@@ -169,4 +174,8 @@ pub struct StreamReport {
     /// Where the media is accepted from: the SDP's address or the latched one.
     #[n(7)]
     pub source: Option<SocketAddr>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

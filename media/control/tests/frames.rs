@@ -34,6 +34,7 @@ fn spec() -> SessionSpec {
         latch: Some(Latch { sources: vec!["10.0.0.0/8".parse().unwrap()], window_ms: 5000 }),
         sources: vec!["2001:db8::/32".parse().unwrap()],
         local: None,
+        relatch: 0,
     };
     SessionSpec {
         legs: vec![LegSpec { range: "edge".into(), streams: vec![stream] }],
@@ -54,6 +55,23 @@ fn client_frames_keep_their_bytes() {
         include_str!("golden/open.hex").trim(),
         "an Open of version {VERSION} changed its bytes"
     );
+}
+
+#[test]
+fn an_open_from_before_relatch_says_that_nothing_moved() {
+    let golden = include_str!("golden/open.hex").trim();
+    let bytes: Vec<u8> =
+        (0..golden.len()).step_by(2).map(|i| u8::from_str_radix(&golden[i..i + 2], 16).unwrap()).collect();
+    let open = ClientFrame::Request { id: 1, request: Request::Open { session: SESSION, spec: spec() } };
+    assert_eq!(codec::decode::<ClientFrame>(&bytes).unwrap(), open);
+}
+
+#[test]
+fn relatch_round_trips() {
+    let mut spec = spec();
+    spec.legs[0].streams[0].relatch = 3;
+    let update = ClientFrame::Request { id: 1, request: Request::Update { session: SESSION, spec } };
+    assert_eq!(codec::decode::<ClientFrame>(&codec::encode(&update).unwrap()).unwrap(), update);
 }
 
 #[test]
