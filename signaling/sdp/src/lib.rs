@@ -12,5 +12,5 @@ mod rewrite;
 mod session;
 
 pub use media::{Direction, Media};
-pub use rewrite::{Anchor, RewriteError, rewrite};
+pub use rewrite::{Anchor, rewrite};
 pub use session::{MAX_BYTES, MAX_MEDIA, ParseError, ParseErrorKind, Session};

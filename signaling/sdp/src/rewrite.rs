@@ -18,22 +18,9 @@ pub struct Anchor {
     pub rtcp_port: u16,
 }
 
-/// The anchors do not fit the description: an error of the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RewriteError {
-    /// There must be one element for each media section.
-    #[error("{anchors} anchors for {sections} media sections")]
-    AnchorCount {
-        /// Sections in the description.
-        sections: usize,
-        /// Anchors that were given.
-        anchors: usize,
-    },
-}
-
-/// Returns the description with its media moved to `anchors`, one for each section; every byte that is
-/// not named here is kept.
+/// Returns the description with its media moved to `anchors`, one for each section in order; every byte
+/// that is not named here is kept. Where there are fewer anchors than sections the rest have none; more
+/// are ignored.
 ///
 /// - `o=`: the address becomes `origin`; user name, id and version stay.
 /// - `c=`: the address becomes the anchor's, without TTL and count. `0.0.0.0` and `::` stay: they hold
@@ -46,100 +33,74 @@ pub enum RewriteError {
 ///   lead past the relay. An ICE agent that finds no candidate for the default destination goes without
 ///   ICE (RFC 8839 section 4.2.5). `a=rtcp` at session level, where it has no meaning, is removed too.
 ///
-/// A section without an anchor keeps its transport whole, candidates included, if it is active. If its
-/// port is 0 nothing will be sent there, so its addresses become `origin` and its candidates go.
-pub fn rewrite(session: &Session<'_>, origin: IpAddr, anchors: &[Option<Anchor>]) -> Result<Vec<u8>, RewriteError> {
-    let sections = session.media();
-    if sections.len() != anchors.len() {
-        return Err(RewriteError::AnchorCount { sections: sections.len(), anchors: anchors.len() });
-    }
+/// A section without an anchor is shown as refused (RFC 3264 section 6), so that no media goes past the
+/// relay: its port becomes 0, its addresses become `origin`, its candidates go.
+pub fn rewrite(session: &Session<'_>, origin: IpAddr, anchors: &[Option<Anchor>]) -> Vec<u8> {
     let shared = shared_connection(session, origin, anchors);
     let mut patch = Patch::new(session.bytes());
     for place in &session.places {
-        if let What::Origin(address) = place.what {
-            patch.set_address(address, origin);
-            continue;
-        }
-        let section = place.section.and_then(|index| Some((sections.get(index)?, *anchors.get(index)?)));
-        let Some((media, anchor)) = section else {
-            match place.what {
-                What::Connection(address) => patch.move_address(address, shared),
-                What::Topology(line) => patch.replace(line, ""),
-                What::Origin(_) | What::Port(_) | What::ConnectionSlot(_) | What::Rtcp { .. } => {}
-            }
-            continue;
+        let section = place.section.and_then(|index| Some((session.media().get(index)?, anchor_at(anchors, index))));
+        let (active, anchor) = section.map_or((false, None), |(media, anchor)| (media.is_active(), anchor));
+        // Where the addresses at this place move.
+        let target = match (section, anchor) {
+            (None, _) => shared,
+            (Some(_), Some(anchor)) => anchor.address,
+            (Some(_), None) => origin,
         };
-        if let What::ConnectionSlot(after) = place.what {
-            insert_connection(&mut patch, after, session, media, anchor, shared);
-            continue;
-        }
-        let Some(target) = target_address(media, anchor, origin) else { continue };
         match place.what {
-            What::Connection(address) => patch.move_address(address, Some(target)),
+            What::Origin(address) => patch.set_address(address, origin),
+            What::Connection(address) => patch.move_address(address, target),
             What::Topology(line) => patch.replace(line, ""),
-            What::Port(span) => {
-                if let (Some(anchor), true) = (anchor, media.is_active()) {
-                    patch.replace(span, anchor.rtp_port.to_string());
+            What::Port(span) if active => {
+                patch.replace(span, anchor.map_or(0, |anchor| anchor.rtp_port).to_string());
+            }
+            What::Port(_) => {}
+            What::ConnectionSlot(after) => {
+                if let Some((media, Some(anchor))) = section {
+                    insert_connection(&mut patch, after, session, media, anchor.address, shared);
                 }
             }
             What::Rtcp { port, number, address } => {
-                if let (Some(anchor), true) = (anchor, media.is_active()) {
+                if let (true, Some((media, Some(anchor)))) = (active, section) {
                     let new = if number == media.port { anchor.rtp_port } else { anchor.rtcp_port };
                     patch.replace(port, new.to_string());
                 }
                 if let Some(address) = address {
-                    patch.move_address(address, Some(target));
+                    patch.move_address(address, target);
                 }
             }
-            What::Origin(_) | What::ConnectionSlot(_) => {}
         }
     }
-    Ok(patch.finish())
+    patch.finish()
 }
 
-/// Where the addresses of a section move; `None` for an active one that is not anchored.
-fn target_address(media: &Media<'_>, anchor: Option<Anchor>, origin: IpAddr) -> Option<IpAddr> {
-    match anchor {
-        Some(anchor) => Some(anchor.address),
-        None => (!media.is_active()).then_some(origin),
-    }
+fn anchor_at(anchors: &[Option<Anchor>], index: usize) -> Option<Anchor> {
+    anchors.get(index).copied().flatten()
 }
 
-/// The address that the session's `c=` moves to; `None` if it stays.
-fn shared_connection(session: &Session<'_>, origin: IpAddr, anchors: &[Option<Anchor>]) -> Option<IpAddr> {
-    let relying =
-        || session.media().iter().zip(anchors).filter(|(media, _)| media.is_active() && !media.has_own_connection);
-    let first = relying().find_map(|(_, anchor)| *anchor);
-    if first.is_none() && relying().next().is_some() {
-        return None;
-    }
-    Some(first.or(anchors.iter().find_map(|anchor| *anchor)).map_or(origin, |anchor| anchor.address))
+/// The address that the session's `c=` moves to.
+fn shared_connection(session: &Session<'_>, origin: IpAddr, anchors: &[Option<Anchor>]) -> IpAddr {
+    let anchored = || session.media().iter().zip(anchors).filter_map(|(media, anchor)| Some((media, (*anchor)?)));
+    let mut relying = anchored().filter(|(media, _)| media.is_active() && !media.has_own_connection);
+    relying.next().or_else(|| anchored().next()).map_or(origin, |(_, anchor)| anchor.address)
 }
 
-/// Gives a section a `c=` of its own where the session's no longer says what the section needs.
+/// Gives an anchored section a `c=` of its own where the session's does not say what the section needs.
 fn insert_connection(
     patch: &mut Patch<'_>,
     after: Line,
     session: &Session<'_>,
     media: &Media<'_>,
-    anchor: Option<Anchor>,
-    shared: Option<IpAddr>,
+    address: IpAddr,
+    shared: IpAddr,
 ) {
     if media.has_own_connection || !media.is_active() {
         return;
     }
-    let written = session.connection;
-    let (family, address) = match (written, anchor) {
-        (Some(written), _) if written.is_unspecified() => return,
-        (Some(_), Some(anchor)) if Some(anchor.address) == shared => return,
-        (_, Some(anchor)) => (family_name(anchor.address).as_bytes().to_vec(), anchor.address.to_string().into_bytes()),
-        // The section is not anchored and the session's c= moves away: keep what it meant.
-        (Some(written), None) if shared.is_some() => {
-            (written.family.of(patch.bytes).to_vec(), written.address.of(patch.bytes).to_vec())
-        }
-        (_, None) => return,
-    };
-    patch.insert_line(after, &[b"c=IN ", &family[..], b" ", &address[..]].concat());
+    match session.connection {
+        Some(written) if written.is_unspecified() || address == shared => {}
+        _ => patch.insert_line(after, format!("c=IN {} {address}", family_name(address)).as_bytes()),
+    }
 }
 
 /// The received bytes, copied up to `copied`, with replacements spliced in.
@@ -168,9 +129,9 @@ impl<'a> Patch<'a> {
     }
 
     /// As [`Patch::set_address`], but an unspecified address stays: it holds the call.
-    fn move_address(&mut self, place: NetworkAddress, to: Option<IpAddr>) {
-        if let (Some(ip), false) = (to, place.is_unspecified()) {
-            self.set_address(place, ip);
+    fn move_address(&mut self, place: NetworkAddress, to: IpAddr) {
+        if !place.is_unspecified() {
+            self.set_address(place, to);
         }
     }
 

@@ -112,7 +112,7 @@ fn skeleton(bytes: &[u8]) -> Vec<u8> {
         let words: Vec<&str> = text.split(' ').collect();
         let masked = match words.first() {
             Some(first) if first.starts_with("o=") => words[..4].join(" "),
-            Some(first) if first.starts_with("m=") && words[1] != "0" => format!("{first} # {}", words[2..].join(" ")),
+            Some(first) if first.starts_with("m=") => format!("{first} # {}", words[2..].join(" ")),
             Some(first) if first.starts_with("a=rtcp:") => "a=rtcp:#".to_owned(),
             _ => continue,
         };
@@ -135,7 +135,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), anchor in anchor()) {
         if let Ok(session) = Session::parse(&bytes) {
             let anchors = vec![Some(anchor); session.media().len()];
-            prop_assert!(rewrite(&session, anchor.address, &anchors).is_ok());
+            prop_assert!(Session::parse(&rewrite(&session, anchor.address, &anchors)).is_ok());
         }
     }
 
@@ -143,27 +143,26 @@ proptest! {
     fn damaged_descriptions_never_panic(
         mut bytes in wild_description(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-        anchors in vec(proptest::option::of(anchor()), 64),
+        anchors in vec(proptest::option::of(anchor()), 0..64),
     ) {
         for (place, byte) in damage {
             let at = place.index(bytes.len());
             bytes[at] = byte;
         }
         if let Ok(session) = Session::parse(&bytes) {
-            let count = session.media().len();
-            prop_assert!(rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors[..count]).is_ok());
+            let out = rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors);
+            prop_assert_eq!(Session::parse(&out).map(|again| again.media().len()), Ok(session.media().len()));
         }
     }
 
     #[test]
     fn all_but_the_named_places_is_byte_identical(
         bytes in wild_description(),
-        anchors in vec(anchor().prop_map(Some), 8),
+        anchors in vec(proptest::option::of(anchor()), 0..8),
         origin in anchor(),
     ) {
         let session = Session::parse(&bytes).unwrap();
-        let count = session.media().len();
-        let out = rewrite(&session, origin.address, &anchors[..count]).unwrap();
+        let out = rewrite(&session, origin.address, &anchors);
         prop_assert_eq!(skeleton(&bytes), skeleton(&out));
         let leaked = out.windows(HIDDEN.len()).any(|part| part == HIDDEN.as_bytes());
         prop_assert!(!leaked, "{}", String::from_utf8_lossy(&out));
@@ -172,17 +171,19 @@ proptest! {
     #[test]
     fn a_rewrite_says_where_the_anchors_are(
         bytes in wild_description(),
-        anchors in vec(anchor().prop_map(Some), 8),
+        anchors in vec(proptest::option::of(anchor()), 0..8),
     ) {
         let session = Session::parse(&bytes).unwrap();
         let count = session.media().len();
-        let out = rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors[..count]).unwrap();
+        let out = rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors);
         let again = Session::parse(&out).unwrap();
         prop_assert_eq!(again.media().len(), count);
-        for ((before, after), anchor) in session.media().iter().zip(again.media()).zip(anchors.iter().flatten()) {
-            prop_assert_eq!(before.is_active(), after.is_active());
+        let anchors = anchors.into_iter().chain(std::iter::repeat(None));
+        for ((before, after), anchor) in session.media().iter().zip(again.media()).zip(anchors) {
+            prop_assert_eq!(after.is_active(), before.is_active() && anchor.is_some());
             prop_assert_eq!((before.kind, before.protocol, before.formats), (after.kind, after.protocol, after.formats));
             prop_assert_eq!((before.direction, before.rtcp_mux), (after.direction, after.rtcp_mux));
+            let Some(anchor) = anchor else { continue };
             let expected = before.is_active().then(|| (anchor.address, anchor.rtp_port).into());
             prop_assert_eq!(after.rtp(), expected);
             if let Some(rtcp) = before.rtcp() {
@@ -200,8 +201,7 @@ proptest! {
     ) {
         let bytes = (lines.join("\r\n") + "\r\n").into_bytes();
         let session = Session::parse(&bytes).unwrap();
-        let count = session.media().len();
-        let out = rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors[..count]).unwrap();
+        let out = rewrite(&session, IpAddr::from([47, 103, 169, 66]), &anchors);
         let before = sdp_types::Session::parse(&bytes).unwrap();
         let after = sdp_types::Session::parse(&out).unwrap();
         prop_assert_eq!(attributes(&before.attributes), attributes(&after.attributes));

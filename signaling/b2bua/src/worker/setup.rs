@@ -227,7 +227,7 @@ impl Worker {
                 let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
                 let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
                 let (origin, anchors) = media::anchors(&call.local, to.index(), fallback);
-                moorline_sdp::rewrite(&session, origin, &anchors).map_err(|_| unreadable())
+                Ok(moorline_sdp::rewrite(&session, origin, &anchors))
             }
         }
     }

@@ -10,7 +10,7 @@ fn anchor(address: &str, port: u16) -> Option<Anchor> {
 fn rewritten(text: &str, anchors: &[Option<Anchor>]) -> String {
     assert!(text.len() <= MAX_BYTES);
     let session = Session::parse(text.as_bytes()).unwrap();
-    String::from_utf8(rewrite(&session, ORIGIN.parse().unwrap(), anchors).unwrap()).unwrap()
+    String::from_utf8(rewrite(&session, ORIGIN.parse().unwrap(), anchors)).unwrap()
 }
 
 /// Applies `changes` to `text` and expects the same from a rewrite.
@@ -169,21 +169,42 @@ fn an_anchored_section_always_has_a_connection() {
 }
 
 #[test]
-fn a_section_that_is_not_anchored_keeps_its_transport() {
-    let text = "v=0\nc=IN IP4 10.1.1.1/3\nm=audio 40000 RTP/AVP 0\nm=application 40002 UDP/BFCP *\na=candidate:x\n";
+fn a_section_that_is_not_anchored_is_shown_as_refused() {
+    let text = "v=0\no=- 1 1 IN IP4 10.1.1.1\nc=IN IP4 10.1.1.1/3\nm=audio 40000 RTP/AVP 0\n\
+        m=video 40002/2 RTP/AVP 31\nc=IN IP4 10.1.1.1\na=rtcp:9 IN IP4 10.1.1.1\n\
+        a=candidate:1 1 udp 1 10.1.1.1 9 typ host\na=x:y\n";
+    let candidate = ("a=candidate:1 1 udp 1 10.1.1.1 9 typ host\n", "");
+    let refused = ("m=video 40002/2", "m=video 0/2");
     expect_changes(
         text,
-        &[anchor(ORIGIN, 20000), None],
-        &[("10.1.1.1/3", ORIGIN), ("40000", "20000"), ("BFCP *\n", "BFCP *\nc=IN IP4 10.1.1.1/3\n")],
+        &[anchor("47.103.169.67", 20000), None],
+        &[candidate, ("10.1.1.1/3\nm=audio 40000", "47.103.169.67\nm=audio 20000"), refused, ("10.1.1.1", ORIGIN)],
     );
-    expect_changes(text, &[None, None], &[]);
+    let nothing_left = [candidate, ("10.1.1.1/3", ORIGIN), ("10.1.1.1", ORIGIN), ("audio 40000", "audio 0"), refused];
+    expect_changes(text, &[None, None], &nothing_left);
 }
 
 #[test]
-fn anchors_must_match_the_sections() {
-    let session = Session::parse(b"v=0\nm=audio 9 RTP/AVP 0\n").unwrap();
-    let error = rewrite(&session, ORIGIN.parse().unwrap(), &[]).unwrap_err();
-    assert_eq!(error, RewriteError::AnchorCount { sections: 1, anchors: 0 });
+fn a_refused_section_needs_no_connection_of_its_own() {
+    expect_changes(
+        "v=0\nc=IN IP4 10.1.1.1\nm=application 40002 UDP/BFCP *\nm=audio 40000 RTP/AVP 0\n",
+        &[None, anchor("47.103.169.67", 20000)],
+        &[("10.1.1.1", "47.103.169.67"), ("40002", "0"), ("40000", "20000")],
+    );
+    expect_changes("v=0\nm=audio 40000 RTP/AVP 0\n", &[None], &[("40000", "0")]);
+}
+
+#[test]
+fn a_missing_anchor_is_none_and_a_surplus_one_is_ignored() {
+    let text = "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\nm=video 40002 RTP/AVP 31\n";
+    let (first, second) = (anchor("47.103.169.67", 20000), anchor("47.103.169.68", 20002));
+    for few in [&[][..], &[first]] {
+        let padded: Vec<_> = few.iter().copied().chain([None, None]).take(2).collect();
+        assert_eq!(rewritten(text, few), rewritten(text, &padded));
+    }
+    assert_eq!(rewritten(text, &[first, second, anchor("47.103.169.69", 20004)]), rewritten(text, &[first, second]));
+    let surplus_only = "v=0\nc=IN IP4 10.1.1.1\n";
+    expect_changes(surplus_only, &[second], &[("10.1.1.1", ORIGIN)]);
 }
 
 #[test]
