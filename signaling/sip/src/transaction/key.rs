@@ -1,5 +1,8 @@
 //! How messages find their transaction (RFC 3261 sections 17.1.3 and 17.2.3).
 
+use std::net::IpAddr;
+
+use super::Flow;
 use crate::lexical::split_at;
 use crate::{Message, Method, Name, Via};
 
@@ -23,11 +26,17 @@ pub(crate) fn client(key: &mut Vec<u8>, message: Message<'_>) -> bool {
 /// Writes the key of the server transaction that a request belongs to: branch, sent-by and method, where an ACK
 /// counts as its INVITE; `method` overrides that for a CANCEL, which is looked up as what it cancels. `false` if
 /// the message has none.
-pub(crate) fn server(key: &mut Vec<u8>, request: Message<'_>, method: Method<'_>) -> bool {
+///
+/// More than RFC 3261 asks for: the listener and the source address, since what stands in a Via is only claimed, and
+/// one peer must not repeat, acknowledge or cancel the requests of another; and the Call-ID. The source port is left
+/// out: a new connection or NAT binding has another one.
+pub(crate) fn server(key: &mut Vec<u8>, flow: Flow, request: Message<'_>, method: Method<'_>) -> bool {
     key.clear();
-    let Ok(via) = request.via() else { return false };
+    let (Ok(via), Ok(call_id)) = (request.via(), request.call_id()) else { return false };
     let method = if method == Method::Ack { Method::Invite } else { method };
     key.push(b's');
+    source(key, flow);
+    part(key, call_id);
     part(key, method.as_bytes());
     match via.branch {
         Some(branch) if branch.len() > MAGIC_COOKIE.len() && has_cookie(branch) => {
@@ -43,16 +52,23 @@ pub(crate) fn server(key: &mut Vec<u8>, request: Message<'_>, method: Method<'_>
 /// Matches like RFC 2543 did, for a request without the magic cookie. The To tag is left out: an ACK carries that of
 /// the response, its INVITE may have none, and the other parts tell transactions apart without it.
 fn server_rfc2543(key: &mut Vec<u8>, request: Message<'_>, method: Method<'_>) -> bool {
-    let (Ok(from), Ok(call_id), Ok(cseq)) = (request.from(), request.call_id(), request.cseq()) else { return false };
+    let (Ok(from), Ok(cseq)) = (request.from(), request.cseq()) else { return false };
     let topmost = request.header(Name::Via).map(|values| split_at(values, b',').0);
     key.push(b'-');
     part(key, request.request_uri().unwrap_or_default());
     part(key, from.tag().unwrap_or_default());
-    part(key, call_id);
     part(key, topmost.unwrap_or_default());
     part(key, method.as_bytes());
     key.extend_from_slice(&cseq.number.to_be_bytes());
     true
+}
+
+fn source(key: &mut Vec<u8>, flow: Flow) {
+    key.extend_from_slice(&flow.listener.to_be_bytes());
+    match flow.remote.ip().to_canonical() {
+        IpAddr::V4(ip) => part(key, &ip.octets()),
+        IpAddr::V6(ip) => part(key, &ip.octets()),
+    }
 }
 
 fn has_cookie(branch: &[u8]) -> bool {

@@ -55,7 +55,7 @@ impl Layer {
     pub fn receive(&mut self, now: u64, flow: Flow, message: Message<'_>) -> Received {
         match message.method() {
             None => self.receive_response(now, message),
-            Some(Method::Ack) => self.receive_ack(now, message),
+            Some(Method::Ack) => self.receive_ack(now, flow, message),
             Some(Method::Cancel) => self.receive_cancel(flow, message),
             Some(method) => self.receive_request(now, flow, message, method),
         }

@@ -35,7 +35,7 @@ impl Layer {
         request: Message<'_>,
         method: Method<'_>,
     ) -> Received {
-        if !key::server(&mut self.key, request, method) {
+        if !key::server(&mut self.key, flow, request, method) {
             return Received::Stray;
         }
         if let Some(&id) = self.by_key.get(&self.key[..]) {
@@ -57,8 +57,8 @@ impl Layer {
         Received::Request(ServerId(self.insert(Transaction::new(machine, response_flow(flow, request), key))))
     }
 
-    pub(super) fn receive_ack(&mut self, now: u64, ack: Message<'_>) -> Received {
-        if !key::server(&mut self.key, ack, Method::Ack) {
+    pub(super) fn receive_ack(&mut self, now: u64, flow: Flow, ack: Message<'_>) -> Received {
+        if !key::server(&mut self.key, flow, ack, Method::Ack) {
             return Received::Stray;
         }
         match self.by_key.get(&self.key[..]).copied() {
@@ -69,7 +69,7 @@ impl Layer {
 
     /// A CANCEL is answered without a transaction: its answer is the same each time.
     pub(super) fn receive_cancel(&mut self, flow: Flow, cancel: Message<'_>) -> Received {
-        if !key::server(&mut self.key, cancel, Method::Invite) {
+        if !key::server(&mut self.key, flow, cancel, Method::Invite) {
             return Received::Stray;
         }
         let mut received = Received::Cancel { invite: None };

@@ -33,10 +33,14 @@ impl Side {
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Received {
+        self.receive_on(self.flow, bytes)
+    }
+
+    fn receive_on(&mut self, flow: Flow, bytes: &[u8]) -> Received {
         let mut index = Index::new();
         let message = index.parse(bytes).unwrap();
         message.check().unwrap();
-        let received = self.layer.receive(self.now, self.flow, message);
+        let received = self.layer.receive(self.now, flow, message);
         self.drain();
         received
     }

@@ -187,6 +187,47 @@ fn requests_are_told_apart_by_branch_sent_by_and_method() {
 }
 
 #[test]
+fn peers_do_not_collide_whatever_their_vias_claim() {
+    for branch in ["z9hG4bKone", "1"] {
+        let (mut side, invite) = (Side::new(UDP), request(Method::Invite, branch));
+        let Received::Request(first) = side.receive(&invite) else { panic!("a new request") };
+        let elsewhere = Flow { remote: "192.0.2.9:5070".parse().unwrap(), ..side.flow };
+        let other_listener = Flow { listener: 1, ..side.flow };
+        for stranger in [elsewhere, other_listener] {
+            let cancel = request(Method::Cancel, branch);
+            assert_eq!(side.receive_on(stranger, &cancel), Received::Cancel { invite: None });
+            assert_eq!(side.take_times(), [(0, "481".to_owned())]);
+            let received = side.receive_on(stranger, &invite);
+            assert!(matches!(received, Received::Request(id) if id != first), "{received:?}");
+        }
+        let ipv4_mapped = Flow { remote: "[::ffff:192.0.2.2]:4096".parse().unwrap(), ..side.flow };
+        assert_eq!(side.receive_on(ipv4_mapped, &invite), Received::Absorbed, "the same host from another port");
+        let cancel = request(Method::Cancel, branch);
+        assert_eq!(side.receive_on(ipv4_mapped, &cancel), Received::Cancel { invite: Some(first) });
+    }
+}
+
+#[test]
+fn an_ack_of_a_stranger_does_not_end_the_repetition_of_a_failure() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    side.respond(id, response(&invite, 486, b"b"));
+    let stranger = Flow { remote: "192.0.2.9:5070".parse().unwrap(), ..side.flow };
+    assert_eq!(side.receive_on(stranger, &ack(&invite)), Received::Ack, "to nothing that the layer knows");
+    side.run_until(500 * MS);
+    assert_eq!(side.take_times().len(), 2);
+}
+
+#[test]
+fn a_cancel_with_another_call_id_cancels_nothing() {
+    let (mut side, id, _) = asked(UDP, Method::Invite);
+    let cancel = String::from_utf8(request(Method::Cancel, "z9hG4bKone")).unwrap();
+    let other = cancel.replace("Call-ID: call", "Call-ID: other");
+    assert_eq!(side.receive(other.as_bytes()), Received::Cancel { invite: None });
+    assert_eq!(side.take_times(), [(0, "481".to_owned())]);
+    assert_eq!(side.receive(cancel.as_bytes()), Received::Cancel { invite: Some(id) });
+}
+
+#[test]
 fn without_the_cookie_requests_match_like_rfc2543() {
     let mut side = Side::new(UDP);
     let invite = request(Method::Invite, "1");
