@@ -139,7 +139,7 @@ proptest! {
         prop_assert!(received != moorline_sip::transaction::Received::Full);
         let id = layer.request(0, flow, bytes.clone()).unwrap();
         layer.receive(0, flow, answer_message);
-        layer.cancel(0, id).unwrap();
+        layer.cancel(0, id, Some(b"SIP;cause=487"));
         while let Some(transmit) = layer.poll_transmit() {
             let mut index = Index::new();
             prop_assert_eq!(index.parse(&transmit.bytes).unwrap().check(), Ok(()));

@@ -226,10 +226,8 @@ impl Worker {
     }
 }
 
-/// With the transaction table full no CANCEL is sent: the INVITE is finally answered all the same, and a 2xx
-/// gets ACK and BYE.
 fn cancel(layer: &mut Layer, now: u64, client: ClientId) {
-    let _ = layer.cancel(now, client);
+    layer.cancel(now, client, None);
 }
 
 fn call_mut(worker: &mut Worker, id: SessionId, change: impl FnOnce(&mut crate::call::Call)) {

@@ -33,11 +33,11 @@ pub(super) struct Transaction {
 }
 
 /// How far an INVITE is cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cancel {
     No,
-    /// Client: a CANCEL is to be sent as soon as a provisional response allows it.
-    Wanted,
+    /// Client: a CANCEL, with this Reason, is to be sent as soon as a provisional response allows it.
+    Wanted(Option<Box<[u8]>>),
     /// Client: the CANCEL was sent. Server: one was received.
     Done,
 }

@@ -89,17 +89,19 @@ impl Layer {
 
     /// Cancels an INVITE: at once if a provisional response came, else as soon as one comes; not at all if it is
     /// answered. The final response still comes as a [`Received::Response`], usually a 487 and sometimes a 2xx; if
-    /// none does in 64 T1 after the CANCEL, the transaction times out.
-    pub fn cancel(&mut self, now: u64, id: ClientId) -> Result<(), Full> {
-        let Some(transaction) = self.transactions.get_mut(id.0) else { return Ok(()) };
+    /// none does in 64 T1 after the CANCEL, the transaction times out. `reason` is the value of a Reason header
+    /// (RFC 3326) for the CANCEL; that of the first call counts.
+    pub fn cancel(&mut self, now: u64, id: ClientId, reason: Option<&[u8]>) {
+        let Some(transaction) = self.transactions.get_mut(id.0) else { return };
         if transaction.cancel == Cancel::No {
             match transaction.machine {
-                Machine::InviteClient(invite_client::State::Calling) => transaction.cancel = Cancel::Wanted,
-                Machine::InviteClient(invite_client::State::Proceeding) => self.send_cancel(now, id.0),
+                Machine::InviteClient(invite_client::State::Calling) => {
+                    transaction.cancel = Cancel::Wanted(reason.map(Into::into));
+                }
+                Machine::InviteClient(invite_client::State::Proceeding) => self.send_cancel(now, id.0, reason),
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// The next message to send.
@@ -145,13 +147,13 @@ impl Layer {
         self.len() - self.cancels >= self.max_transactions
     }
 
-    pub(super) fn send_cancel(&mut self, now: u64, invite: Id) {
+    pub(super) fn send_cancel(&mut self, now: u64, invite: Id, reason: Option<&[u8]>) {
         let Some(transaction) = self.transactions.get_mut(invite) else { return };
         transaction.cancel = Cancel::Done;
         let flow = transaction.flow;
         let Some(message) = &transaction.message else { return };
         let Ok(request) = self.index.parse(message) else { return };
-        let cancel = derived::cancel(request);
+        let cancel = derived::cancel(request, reason);
         transaction.start(invite, now, Timer::Cancelled, &self.timers, &mut self.deadlines);
         self.start_client(now, flow, cancel, true);
     }

@@ -19,11 +19,12 @@ impl Layer {
         }
         let Some(&id) = self.by_key.get(&self.key[..]) else { return Received::Stray };
         let passed = self.run(now, id, response_input(status), Given::Response(response));
-        let Some(transaction) = self.transactions.get(id) else { return Received::Absorbed };
+        let Some(transaction) = self.transactions.get_mut(id) else { return Received::Absorbed };
         let internal = transaction.internal;
         let answering = matches!(transaction.machine, Machine::InviteClient(invite_client::State::Proceeding));
-        if answering && transaction.cancel == Cancel::Wanted {
-            self.send_cancel(now, id);
+        if answering && let Cancel::Wanted(reason) = &mut transaction.cancel {
+            let reason = reason.take();
+            self.send_cancel(now, id, reason.as_deref());
         }
         if passed && !internal { Received::Response(ClientId(id)) } else { Received::Absorbed }
     }

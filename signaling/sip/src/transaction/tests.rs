@@ -52,7 +52,11 @@ impl Side {
     }
 
     fn cancel(&mut self, id: ClientId) {
-        self.layer.cancel(self.now, id).unwrap();
+        self.cancel_because(id, None);
+    }
+
+    fn cancel_because(&mut self, id: ClientId, reason: Option<&[u8]>) {
+        self.layer.cancel(self.now, id, reason);
         self.drain();
     }
 

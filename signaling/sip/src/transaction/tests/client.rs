@@ -125,6 +125,33 @@ fn a_cancel_waits_for_a_provisional_response() {
 }
 
 #[test]
+fn a_cancel_carries_the_reason_it_was_given() {
+    const REASON: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+    for provisional_first in [true, false] {
+        let mut side = Side::new(UDP);
+        let id = side.request(Method::Invite);
+        let ringing = response(&request(Method::Invite, "z9hG4bKone"), 180, b"b");
+        if provisional_first {
+            side.receive(&ringing);
+        }
+        side.cancel_because(id, Some(REASON));
+        side.cancel_because(id, Some(b"Q.850;cause=16"));
+        if !provisional_first {
+            side.receive(&ringing);
+        }
+        let sent = side.take_sent();
+        let [_invite, cancel] = &sent[..] else { panic!("the INVITE and one CANCEL") };
+        assert_eq!(cancel.view().method(), Some(Method::Cancel));
+        assert_eq!(cancel.view().other(b"Reason"), Some(REASON));
+    }
+    let mut side = Side::new(UDP);
+    let id = side.request(Method::Invite);
+    side.receive(&response(&request(Method::Invite, "z9hG4bKone"), 180, b"b"));
+    side.cancel(id);
+    assert_eq!(side.take_sent()[1].view().other(b"Reason"), None);
+}
+
+#[test]
 fn a_cancelled_invite_ends_with_a_487_that_is_acknowledged() {
     let mut side = Side::new(UDP);
     let id = side.request(Method::Invite);
