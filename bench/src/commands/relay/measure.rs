@@ -76,8 +76,10 @@ pub(super) fn measure(media: &Media, load: &Load) -> Result<Figures, Box<dyn std
 }
 
 impl Figures {
-    pub(super) const HEADER: &'static str =
-        "datapath   CPU per packet (process)   core busy   batch   residence p50, p99   one-way p50, p99     lost";
+    pub(super) const HEADER: &'static str = concat!(
+        "datapath   CPU per packet (process)   core busy   batch   ",
+        "residence p50, p99   one-way p50, p99     lost"
+    );
 
     /// The median of each figure by itself; what was lost is a sum.
     pub(super) fn median(rounds: &[Figures]) -> Figures {
