@@ -162,7 +162,7 @@ fn without_headers(uri: &[u8]) -> &[u8] {
 fn untagged(address: NameAddr<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(address.display.len() + address.uri.len() + address.params.len() + 3);
     if !address.display.is_empty() {
-        out.extend_from_slice(address.display);
+        out.extend_from_slice(&address.display_name());
         out.push(b' ');
     }
     out.push(b'<');

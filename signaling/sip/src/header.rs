@@ -1,5 +1,7 @@
 //! Typed views of the header fields that Moorline acts on.
 
+use std::borrow::Cow;
+
 use crate::lexical::{
     host_port, is_lws, is_token, is_token_byte, number, quoted_len, split_at, token_len, trim, trim_end, trim_start,
 };
@@ -83,7 +85,8 @@ fn slash(bytes: &[u8]) -> Option<&[u8]> {
 /// A name-addr or addr-spec with its parameters, as in From, To, Contact and Route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameAddr<'a> {
-    /// The display name, raw: quotes included, may be empty.
+    /// The display name, raw: quotes included, may be empty. To write it, see
+    /// [`display_name`](NameAddr::display_name).
     pub display: &'a [u8],
     /// The URI.
     pub uri: &'a [u8],
@@ -93,9 +96,29 @@ pub struct NameAddr<'a> {
 
 impl<'a> NameAddr<'a> {
     /// Reads one value. A URI that stands without angle brackets ends at its first `;`, and may hold neither
-    /// `?` nor `,` (RFC 3261 section 20).
+    /// `?` nor `,` (RFC 3261 section 20). A display name without quotes may hold any character but quotes, angle
+    /// brackets and control characters.
     pub fn parse(value: &'a [u8]) -> Result<NameAddr<'a>, Fault> {
         NameAddr::read(trim(value)).ok_or(Fault::Uri)
+    }
+
+    /// The display name as it may be written: one that needed quotes and came without gets them (RFC 4475
+    /// section 3.1.2.15). Characters beyond ASCII need them too, but are common without, and stay as they are.
+    pub fn display_name(&self) -> Cow<'a, [u8]> {
+        let plain = |byte: &u8| is_token_byte(*byte) || is_lws(*byte) || !byte.is_ascii();
+        if self.display.first() == Some(&b'"') || self.display.iter().all(plain) {
+            return Cow::Borrowed(self.display);
+        }
+        let mut quoted = Vec::with_capacity(self.display.len() + 2);
+        quoted.push(b'"');
+        for &byte in self.display {
+            if matches!(byte, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(byte);
+        }
+        quoted.push(b'"');
+        Cow::Owned(quoted)
     }
 
     /// The `tag` parameter.
@@ -113,7 +136,7 @@ impl<'a> NameAddr<'a> {
             let length = quoted_len(value)?;
             length + value[length..].iter().take_while(|&&byte| is_lws(byte)).count()
         } else {
-            memchr::memchr2(b'<', b';', value).unwrap_or(value.len())
+            unquoted_display_len(value)
         };
         let (display, rest) = value.split_at(display_len);
         let Some(bracketed) = rest.strip_prefix(b"<") else {
@@ -122,9 +145,7 @@ impl<'a> NameAddr<'a> {
             return bare.then_some(NameAddr { display: b"", uri, params: rest });
         };
         let display = trim(display);
-        // Characters beyond ASCII need quotes too, but are common without, and nothing depends on them.
-        let tokens = |byte: &u8| is_token_byte(*byte) || is_lws(*byte) || !byte.is_ascii();
-        if display.first() != Some(&b'"') && !display.iter().all(tokens) {
+        if display.first() != Some(&b'"') && !is_display_text(display) {
             return None;
         }
         let (uri, params) = bracketed.split_at(memchr::memchr(b'>', bracketed)?);
@@ -132,6 +153,24 @@ impl<'a> NameAddr<'a> {
         let complete = matches!(params, [] | [b';', ..]);
         (complete && is_absolute_uri(uri)).then_some(NameAddr { display, uri, params })
     }
+}
+
+/// How much of a value that does not start with a quote comes before the URI's bracket or, if it has none, before the
+/// parameters: a semicolon ends a URI, but in a display name it is a character like others.
+fn unquoted_display_len(value: &[u8]) -> usize {
+    let end = memchr::memchr2(b'<', b';', value).unwrap_or(value.len());
+    if value.get(end) == Some(&b';') && !is_absolute_uri(trim_end(&value[..end])) {
+        return memchr::memchr(b'<', value).unwrap_or(value.len());
+    }
+    end
+}
+
+/// Whether this may stand as a display name without quotes. A URI and a comma before the bracket would be a list,
+/// of which another reader may take the first.
+fn is_display_text(display: &[u8]) -> bool {
+    let text = |byte: &u8| is_lws(*byte) || !(byte.is_ascii_control() || matches!(byte, b'"' | b'>'));
+    let list = memchr::memchr(b',', display).is_some_and(|at| is_absolute_uri(trim_end(&display[..at])));
+    display.iter().all(text) && !list
 }
 
 /// A scheme, a colon, and something after it, with no white space, quotes, brackets or control characters: all that
@@ -265,6 +304,28 @@ mod tests {
     }
 
     #[test]
+    fn display_names_that_lack_quotes_are_read_and_written_with_them() {
+        for (value, display, written) in [
+            (&b"Bob (work) <sip:a@b>;tag=1"[..], &b"Bob (work)"[..], &b"\"Bob (work)\""[..]),
+            (b"Dr. O'Neil @ home/2 [x]<sip:a@b>;tag=1", b"Dr. O'Neil @ home/2 [x]", b"\"Dr. O'Neil @ home/2 [x]\""),
+            (b"Bell, A; B <sip:a@b>;tag=1", b"Bell, A; B", b"\"Bell, A; B\""),
+            (b"sip:1@x <sip:a@b>;tag=1", b"sip:1@x", b"\"sip:1@x\""),
+            (b"a\\b: <sip:a@b> ; tag=1", b"a\\b:", b"\"a\\\\b:\""),
+            (b"Bob Smith <sip:a@b>;tag=1", b"Bob Smith", b"Bob Smith"),
+            (b"\"Bob (work)\" <sip:a@b>;tag=1", b"\"Bob (work)\"", b"\"Bob (work)\""),
+            (b"<sip:a@b>;tag=1", b"", b""),
+        ] {
+            let address = NameAddr::parse(value).unwrap();
+            assert_eq!((address.display, address.uri, address.tag()), (display, &b"sip:a@b"[..], Some(&b"1"[..])));
+            assert_eq!(address.display_name(), written);
+            let again = [&address.display_name()[..], b" <sip:a@b>"].concat();
+            assert_eq!(NameAddr::parse(&again).map(|again| again.display), Ok(written), "it is read back");
+        }
+        let bare = NameAddr::parse(b"sip:a@b;tag=1;x=\"<y>\"").unwrap();
+        assert_eq!((bare.uri, bare.tag()), (&b"sip:a@b"[..], Some(&b"1"[..])));
+    }
+
+    #[test]
     fn an_address_that_is_none() {
         for value in [
             &b""[..],
@@ -273,7 +334,13 @@ mod tests {
             b"alice <sip:a@b",
             b"\"alice <sip:a@b>",
             b"\"alice\" sip:a@b",
-            b"a, b <sip:a@b>",
+            b"O\"Brien <sip:a@b>",
+            b"a > b <sip:a@b>",
+            b"a \x07 <sip:a@b>",
+            b"a \x7f <sip:a@b>",
+            b"sip:a@b, c <sip:a@b>",
+            b"sip:a@b?x;y=<sip:c@d>",
+            b"a; b",
             b"<sip:a@b> x",
             b"<sip: a@b>",
             b"< sip:a@b>",

@@ -17,7 +17,7 @@ const CHOICES: &[(&str, Option<u16>, &str)] = &[
     ("baddate.dat", None, "Date is not acted on"),
     ("regbadct.dat", Some(400), "a URI with headers stands in brackets, or it is unclear what the headers belong to"),
     ("badaspec.dat", Some(400), "spaces in a URI are not guessed away"),
-    ("baddn.dat", Some(400), "a comma outside quotes splits a list; and the header section of the file has no end"),
+    ("baddn.dat", Some(400), "the display names would be read, but the header section of the file has no end"),
     ("badbranch.dat", None, "the cookie alone is no identifier: matched as by RFC 2543"),
     (
         "mismatch02.dat",

@@ -230,3 +230,14 @@ fn an_index_is_used_again() {
     assert_eq!(message.other(b"A"), None);
     assert!(index.parse(b"garbage").is_err());
 }
+
+#[test]
+fn display_names_without_their_quotes_pass() {
+    let text = with("Contact: Bob: <sip:b@192.0.2.1>, B (home) <sip:b@192.0.2.9>\r\n", "");
+    let text = text.replace("<sip:a@192.0.2.1>", "Doe, A. (work) <sip:a@192.0.2.1>");
+    assert_eq!(check(&text.replace("<sip:b@192.0.2.2>", "100% B & Co; [x] <sip:b@192.0.2.2>")), Ok(()));
+    for (name, fault) in [("a\" <", Name::From), ("a > <", Name::From), ("a\x01 <", Name::From)] {
+        let text = with("", "").replace("From: <", &format!("From: {name}"));
+        assert_eq!(check(&text), Err(Fault::Malformed(fault)), "{name}");
+    }
+}

@@ -55,6 +55,14 @@ fn both_sides_see_the_same_dialog_mirrored() {
 }
 
 #[test]
+fn a_display_name_that_lacked_quotes_is_sent_with_them() {
+    let text = String::from_utf8(invite(&[]).view().bytes().to_vec()).unwrap();
+    let invite = owned(text.replace("Alice <", "Alice (work), Inc. <").as_bytes());
+    let called = Dialog::uas(invite.view(), b"b").unwrap();
+    assert_eq!(called.remote, b"\"Alice (work), Inc.\" <sip:alice@a.example>;x=1;y");
+}
+
+#[test]
 fn a_request_passes_loose_routes() {
     let invite = invite(&["<sip:p1.example;lr>", "<sip:p2.example;lr>"]);
     let mut caller = Dialog::uac(ok(&invite).view(), invite.view().request_uri().unwrap()).unwrap();
