@@ -17,6 +17,8 @@ pub(super) struct Transaction {
     /// Where its messages go.
     pub(super) flow: Flow,
     pub(super) key: Arc<[u8]>,
+    /// Server: the hash by which copies of the request are known, if it is one outside a dialog.
+    pub(super) origin: Option<u64>,
     /// What it repeats: a client its request and later, of an INVITE, the ACK; a server its last response.
     pub(super) message: Option<Arc<[u8]>>,
     /// The timer that repeats, and when it is due.
@@ -48,6 +50,7 @@ impl Transaction {
             machine,
             flow,
             key,
+            origin: None,
             message: None,
             repeat: None,
             expiry: None,

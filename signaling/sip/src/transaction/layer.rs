@@ -26,6 +26,8 @@ pub struct Layer {
     /// table does not keep calls from being given up.
     cancels: usize,
     pub(super) by_key: HashMap<Arc<[u8]>, Id>,
+    /// The latest request of each origin, and the hash of its branch. Requests are taken out as they end.
+    pub(super) by_origin: HashMap<u64, (Id, u64)>,
     deadlines: Deadlines,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -43,6 +45,7 @@ impl Layer {
             transactions: Slab::new(),
             cancels: 0,
             by_key: HashMap::new(),
+            by_origin: HashMap::new(),
             deadlines: Deadlines::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -250,6 +253,11 @@ impl Layer {
         // A user that used a branch twice has overwritten the entry with a later one, which stays.
         if self.by_key.get(&transaction.key) == Some(&id) {
             self.by_key.remove(&transaction.key);
+        }
+        if let Some(origin) = transaction.origin
+            && self.by_origin.get(&origin).is_some_and(|(latest, _)| *latest == id)
+        {
+            self.by_origin.remove(&origin);
         }
         if transaction.internal {
             self.cancels -= 1;

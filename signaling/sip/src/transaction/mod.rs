@@ -48,7 +48,8 @@ pub struct ServerId(slab::Id);
 /// What a received message turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Received {
-    /// A repetition, or something the layer has dealt with: nothing to do.
+    /// A repetition, or something the layer has dealt with: nothing to do. A copy of a request that came on another
+    /// path too is answered 482 (RFC 3261 section 8.2.2.2).
     Absorbed,
     /// A new request, to be answered by [`Layer::respond`].
     Request(ServerId),

@@ -43,6 +43,15 @@ impl Layer {
             self.run(now, id, Input::Request, Given::Nothing);
             return Received::Absorbed;
         }
+        let origin = self.origin(request);
+        if let Some(origin) = &origin
+            && self.is_merged(origin)
+        {
+            let response =
+                respond(request, flow.remote, 482, reason_phrase(482).as_bytes(), Some(&self.stateless_tag()));
+            self.send(response_flow(flow, request), response.finish(b""));
+            return Received::Absorbed;
+        }
         if self.is_full() {
             let response =
                 respond(request, flow.remote, 503, reason_phrase(503).as_bytes(), Some(&self.stateless_tag()))
@@ -55,7 +64,39 @@ impl Layer {
             _ => Machine::Server(server::State::Trying),
         };
         let key = self.key.as_slice().into();
-        Received::Request(ServerId(self.insert(Transaction::new(machine, response_flow(flow, request), key))))
+        let mut transaction = Transaction::new(machine, response_flow(flow, request), key);
+        transaction.origin = origin.as_ref().map(|origin| origin.hash);
+        let id = self.insert(transaction);
+        if let Some(Origin { hash, branch }) = origin {
+            self.by_origin.insert(hash, (id, branch));
+        }
+        Received::Request(ServerId(id))
+    }
+
+    /// What a request outside a dialog has in common with its copies that took other paths (RFC 3261 section
+    /// 8.2.2.2). Hashes will do: they are of 64 bits and keyed at random.
+    fn origin(&self, request: Message<'_>) -> Option<Origin> {
+        let (from, to, via) = (request.from().ok()?, request.to().ok()?, request.via().ok()?);
+        let (call_id, cseq) = (request.call_id().ok()?, request.cseq().ok()?);
+        let tag = from.tag().filter(|_| to.tag().is_none())?;
+        let hasher = self.by_key.hasher();
+        let hash = hasher.hash_one((tag, call_id, cseq.number, cseq.method.as_bytes()));
+        Some(Origin { hash, branch: hasher.hash_one(via.branch) })
+    }
+
+    /// Whether a copy of this request is being worked on. One that was refused is not: the copy may be another try.
+    fn is_merged(&self, origin: &Origin) -> bool {
+        let Some((id, branch)) = self.by_origin.get(&origin.hash) else { return false };
+        let ongoing = self.transactions.get(*id).is_some_and(|transaction| {
+            use {invite_server::State as Invite, server::State as Other};
+            matches!(
+                transaction.machine,
+                Machine::InviteServer(Invite::Proceeding | Invite::Accepted)
+                    | Machine::Server(Other::Trying | Other::Proceeding)
+            )
+        });
+        // The same branch from elsewhere is no copy: a proxy that forks gives each its own.
+        ongoing && *branch != origin.branch
     }
 
     pub(super) fn receive_ack(&mut self, now: u64, flow: Flow, ack: Message<'_>) -> Received {
@@ -102,4 +143,10 @@ impl Layer {
     fn stateless_tag(&self) -> Vec<u8> {
         format!("{:016x}", self.by_key.hasher().hash_one(&self.key[..])).into_bytes()
     }
+}
+
+/// What tells whether two requests are copies of one.
+struct Origin {
+    hash: u64,
+    branch: u64,
 }

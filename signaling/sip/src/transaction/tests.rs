@@ -100,6 +100,7 @@ impl Side {
 
     /// Nothing is left, not even a timer.
     fn assert_idle(&self) {
+        assert!(self.layer.by_key.is_empty() && self.layer.by_origin.is_empty());
         assert!(self.layer.is_empty());
         assert_eq!(self.layer.next_timeout(), None);
     }

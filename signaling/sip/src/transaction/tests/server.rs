@@ -172,8 +172,11 @@ fn other_requests_over_tcp_are_over_when_answered() {
 
 #[test]
 fn requests_are_told_apart_by_branch_sent_by_and_method() {
-    let (mut side, first, invite) = asked(UDP, Method::Invite);
-    let text = String::from_utf8(invite).unwrap();
+    // Within a dialog, where no request is taken for a copy of another.
+    let text = String::from_utf8(request(Method::Invite, "z9hG4bKone")).unwrap();
+    let text = text.replace("To: <sip:bob@192.0.2.2>", "To: <sip:bob@192.0.2.2>;tag=b");
+    let mut side = Side::new(UDP);
+    let Received::Request(first) = side.receive(text.as_bytes()) else { panic!("a new request") };
     for other in [
         text.replace("z9hG4bKone", "z9hG4bKtwo"),
         text.replace("192.0.2.1:5060;branch", "192.0.2.1:5062;branch"),
@@ -184,6 +187,66 @@ fn requests_are_told_apart_by_branch_sent_by_and_method() {
     }
     let same = text.replace("192.0.2.1:5060;branch", "192.0.2.1;branch");
     assert_eq!(side.receive(same.as_bytes()), Received::Absorbed, "5060 is what no port means");
+}
+
+#[test]
+fn a_copy_that_took_another_path_is_answered_482() {
+    let (mut side, id, invite) = asked(UDP, Method::Invite);
+    let other_path = Flow { listener: 1, remote: "192.0.2.9:5060".parse().unwrap(), reliable: false };
+    let copy = request(Method::Invite, "z9hG4bKtwo");
+    for _ in 0..2 {
+        assert_eq!(side.receive_on(other_path, &copy), Received::Absorbed);
+    }
+    assert!(side.sent.iter().all(|(_, transmit)| transmit.flow == other_path));
+    let answers = side.take_sent();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0], answers[1], "with the same tag");
+    assert_eq!(answers[0].view().status(), Some(482));
+    assert!(answers[0].view().to().unwrap().tag().is_some());
+    assert_eq!(answers[0].view().via().unwrap().branch, Some(&b"z9hG4bKtwo"[..]));
+    assert_eq!(side.layer.len(), 1, "it takes no transaction");
+    assert_eq!(side.receive_on(other_path, &ack(&copy)), Received::Ack, "to nothing that the layer knows");
+
+    side.respond(id, response(&invite, 200, b"b"));
+    side.take_sent();
+    assert_eq!(side.receive(&copy), Received::Absorbed);
+    assert_eq!(side.take_times(), [(0, "482".to_owned())], "an accepted INVITE is still going on");
+    side.run_until(40 * S);
+    side.assert_idle();
+}
+
+#[test]
+fn only_a_copy_is_taken_for_one() {
+    for (from, to) in [
+        ("Call-ID: call", "Call-ID: other"),
+        ("CSeq: 7", "CSeq: 8"),
+        (";tag=a", ";tag=c"),
+        (";tag=a", ""),
+        ("To: <sip:bob@192.0.2.2>", "To: <sip:bob@192.0.2.2>;tag=b"),
+        ("INVITE", "OPTIONS"),
+    ] {
+        let (mut side, first, _) = asked(UDP, Method::Invite);
+        let other = String::from_utf8(request(Method::Invite, "z9hG4bKtwo")).unwrap().replace(from, to);
+        let received = side.receive(other.as_bytes());
+        assert!(matches!(received, Received::Request(id) if id != first), "{to}: {received:?}");
+    }
+}
+
+#[test]
+fn another_try_after_a_refusal_is_no_copy() {
+    let (mut side, first, invite) = asked(UDP, Method::Invite);
+    side.respond(first, response(&invite, 503, b"b"));
+    let retry = request(Method::Invite, "z9hG4bKtwo");
+    let Received::Request(second) = side.receive(&retry) else { panic!("a new request") };
+    side.receive(&ack(&invite));
+    side.run_until(10 * S);
+    assert_eq!(side.take_events(), [(5_000, Event::ServerEnded(first))]);
+    side.take_sent();
+    assert_eq!(side.receive(&request(Method::Invite, "z9hG4bKthree")), Received::Absorbed, "the retry lives on");
+    assert_eq!(side.take_times(), [(10_000, "482".to_owned())]);
+    side.respond(second, response(&retry, 404, b"b"));
+    side.run_until(50 * S);
+    side.assert_idle();
 }
 
 #[test]
