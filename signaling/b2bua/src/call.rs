@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) ended_at: Option<u64>,
     /// How it ended, once it has.
     pub(crate) outcome: Option<Outcome>,
+    /// Dialogs of other branches that were ended at once: their tag, and the ACK to repeat.
+    pub(crate) declined: Vec<(Vec<u8>, Vec<u8>)>,
     /// Client transactions that still run for it.
     pub(crate) clients: u32,
     /// It came back from its snapshot.
@@ -117,6 +119,11 @@ impl Call {
     /// parties may send by the old agreement until the answer (RFC 3264 8).
     pub(crate) fn view(&self, side: Side) -> Vec<Option<Remote>> {
         let said = self.said[side.index()].as_deref().unwrap_or_default();
+        if self.phase == Phase::Inviting && side == Side::Callee {
+            // An early answer may still be followed by another one, of another branch: what it refuses is
+            // kept until the final one.
+            return said.iter().map(|remote| remote.active.then(|| remote.clone())).collect();
+        }
         let Some(offer) = &self.offer else { return said.iter().cloned().map(Some).collect() };
         let count = said.len().max(offer.streams.len());
         let stream = |index: usize| {

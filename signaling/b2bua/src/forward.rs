@@ -11,33 +11,80 @@ use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Uri, Wri
 /// The methods that Moorline takes (RFC 3261 20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
 
-/// Headers beside those of [`is_own`] that belong to extensions which are negotiated per leg and not
-/// carried here: reliable provisional answers (RFC 3262) and session timers (RFC 4028).
-const NEGOTIATED: [&str; 4] = ["RSeq", "RAck", "Session-Expires", "Min-SE"];
-
-/// Headers that assert who somebody is or where a call has been (RFC 3325, RFC 5806, RFC 7044, RFC 7315).
-const IDENTITY: [&str; 6] = [
-    "P-Asserted-Identity",
-    "P-Preferred-Identity",
-    "Remote-Party-ID",
-    "Diversion",
-    "History-Info",
-    "P-Charging-Vector",
-];
-
-/// Copies what crosses of a message's headers.
-pub(crate) fn copy_headers(mut writer: Writer, message: Message<'_>, trusted: bool) -> Writer {
-    for line in message.lines() {
-        if crosses(&line, trusted) {
-            writer = writer.line(line.raw);
-        }
-    }
-    writer
+/// How headers cross to a leg.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crossing {
+    /// Identity headers cross: both trunks are trusted.
+    pub(crate) trusted: bool,
+    /// Our address on the side that is shown the message.
+    pub(crate) shown_as: SocketAddr,
 }
 
-fn crosses(line: &HeaderLine<'_>, trusted: bool) -> bool {
-    let named = |names: &[&str]| names.iter().any(|name| line.name_text.eq_ignore_ascii_case(name.as_bytes()));
-    !is_own(line.name) && !named(&NEGOTIATED) && (trusted || !named(&IDENTITY))
+impl Crossing {
+    /// Copies what crosses of a message's headers, and ends the message with `body`: the original's as this
+    /// leg is shown it, or nothing. Without a body, what describes one stays behind too.
+    pub(crate) fn finish(self, mut writer: Writer, message: Message<'_>, body: &[u8]) -> Vec<u8> {
+        for line in message.lines() {
+            if line.name == Name::Warning {
+                writer = self.warnings(writer, line.value);
+            } else if self.crosses(&line) && !(body.is_empty() && describes_body(line.name)) {
+                writer = writer.line(line.raw);
+            }
+        }
+        writer.finish(body)
+    }
+
+    fn crosses(self, line: &HeaderLine<'_>) -> bool {
+        !is_own(line.name) && !is_negotiated(line.name) && (self.trusted || !is_identity(line))
+    }
+
+    /// A warning names who warns (RFC 3261 20.43): from this leg's side that is us.
+    fn warnings(self, mut writer: Writer, value: &[u8]) -> Writer {
+        let parts: Vec<&[u8]> = value.splitn(3, |b| *b == b' ').collect();
+        if let [code, _, text] = parts[..]
+            && code.len() == 3
+            && code.iter().all(u8::is_ascii_digit)
+            && text.first() == Some(&b'"')
+            && text.iter().filter(|b| **b == b'"').count() == 2
+        {
+            let mut shown = code.to_vec();
+            shown.extend_from_slice(format!(" {} ", self.shown_as).as_bytes());
+            shown.extend_from_slice(text);
+            writer = writer.header("Warning", shown);
+        }
+        // Several warnings on a line, or one that is misshapen, are not worth a host that shows.
+        writer
+    }
+}
+
+/// Headers of extensions that are negotiated per leg and not carried here: reliable provisional answers
+/// (RFC 3262) and session timers (RFC 4028).
+fn is_negotiated(name: Name) -> bool {
+    matches!(name, Name::RSeq | Name::RAck | Name::SessionExpires | Name::MinSe)
+}
+
+/// Headers that assert who somebody is or where a call has been (RFC 3325, RFC 5806, RFC 7044, RFC 7315).
+fn is_identity(line: &HeaderLine<'_>) -> bool {
+    matches!(
+        line.name,
+        Name::PAssertedIdentity
+            | Name::PPreferredIdentity
+            | Name::RemotePartyId
+            | Name::Diversion
+            | Name::HistoryInfo
+            | Name::PChargingVector
+    ) || line.name_text.eq_ignore_ascii_case(b"P-Charging-Function-Addresses")
+}
+
+fn describes_body(name: Name) -> bool {
+    matches!(
+        name,
+        Name::ContentType
+            | Name::ContentDisposition
+            | Name::ContentEncoding
+            | Name::ContentLanguage
+            | Name::MimeVersion
+    )
 }
 
 /// Headers that each leg writes for itself.
@@ -92,7 +139,7 @@ pub(crate) fn request_uri(original: &[u8], hop: SocketAddr) -> Vec<u8> {
         out.extend_from_slice(b";user=phone");
         return out;
     }
-    copy_params(&mut out, uri.params, &["transport", "maddr", "ttl", "lr", "received"]);
+    copy_params(&mut out, uri.params, TRANSPORT_PARAMS);
     out
 }
 
@@ -114,6 +161,7 @@ pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
                 out.push(b'@');
             }
             out.extend_from_slice(host.to_string().as_bytes());
+            copy_params(&mut out, uri.params, TRANSPORT_PARAMS);
         }
         Err(_) => {
             out.extend_from_slice(b"sip:");
@@ -124,6 +172,9 @@ pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
     copy_params(&mut out, original.params, &["tag"]);
     out
 }
+
+/// URI parameters that tell the way to one side, not who is meant.
+const TRANSPORT_PARAMS: &[&str] = &["transport", "maddr", "ttl", "lr", "received"];
 
 /// Copies parameters, but those named.
 fn copy_params(out: &mut Vec<u8>, params: &[u8], except: &[&str]) {
@@ -149,22 +200,29 @@ pub(crate) enum Body<'a> {
     Sdp(&'a [u8]),
     /// Something that carries no session description: it crosses as it is.
     Opaque(&'a [u8]),
-    /// Parts, one of which may be a session description: it may not cross unread.
-    Multipart,
+    /// Something that may hold a session description where it cannot be rewritten: several parts, encoded,
+    /// or of an unclear type. It may not cross unread; the answer is 415.
+    Unsupported,
 }
 
-/// Classifies a body by its Content-Type.
+/// Classifies a body by its Content-Type (RFC 3261 20.15).
 pub(crate) fn body(message: Message<'_>) -> Body<'_> {
     let body = message.body();
     if body.is_empty() {
         return Body::None;
     }
-    let Some(value) = message.header(Name::ContentType) else { return Body::Opaque(body) };
-    let media_type = value.split(|b| *b == b';').next().unwrap_or(value).trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"application/sdp") {
+    let mut types = message.all(Name::ContentType);
+    let (Some(value), None) = (types.next(), types.next()) else { return Body::Unsupported };
+    let named = value.split(|b| *b == b';').next().unwrap_or(value);
+    // Blanks may stand around the slash (RFC 3261 25.1, SLASH).
+    let Some(slash) = named.iter().position(|b| *b == b'/') else { return Body::Unsupported };
+    let (kind, subtype) = (named[..slash].trim_ascii(), named[slash + 1..].trim_ascii());
+    let is = |text: &[u8], known: &[u8]| text.eq_ignore_ascii_case(known);
+    let encoded = message.header(Name::ContentEncoding).is_some_and(|encoding| !is(encoding, b"identity"));
+    if is(kind, b"multipart") || encoded {
+        Body::Unsupported
+    } else if is(kind, b"application") && is(subtype, b"sdp") {
         Body::Sdp(body)
-    } else if media_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/")) {
-        Body::Multipart
     } else {
         Body::Opaque(body)
     }

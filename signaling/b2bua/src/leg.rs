@@ -1,6 +1,6 @@
 //! One party's side of a call: its dialog, and what is under way in it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use moorline_control::SessionId;
 use moorline_sip::Dialog;
@@ -53,6 +53,10 @@ pub(crate) struct Leg {
     pub(crate) unacknowledged: Option<u32>,
     /// The last ACK that this party was sent, to repeat when its 2xx is repeated (RFC 3261 13.2.2.4).
     pub(crate) ack: Option<SentAck>,
+    /// A 2xx to its first INVITE was sent to this party, or came from it.
+    pub(crate) confirmed: bool,
+    /// How often it has said in a re-INVITE where its media is: its latch opens anew each time.
+    pub(crate) relatch: u32,
     /// A BYE is due as soon as this party has acknowledged our 2xx (RFC 3261 15).
     pub(crate) bye_due: bool,
 }
@@ -73,6 +77,8 @@ pub(crate) struct Reinvite {
     pub(crate) request: OwnedMessage,
     /// Where the answer goes.
     pub(crate) source: SocketAddr,
+    /// When it must be finally answered.
+    pub(crate) until: u64,
 }
 
 /// An ACK to a 2xx.
@@ -93,27 +99,53 @@ impl Leg {
             inviting: None,
             unacknowledged: None,
             ack: None,
+            confirmed: false,
+            relatch: 0,
             bye_due: false,
         }
     }
 
     /// Where requests in this dialog go: the address its next hop names, or, where that is a host name or
-    /// cannot be reached from outside, where its signaling came from.
+    /// an address of another kind than its signaling comes from, that source. So a private Contact is
+    /// believed of a private peer, and nobody can point us at loopback or multicast.
     pub(crate) fn next_hop(&self) -> Flow {
         let named = self.dialog.as_ref().and_then(|dialog| {
             let hop = Uri::parse(dialog.next_hop()).ok()?;
             hop.socket_addr(5060)
         });
+        let remote = self.flow.remote;
         let reachable = named.filter(|address| {
-            let remote = self.flow.remote;
             address.is_ipv4() == remote.is_ipv4()
-                && (address.ip() == remote.ip() || !crate::media::is_private(address.ip()))
+                && (address.ip() == remote.ip() || address_kind(address.ip()) == address_kind(remote.ip()))
         });
-        Flow { remote: reachable.unwrap_or(self.flow.remote), ..self.flow }
+        Flow { remote: reachable.unwrap_or(remote), ..self.flow }
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
     pub(crate) fn is_inviting(&self) -> bool {
         self.inviting.is_some() || self.reinvite.is_some() || self.confirming.is_some()
+    }
+}
+
+/// What can be reached from where: an address of one kind is no way to a peer of another.
+#[derive(PartialEq, Eq)]
+enum AddressKind {
+    Loopback,
+    Private,
+    Public,
+    /// Unspecified, multicast, broadcast: nobody in particular.
+    Nobody,
+}
+
+fn address_kind(address: IpAddr) -> AddressKind {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || broadcast {
+        AddressKind::Nobody
+    } else if address.is_loopback() {
+        AddressKind::Loopback
+    } else if crate::media::is_private(address) {
+        AddressKind::Private
+    } else {
+        AddressKind::Public
     }
 }

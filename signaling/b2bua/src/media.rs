@@ -33,6 +33,13 @@ pub(crate) struct Remote {
     pub(crate) held: bool,
 }
 
+impl Remote {
+    /// A stream that the party does not want.
+    pub(crate) fn refused() -> Remote {
+        Remote { active: false, rtp: None, rtcp: None, mux: false, held: false }
+    }
+}
+
 /// Why a session description cannot be anchored: the answer is 488 with this reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unusable(pub(crate) String);
@@ -73,6 +80,8 @@ pub(crate) struct SideView<'a> {
     pub(crate) signaling: IpAddr,
     /// What it said of each stream; `None` for one of which it has said nothing yet.
     pub(crate) said: Vec<Option<Remote>>,
+    /// Changes when its latch is to open anew.
+    pub(crate) relatch: u32,
 }
 
 /// The leg specifications of both sides, in their order.
@@ -109,6 +118,7 @@ pub(crate) fn legs(
                     latch: latch_sources(side, rtp).map(|sources| Latch { sources, window_ms }),
                     sources: side.trunk.media_sources.clone(),
                     local,
+                    relatch: side.relatch,
                 }
             })
             .collect(),

@@ -18,7 +18,7 @@ const VERSION: u8 = 1;
 
 /// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
 /// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
-const CSEQ_JUMP: u32 = 1_000;
+const CSEQ_JUMP: u32 = 1_000_000;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -60,10 +60,10 @@ struct LegForm {
     route_set: Vec<minicbor::bytes::ByteVec>,
     #[cbor(n(12), with = "minicbor::bytes")]
     remote_target: Vec<u8>,
-    /// The ACK is sent after the snapshot is taken, so this may be out of date: one ACK more does no harm,
-    /// one too few ends the call.
     #[n(13)]
     unacknowledged: Option<u32>,
+    #[n(14)]
+    relatch: u32,
 }
 
 /// The snapshot of a call; empty while there is nothing to restore: before the answer the parties' own
@@ -99,6 +99,7 @@ fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
         route_set: dialog.route_set.iter().cloned().map(Into::into).collect(),
         remote_target: dialog.remote_target.clone(),
         unacknowledged: leg.unacknowledged,
+        relatch: leg.relatch,
     })
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn restore(
         media_closed: false,
         report: None,
         recorded: false,
+        declined: Vec::new(),
     })
 }
 
@@ -157,6 +159,8 @@ fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
     let flow = Flow { listener, remote: form.remote, reliable: false };
     let mut leg = Leg::new(trunk, flow, form.tag);
     leg.unacknowledged = form.unacknowledged;
+    leg.confirmed = true;
+    leg.relatch = form.relatch;
     leg.dialog = Some(Dialog {
         call_id: form.call_id,
         local_tag: form.tag.to_string().into_bytes(),

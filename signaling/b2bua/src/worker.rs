@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Event, Flow, Layer, Received, ServerId, Timers as SipTimers};
-use moorline_sip::{Index, Message, Method};
+use moorline_sip::{Index, Message, Method, Name};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
@@ -199,20 +199,20 @@ impl Worker {
                 self.counters.malformed += 1;
             } else {
                 self.counters.bad_requests += 1;
-                let answer = respond(message, flow.remote, fault.status(), fault.reason().as_bytes(), None);
+                let answer = self.answer_to(arrival, fault.status(), fault.reason().as_bytes());
                 self.transmit_stateless(arrival, answer.finish(b""));
             }
             return;
         }
         // Until the listing of the media process is through, nobody can say that a dialog is not there: the
         // peer asks again.
-        let unknown_dialog = forward::to_tag(message).is_some() && self.dialog_of(message).is_none();
+        let unknown_dialog = forward::to_tag(message).is_some() && self.dialog_of(flow, message).is_none();
         if unknown_dialog && self.media.is_restoring() {
             return;
         }
         match self.layer.receive(now, flow, message) {
             Received::Request(server) => self.new_request(arrival, trunk, server),
-            Received::Cancel { invite: Some(server) } => self.cancelled(now, server),
+            Received::Cancel { invite: Some(server) } => self.cancelled(now, server, message.header(Name::Reason)),
             Received::Ack => self.acknowledged(arrival),
             // What there was no room for, the layer has answered 503.
             Received::Absorbed
@@ -226,7 +226,7 @@ impl Worker {
     fn new_request(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
         let Some(method) = arrival.message.method() else { return };
         let in_dialog = forward::to_tag(arrival.message).is_some();
-        match (self.dialog_of(arrival.message), method) {
+        match (self.dialog_of(arrival.flow, arrival.message), method) {
             (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
             (None, _) if in_dialog => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
             (None, Method::Invite) => self.invite(arrival, trunk, server),
@@ -261,12 +261,14 @@ impl Worker {
     }
 
     /// The call and side in whose dialog a request is: our tag in To, their tag in From, and the Call-ID
-    /// must all agree (RFC 3261 12).
-    fn dialog_of(&self, request: Message<'_>) -> Option<(SessionId, Side)> {
+    /// must all agree (RFC 3261 12), and it must come from where the leg's trunk speaks.
+    fn dialog_of(&self, flow: Flow, request: Message<'_>) -> Option<(SessionId, Side)> {
         let tag = std::str::from_utf8(forward::to_tag(request)?).ok()?.parse().ok()?;
         let (id, side) = *self.tags.get(&tag)?;
-        let dialog = self.calls.get(&id)?.leg(side).dialog.as_ref()?;
-        let same = request.call_id().ok()? == dialog.call_id
+        let leg = self.calls.get(&id)?.leg(side);
+        let dialog = leg.dialog.as_ref()?;
+        let same = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote)
+            && request.call_id().ok()? == dialog.call_id
             && request.from().ok()?.tag().unwrap_or_default() == dialog.remote_tag;
         same.then_some((id, side))
     }
@@ -277,6 +279,8 @@ impl Worker {
             match due {
                 Due::Phase(call) => self.phase_over(now, call),
                 Due::Confirm(call, side) => self.confirm_again(now, call, side),
+                Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
+                Due::Media => self.work_backlog(now),
             }
         }
     }
@@ -286,7 +290,7 @@ impl Worker {
         while let Some(event) = self.layer.poll_event() {
             match event {
                 Event::TimedOut(client) => self.unanswered(now, client),
-                Event::ClientEnded(client) => self.client_ended(client),
+                Event::ClientEnded(client) => self.client_ended(now, client),
                 Event::ServerEnded(server) | Event::NoAck(server) => {
                     self.servers.remove(&server);
                 }
@@ -306,8 +310,11 @@ impl Worker {
         self.outputs.extend(self.observations.drain(..).map(Output::Observe));
     }
 
-    fn client_ended(&mut self, client: ClientId) {
+    fn client_ended(&mut self, now: u64, client: ClientId) {
         let Some(usage) = self.clients.remove(&client) else { return };
+        if let ClientUse::Invite(id) = &usage {
+            self.invite_ended(now, client, *id);
+        }
         if let ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Bye(call) = usage
             && let Some(known) = self.calls.get_mut(&call)
         {

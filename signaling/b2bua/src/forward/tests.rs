@@ -13,7 +13,7 @@ fn shown(header: &str) -> String {
 fn a_party_keeps_its_name_user_and_parameters_but_not_its_host() {
     assert_eq!(
         shown("\"A, \\\"B\\\" C\" <sip:+123;isub=1@10.0.0.1:5060;user=phone>;tag=x;x-p=\"a;b\";flag"),
-        "\"A, \\\"B\\\" C\" <sip:+123;isub=1@198.51.100.20:5070>;x-p=\"a;b\";flag"
+        "\"A, \\\"B\\\" C\" <sip:+123;isub=1@198.51.100.20:5070;user=phone>;x-p=\"a;b\";flag"
     );
     assert_eq!(shown("sip:bob@host.example;tag=1"), "<sip:bob@198.51.100.20:5070>");
     assert_eq!(shown("<sip:host.example>"), "<sip:198.51.100.20:5070>");

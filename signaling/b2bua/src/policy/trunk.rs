@@ -43,24 +43,40 @@ pub enum MediaNat {
 }
 
 impl Policy {
-    /// The trunk that a request from `source` on `listener` belongs to: one that has it as a target,
-    /// else the one with the longest network that holds it. `None` for a stranger.
+    /// The trunk that a request from `source` on `listener` belongs to: one that has it as a target, else
+    /// the one with the longest network that holds it, else one with a target at its address, whatever the
+    /// port. `None` for a stranger.
     pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
         let here = || self.trunks.iter().enumerate().filter(move |(_, trunk)| trunk.listener == listener);
         if let Some((found, _)) = here().find(|(_, trunk)| trunk.targets.contains(&source)) {
             return Some(found);
         }
-        let longest = |trunk: &Trunk, ip: IpAddr| {
-            trunk.sources.iter().filter(|net| net.contains(&ip)).map(|net| net.prefix_len()).max()
+        let longest = |trunk: &Trunk| {
+            trunk.sources.iter().filter(|net| net.contains(&source.ip())).map(|net| net.prefix_len()).max()
         };
         let mut best: Option<(u8, usize)> = None;
         for (index, trunk) in here() {
-            if let Some(length) = longest(trunk, source.ip())
+            if let Some(length) = longest(trunk)
                 && best.is_none_or(|(other, _)| length > other)
             {
                 best = Some((length, index));
             }
         }
-        best.map(|(_, index)| index)
+        best.map(|(_, index)| index).or_else(|| {
+            let (found, _) = here().find(|(_, trunk)| trunk.has_target_at(source.ip()))?;
+            Some(found)
+        })
+    }
+}
+
+impl Trunk {
+    /// True for a source that this trunk's requests may come from, on its own listener.
+    pub fn speaks_from(&self, listener: usize, source: SocketAddr) -> bool {
+        self.listener == listener
+            && (self.sources.iter().any(|net| net.contains(&source.ip())) || self.has_target_at(source.ip()))
+    }
+
+    fn has_target_at(&self, address: IpAddr) -> bool {
+        self.targets.iter().any(|target| target.ip() == address)
     }
 }

@@ -5,7 +5,7 @@ use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method};
 use moorline_sip::{Writer, respond};
 
-use super::setup::{Refused, read};
+use super::setup::{Refused, read, refusal_body};
 use super::{Arrival, ClientUse, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Offer, Phase, Waiting};
@@ -45,7 +45,7 @@ impl Worker {
     /// An ACK to a 2xx: the repetition ends, and the other party's 2xx is acknowledged too.
     pub(super) fn acknowledged(&mut self, arrival: Arrival<'_>) {
         let Arrival { now, message, .. } = arrival;
-        let Some((id, side)) = self.dialog_of(message) else { return };
+        let Some((id, side)) = self.dialog_of(arrival.flow, message) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg_mut(side);
         let Ok(cseq) = message.cseq() else { return };
@@ -55,9 +55,11 @@ impl Worker {
         };
         self.timers.cancel(confirming.next_at, super::Due::Confirm(id, side));
         if std::mem::take(&mut leg.bye_due) {
-            self.hang_up(now, id, side);
+            self.hang_up(now, id, side, None);
         } else {
             self.acknowledge(now, id, side.other(), Some(message));
+            // The snapshot must know that nothing is left to acknowledge.
+            self.update_media(id);
         }
         self.ending.insert(id);
     }
@@ -70,7 +72,7 @@ impl Worker {
         {
             let late = self.calls.get(&id).and_then(|call| call.offer.as_ref()).is_some_and(|offer| offer.by == side);
             match read(sdp) {
-                Ok(streams) if late => self.agree(now, id, side.other(), streams),
+                Ok(streams) if late => self.agree(id, side.other(), streams),
                 Ok(_) => {}
                 Err(_) => {
                     // The answer cannot be anchored, and an ACK cannot be refused.
@@ -85,13 +87,14 @@ impl Worker {
         let flow = leg.next_hop();
         let advertised = self.advertised(flow.listener);
         let branch = self.identities.branch(id);
-        let mut writer = dialog.ack(cseq, forward::via(advertised, &branch).as_bytes());
-        let mut body = Vec::new();
-        if let Some(original) = original {
-            writer = forward::copy_headers(writer, original, self.trusted_between(call));
-            body = self.body_for(call, side, original).unwrap_or_default();
-        }
-        let bytes = writer.finish(&body);
+        let writer = dialog.ack(cseq, forward::via(advertised, &branch).as_bytes());
+        let bytes = match original {
+            None => writer.finish(b""),
+            Some(original) => {
+                let body = self.body_for(call, side, original).unwrap_or_default();
+                self.crossing(call, side).finish(writer, original, &body)
+            }
+        };
         self.layer.send_ack(flow, bytes.clone());
         if let Some(call) = self.calls.get_mut(&id) {
             let leg = call.leg_mut(side);
@@ -134,13 +137,15 @@ impl Worker {
     fn reinvite(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
         let Arrival { now, message, flow } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
-        if call.leg(side).reinvite.is_some() {
+        if call.leg(side).reinvite.is_some() || (call.phase == Phase::Inviting && side == Side::Caller) {
             // RFC 3261 14.2: a second INVITE before the first is answered.
             let pause = self.identities.call().random % 10;
             let answer = self.answer_to(arrival, 500, b"Server Internal Error - INVITE Pending");
             return self.layer.respond(now, server, answer.header("Retry-After", pause.to_string()).finish(b""));
         }
-        let glare = call.legs.iter().any(|leg| leg.is_inviting() || leg.unacknowledged.is_some());
+        // A restored call may have been acknowledged after its snapshot.
+        let open = |leg: &crate::leg::Leg| leg.is_inviting() || (leg.unacknowledged.is_some() && !call.restored);
+        let glare = call.legs.iter().any(open);
         if glare || call.phase != Phase::Answered {
             return self.refuse(arrival, server, 491, b"Request Pending");
         }
@@ -149,18 +154,29 @@ impl Worker {
                 Ok(streams) => Some(Offer { by: side, streams }),
                 Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
             },
-            Body::Multipart => return self.refuse(arrival, server, 415, b"Unsupported Media Type"),
+            Body::Unsupported => {
+                let refused = Refused::unsupported();
+                return self.refuse(arrival, server, refused.status, &refused.reason);
+            }
             Body::None | Body::Opaque(_) => None,
         };
+        if !self.media.is_connected() {
+            let refused = Refused::because(503, "No Media Process");
+            return self.refuse(arrival, server, refused.status, &refused.reason);
+        }
         let trying = respond(message, flow.remote, 100, b"Trying", None);
         self.layer.respond(now, server, trying.finish(b""));
         self.servers.insert(server, ServerUse::Reinvite(id, side));
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.leg_mut(side).reinvite = Some(Reinvite { server, request: message.to_owned(), source: flow.remote });
+        // Whoever rings for a re-INVITE does it no longer than for a call (RFC 3261 16.6, timer C).
+        let until = now + self.policy.limits.ring_ns;
+        self.timers.set(until, super::Due::Reinvite(id, side));
+        call.leg_mut(side).reinvite =
+            Some(Reinvite { server, request: message.to_owned(), source: flow.remote, until });
         if offer.is_some() {
             call.offer = offer;
             call.waiting = Waiting::Reinvite(side);
-            self.update_media(now, id);
+            self.update_media(id);
         } else {
             self.forward_reinvite(now, id, side);
         }
@@ -181,9 +197,11 @@ impl Worker {
             .header("Contact", forward::contact(advertised))
             .header("Allow", ALLOW);
         let Some(call) = self.calls.get(&id) else { return };
-        let writer = forward::copy_headers(writer, request.view(), self.trusted_between(call));
         let client = match self.body_for(call, other, request.view()) {
-            Ok(body) => self.send(now, flow, writer.finish(&body), ClientUse::Reinvite(id, other)),
+            Ok(body) => {
+                let bytes = self.crossing(call, other).finish(writer, request.view(), &body);
+                self.send(now, flow, bytes, ClientUse::Reinvite(id, other))
+            }
             Err(refused) => return self.refuse_reinvite(now, id, side, &refused),
         };
         match (client, self.calls.get_mut(&id)) {
@@ -218,7 +236,16 @@ impl Worker {
                     // The call ended while this was on its way: its BYE was sent already.
                     return self.acknowledge(now, id, side, None);
                 }
-                match self.answer_media(now, id, side, message) {
+                let origin = call.leg_mut(side.other());
+                let Some(reinvite) = &origin.reinvite else {
+                    // It was given up, and the parties no longer agree on what is in force.
+                    return self.hang_up_both(now, id, Outcome::NoAck);
+                };
+                if let Some(dialog) = &mut origin.dialog {
+                    dialog.refresh_target(reinvite.request.view());
+                }
+                origin.relatch = origin.relatch.wrapping_add(1);
+                match self.answer_media(id, side, message) {
                     Ok(true) => self.forward_reinvite_answer(now, id, side, message),
                     Ok(false) => {
                         if let Some(call) = self.calls.get_mut(&id) {
@@ -235,16 +262,16 @@ impl Worker {
             }
             _ => {
                 leg.inviting = None;
-                let answer = self.reinvite_answer(id, side, message, b"");
+                let answer = self.reinvite_answer(id, side, message, refusal_body(message));
+                self.take_reinvite(id, side.other());
                 if let Some(call) = self.calls.get_mut(&id) {
-                    call.leg_mut(side.other()).reinvite = None;
                     call.offer = None;
                 }
                 if let Some((server, answer)) = answer {
                     self.layer.respond(now, server, answer);
                 }
                 // What the offer would have added is taken back.
-                self.update_media(now, id);
+                self.update_media(id);
             }
         }
     }
@@ -262,13 +289,8 @@ impl Worker {
             }
         };
         let Some((server, answer)) = self.reinvite_answer(id, side, response, &body) else { return };
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let leg = call.leg_mut(origin);
-        let Some(reinvite) = leg.reinvite.take() else { return };
+        let Some(reinvite) = self.take_reinvite(id, origin) else { return };
         let cseq = reinvite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
-        if let Some(dialog) = &mut leg.dialog {
-            dialog.refresh_target(reinvite.request.view());
-        }
         self.confirm(now, id, origin, server, cseq, answer);
     }
 
@@ -290,16 +312,40 @@ impl Worker {
             let advertised = self.advertised(leg.flow.listener);
             writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
         }
-        Some((reinvite.server, forward::copy_headers(writer, response, self.trusted_between(call)).finish(body)))
+        Some((reinvite.server, self.crossing(call, side.other()).finish(writer, response, body)))
+    }
+
+    /// The re-INVITE of `side` is finally answered.
+    pub(super) fn take_reinvite(&mut self, id: SessionId, side: Side) -> Option<Reinvite> {
+        let reinvite = self.calls.get_mut(&id)?.leg_mut(side).reinvite.take()?;
+        self.timers.cancel(reinvite.until, super::Due::Reinvite(id, side));
+        Some(reinvite)
+    }
+
+    /// The re-INVITE of `side` was not finally answered in all the time it may ring.
+    pub(super) fn reinvite_over(&mut self, now: u64, id: SessionId, side: Side) {
+        self.stop_reinvite(now, id, side, &Refused::new(408));
+    }
+
+    /// Gives up the re-INVITE of `side`: its sender hears `refused`, the other party a CANCEL.
+    pub(super) fn stop_reinvite(&mut self, now: u64, id: SessionId, side: Side, refused: &Refused) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if matches!(call.waiting, Waiting::Reinvite(_)) {
+            call.waiting = Waiting::Nothing;
+        }
+        if let Some(client) = call.leg(side.other()).inviting {
+            self.layer.cancel(now, client, None);
+        }
+        self.refuse_reinvite(now, id, side, refused);
     }
 
     /// Refuses the re-INVITE of `side`; the call goes on as it was.
     pub(super) fn refuse_reinvite(&mut self, now: u64, id: SessionId, side: Side, refused: &Refused) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.offer = None;
-        let Some(reinvite) = call.leg_mut(side).reinvite.take() else { return };
+        let Some(reinvite) = self.take_reinvite(id, side) else { return };
         let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
         self.layer.respond(now, reinvite.server, answer.finish(b""));
-        self.update_media(now, id);
+        self.update_media(id);
     }
 }

@@ -1,6 +1,6 @@
 //! The media session of a call: opened with its INVITE, updated with every answer, closed at its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use moorline_control::{Event, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec};
 use moorline_sip::Message;
@@ -10,9 +10,16 @@ use super::setup::{Refused, read};
 use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, Body};
 use crate::leg::Side;
-use crate::media::{SideView, legs};
+use crate::media::{Remote, SideView, legs};
 use crate::snapshot;
 use crate::{Outcome, Output};
+
+/// Requests about sessions that may be unanswered at once when many calls are brought back: the connection's
+/// queue, and the mailboxes behind it, are shared with new calls.
+const WINDOW: usize = 256;
+
+/// How long a request waits that the media process had no room for.
+const BUSY_PAUSE_NS: u64 = 20_000_000;
 
 /// The worker's end of the control connection.
 #[derive(Default)]
@@ -24,19 +31,29 @@ pub(super) struct MediaLink {
     pub(super) listed: bool,
     next: u32,
     pub(super) pending: HashMap<u32, Asked>,
+    /// What is to be asked as soon as there is room in the window.
+    pub(super) backlog: VecDeque<Asked>,
+    /// The backlog rests until then.
+    rests_until: Option<u64>,
+    /// Calls whose `Open` or `Claim` waits in the backlog: it will carry what has changed meanwhile.
+    returning: HashSet<SessionId>,
     /// Sessions to be closed, until the media process says that they are.
     pub(super) closing: HashSet<SessionId>,
 }
 
-/// What a request to the media process was about.
+/// A request to the media process, by what it is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Asked {
-    /// An `Open`, `Update` or `Claim` of a call.
-    Session(SessionId),
-    /// A `Close`.
+    /// Open a session, or bring it back.
+    Open(SessionId),
+    /// Bring a session up to date.
+    Update(SessionId),
+    /// Own a session of the listing.
+    Claim(SessionId),
+    /// Close a session.
     Close(SessionId),
-    /// A page of the listing.
-    List,
+    /// A page of the listing, after this session.
+    List(Option<SessionId>),
 }
 
 impl MediaLink {
@@ -49,40 +66,93 @@ impl MediaLink {
     pub(super) fn is_restoring(&self) -> bool {
         !self.listed
     }
+
+    /// Another connection: nothing that the one before was asked will be answered.
+    pub(super) fn start_anew(&mut self) {
+        self.pending.clear();
+        self.backlog.clear();
+        self.returning.clear();
+        self.rests_until = None;
+    }
+
+    /// Asks for this when there is room.
+    pub(super) fn later(&mut self, asked: Asked) {
+        if let Asked::Open(id) | Asked::Claim(id) = asked {
+            self.returning.insert(id);
+        }
+        self.backlog.push_back(asked);
+    }
 }
 
 impl Worker {
-    /// Sends a request to the media process; its reply comes back under the number returned.
-    pub(super) fn ask(&mut self, asked: Asked, body: Request) -> u32 {
+    /// Sends a request to the media process.
+    pub(super) fn ask(&mut self, asked: Asked) {
+        let body = match asked {
+            Asked::Open(id) | Asked::Update(id) => {
+                let restore = matches!(asked, Asked::Open(_));
+                let Some(spec) = self.spec(id, restore) else { return };
+                if restore { Request::Open { session: id, spec } } else { Request::Update { session: id, spec } }
+            }
+            Asked::Claim(session) => Request::Claim { session },
+            Asked::Close(session) => Request::Close { session },
+            Asked::List(after) => Request::List { after },
+        };
         self.media.next = self.media.next.wrapping_add(1);
         let request = self.media.next;
         self.media.pending.insert(request, asked);
+        if let Asked::Open(id) | Asked::Update(id) | Asked::Claim(id) = asked {
+            self.media.returning.remove(&id);
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.media_request = request;
+            }
+        }
         self.outputs.push_back(Output::Media { request, body });
-        request
     }
 
-    /// Opens the session of a call, or brings it back after the media process was away, on the ports it
-    /// had.
+    /// Asks what waits, as far as the window allows.
+    pub(super) fn work_backlog(&mut self, now: u64) {
+        if self.media.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.media.rests_until = None;
+        while self.media.connected && self.media.pending.len() < WINDOW {
+            let Some(asked) = self.media.backlog.pop_front() else { return };
+            let ended = match asked {
+                Asked::Open(id) | Asked::Update(id) | Asked::Claim(id) => {
+                    self.calls.get(&id).is_none_or(|call| call.outcome.is_some())
+                }
+                Asked::Close(_) | Asked::List(_) => false,
+            };
+            match asked {
+                Asked::Open(id) | Asked::Claim(id) if ended => drop(self.media.returning.remove(&id)),
+                _ if ended => {}
+                _ => self.ask(asked),
+            }
+        }
+    }
+
+    /// The media process had no room for this: it is asked again after a pause.
+    fn ask_again(&mut self, now: u64, asked: Asked) {
+        self.media.later(asked);
+        if self.media.rests_until.is_none() {
+            let until = now + BUSY_PAUSE_NS;
+            self.media.rests_until = Some(until);
+            self.timers.set(until, super::Due::Media);
+        }
+    }
+
+    /// Opens the session of a new call.
     pub(super) fn open_media(&mut self, id: SessionId) {
-        let Some(spec) = self.spec(id, true) else { return };
-        self.ask_session(id, Request::Open { session: id, spec });
+        self.ask(Asked::Open(id));
     }
 
     /// Tells the media process what has changed.
-    pub(super) fn update_media(&mut self, _now: u64, id: SessionId) {
-        let Some(spec) = self.spec(id, false) else { return };
-        self.ask_session(id, Request::Update { session: id, spec });
-    }
-
-    fn ask_session(&mut self, id: SessionId, body: Request) {
+    pub(super) fn update_media(&mut self, id: SessionId) {
         // Without a connection the session is brought up to date when there is one; once it is to be closed,
         // nothing may open it again.
-        if !self.media.connected || self.calls.get(&id).is_none_or(|call| call.outcome.is_some()) {
-            return;
-        }
-        let request = self.ask(Asked::Session(id), body);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.media_request = request;
+        let over = self.calls.get(&id).is_none_or(|call| call.outcome.is_some());
+        if self.media.connected && !over && !self.media.returning.contains(&id) {
+            self.ask(Asked::Update(id));
         }
     }
 
@@ -92,6 +162,7 @@ impl Worker {
             trunk: &self.policy.trunks[call.leg(side).trunk],
             signaling: call.leg(side).flow.remote.ip(),
             said: call.view(side),
+            relatch: call.leg(side).relatch,
         };
         let answered = call.phase == Phase::Answered;
         let milliseconds = |ns: u64| u32::try_from(ns / 1_000_000).unwrap_or(u32::MAX);
@@ -108,7 +179,7 @@ impl Worker {
     pub(super) fn close_media(&mut self, id: SessionId) {
         self.media.closing.insert(id);
         if self.media.connected {
-            self.ask(Asked::Close(id), Request::Close { session: id });
+            self.ask(Asked::Close(id));
         } else if let Some(call) = self.calls.get_mut(&id) {
             // There is nobody to wait for. Should the session still be there when the connection is back,
             // it is closed then.
@@ -119,13 +190,7 @@ impl Worker {
 
     /// Takes in the session description of a 2xx from `from`: an answer is in force at once (true), an
     /// offer first needs ports at the media process (false).
-    pub(super) fn answer_media(
-        &mut self,
-        now: u64,
-        id: SessionId,
-        from: Side,
-        message: Message<'_>,
-    ) -> Result<bool, Refused> {
+    pub(super) fn answer_media(&mut self, id: SessionId, from: Side, message: Message<'_>) -> Result<bool, Refused> {
         let Some(call) = self.calls.get_mut(&id) else { return Ok(true) };
         let streams = match forward::body(message) {
             Body::Sdp(sdp) => Some(read(sdp)?),
@@ -136,51 +201,70 @@ impl Worker {
         let Some(streams) = streams else {
             // The answer came earlier, in a provisional response, or there is none: what changes is the
             // phase, and with it the snapshot and the media timeout.
-            self.update_media(now, id);
+            self.update_media(id);
             return Ok(true);
         };
         let reoffer = call.offer.is_none() && call.leg(from.other()).reinvite.is_some();
         if offered_by_other && !reoffer {
-            self.agree(now, id, from, streams);
+            self.agree(id, from, streams);
             return Ok(true);
         }
         call.offer = Some(Offer { by: from, streams });
-        self.update_media(now, id);
+        self.update_media(id);
         Ok(false)
     }
 
     /// An answer of `from` closes the open offer, or the one of the first INVITE.
-    pub(super) fn agree(&mut self, now: u64, id: SessionId, from: Side, streams: Vec<crate::media::Remote>) {
+    pub(super) fn agree(&mut self, id: SessionId, from: Side, streams: Vec<Remote>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(offer) = call.offer.take() {
             call.said[offer.by.index()] = Some(offer.streams);
         }
+        // An answer has as many streams as its offer (RFC 3264 6); those it leaves out, it refuses.
+        let offered = call.said[from.other().index()].as_ref().map_or(0, Vec::len);
+        let mut streams = streams;
+        while streams.len() < offered {
+            streams.push(Remote::refused());
+        }
         call.said[from.index()] = Some(streams);
-        self.update_media(now, id);
+        self.update_media(id);
     }
 
     /// An answer of the media process.
     pub(super) fn media_reply(&mut self, now: u64, request: u32, reply: Reply) {
         let Some(asked) = self.media.pending.remove(&request) else { return };
         match (asked, reply) {
-            (Asked::Session(id), Reply::Opened(local)) => {
-                let Some(call) = self.calls.get_mut(&id) else { return };
-                call.local = local;
-                if call.media_request == request {
-                    self.media_ready(now, id);
+            (Asked::Open(id) | Asked::Update(id) | Asked::Claim(id), Reply::Opened(local)) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.local = local;
+                    if call.media_request == request {
+                        self.media_ready(now, id);
+                    }
                 }
             }
-            (Asked::Session(id), Reply::Refused(refusal)) => self.media_refused(now, id, &refusal),
-            (Asked::Close(id), Reply::Closed(report)) => self.media_closed(id, report),
-            // The shard had no room for the request just then.
-            (Asked::Close(id), Reply::Refused(refusal)) if refusal.code == RefusalCode::Busy => {
-                self.ask(Asked::Close(id), Request::Close { session: id });
+            // A new call is refused then; everything else is worth waiting for.
+            (asked, Reply::Refused(refusal)) if refusal.code == RefusalCode::Busy && !self.is_new(asked) => {
+                self.ask_again(now, asked);
             }
+            (Asked::Open(id) | Asked::Update(id) | Asked::Claim(id), Reply::Refused(refusal)) => {
+                let latest = self.calls.get(&id).is_some_and(|call| call.media_request == request);
+                if latest {
+                    self.media_refused(now, id, &refusal);
+                }
+            }
+            (Asked::Close(id), Reply::Closed(report)) => self.media_closed(id, report),
             (Asked::Close(id), _) => self.media_closed(id, None),
-            (Asked::List, Reply::Listed(page)) => self.listed(now, page),
-            (Asked::List, _) => self.listing_over(),
-            (Asked::Session(_), _) => {}
+            (Asked::List(_), Reply::Listed(page)) => self.listed(now, page),
+            (Asked::List(_), _) => self.listing_over(),
+            (Asked::Open(_) | Asked::Update(_) | Asked::Claim(_), _) => {}
         }
+        self.work_backlog(now);
+    }
+
+    /// True for the first `Open` of a call.
+    fn is_new(&self, asked: Asked) -> bool {
+        let waits = |id| self.calls.get(&id).is_some_and(|call| matches!(call.waiting, Waiting::Invite));
+        matches!(asked, Asked::Open(id) if waits(id))
     }
 
     fn media_closed(&mut self, id: SessionId, report: Option<SessionReport>) {
@@ -221,11 +305,9 @@ impl Worker {
             }
             Waiting::Answer { .. } if call.invite.is_some() => {
                 self.refuse_caller(now, id, &refused, Outcome::Rejected(status));
-                self.hang_up(now, id, Side::Callee);
+                self.hang_up(now, id, Side::Callee, None);
             }
             Waiting::Nothing | Waiting::Answer { .. } if call.phase == Phase::Ending => {}
-            // Busy changes nothing: the session is as it was, and the next update carries everything.
-            Waiting::Nothing if refusal.code == RefusalCode::Busy => self.update_media(now, id),
             Waiting::Nothing | Waiting::Answer { .. } => self.hang_up_both(now, id, Outcome::MediaLost),
         }
     }

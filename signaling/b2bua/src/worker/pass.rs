@@ -7,8 +7,8 @@ use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Method, OwnedMessage};
 use moorline_sip::{Writer, respond};
 
-use super::{Arrival, ClientUse, Worker};
-use crate::forward::{self, ALLOW, Body};
+use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
+use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
 
 /// A request on its way to the other party.
@@ -33,6 +33,11 @@ impl Worker {
         if uri.is_some_and(|uri| uri.user.is_some()) {
             return self.pass_outside(arrival, trunk, server);
         }
+        self.pong(arrival, server);
+    }
+
+    /// Answers OPTIONS for this host itself.
+    fn pong(&mut self, arrival: Arrival<'_>, server: ServerId) {
         let answer = self.answer_to(arrival, 200, b"OK").header("Allow", ALLOW).header("Accept", "application/sdp");
         self.layer.respond(arrival.now, server, answer.finish(b""));
     }
@@ -73,7 +78,7 @@ impl Worker {
             .header("To", forward::party(&to, target))
             .header("Call-ID", self.identities.token(owner).to_string())
             .header("CSeq", format!("1 {method_name}"));
-        let bytes = forward::copy_headers(writer, message, trusted).finish(body);
+        let bytes = Crossing { trusted, shown_as: advertised }.finish(writer, message, body);
         let passing = Passing {
             server,
             request: message.to_owned(),
@@ -102,6 +107,14 @@ impl Worker {
             return self.refuse(arrival, server, 415, b"Unsupported Media Type");
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.leg(side.other()).dialog.is_none() {
+            // The callee has not answered: 481 would tell the caller that its own dialog is gone.
+            if method == Method::Options {
+                return self.pong(arrival, server);
+            }
+            let answer = self.answer_to(arrival, 500, b"Server Internal Error - Not Answered Yet");
+            return self.layer.respond(now, server, answer.header("Retry-After", RETRY_AFTER).finish(b""));
+        }
         let hop = call.leg(side.other()).next_hop();
         let advertised = self.policy.listeners[hop.listener].advertised;
         let via = forward::via(advertised, &self.identities.branch(id));
@@ -110,8 +123,9 @@ impl Worker {
         };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", forward::contact(advertised));
         let Some(call) = self.calls.get(&id) else { return };
-        let trusted = self.trusted_between(call);
-        let bytes = forward::copy_headers(writer, message, trusted).finish(body);
+        let crossing = self.crossing(call, side.other());
+        let trusted = crossing.trusted;
+        let bytes = crossing.finish(writer, message, body);
         let passing = Passing {
             server,
             request: message.to_owned(),
@@ -133,14 +147,15 @@ impl Worker {
         let reason = arrival.message.reason().unwrap_or_default();
         let mut writer =
             respond(passing.request.view(), passing.source, status, reason, tag.as_deref().map(str::as_bytes));
+        let advertised = self.advertised(passing.listener);
         if status < 300 {
-            let advertised = self.advertised(passing.listener);
             writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
         }
-        let writer = forward::copy_headers(writer, arrival.message, passing.trusted);
+        let crossing = Crossing { trusted: passing.trusted, shown_as: advertised };
         // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
+        let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());
         let server = passing.server;
-        self.layer.respond(arrival.now, server, writer.finish(opaque(arrival).unwrap_or_default()));
+        self.layer.respond(arrival.now, server, answer);
     }
 
     pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
@@ -158,6 +173,6 @@ fn opaque<'a>(arrival: Arrival<'a>) -> Option<&'a [u8]> {
     match forward::body(arrival.message) {
         Body::None => Some(b""),
         Body::Opaque(bytes) => Some(bytes),
-        Body::Sdp(_) | Body::Multipart => None,
+        Body::Sdp(_) | Body::Unsupported => None,
     }
 }

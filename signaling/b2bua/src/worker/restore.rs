@@ -1,7 +1,7 @@
 //! After a restart of either process. Signaling that comes back takes its calls from the listing of the
 //! media process; a media process that comes back is told of every call again, on the ports it had.
 
-use moorline_control::{Listed, Listing, Request, ServerHello, SessionId};
+use moorline_control::{Listed, Listing, ServerHello, SessionId};
 
 use super::Worker;
 use super::media::Asked;
@@ -13,30 +13,26 @@ use crate::{Observation, Outcome};
 
 impl Worker {
     /// The control connection stands.
-    pub(super) fn media_connected(&mut self, _now: u64, _hello: &ServerHello) {
+    pub(super) fn media_connected(&mut self, now: u64, _hello: &ServerHello) {
         self.media.connected = true;
-        // What the connection before was asked will not be answered any more.
-        self.media.pending.clear();
+        self.media.start_anew();
         // `Open` brings a session back on the same ports after a media restart, and claims it where only
         // the connection was lost.
-        let live: Vec<SessionId> = self.calls.values().filter(|call| call.is_live()).map(|call| call.id).collect();
-        for id in live {
-            self.open_media(id);
-        }
-        let closing: Vec<SessionId> = self.media.closing.iter().copied().collect();
-        for id in closing {
-            self.ask(Asked::Close(id), Request::Close { session: id });
-        }
-        if !self.media.listed && !self.media.listing {
+        let live = self.calls.values().filter(|call| call.is_live()).map(|call| Asked::Open(call.id));
+        let closing = self.media.closing.iter().map(|id| Asked::Close(*id));
+        let again: Vec<Asked> = live.chain(closing).collect();
+        again.into_iter().for_each(|asked| self.media.later(asked));
+        if !self.media.listed {
             self.list(None);
         }
+        self.work_backlog(now);
     }
 
     /// The control connection is gone: calls whose session was not open yet are refused, the others talk on.
     pub(super) fn media_disconnected(&mut self, now: u64) {
         self.media.connected = false;
         self.media.listing = false;
-        self.media.pending.clear();
+        self.media.start_anew();
         let opening = |call: &&crate::call::Call| matches!(call.waiting, Waiting::Invite);
         let opening: Vec<SessionId> = self.calls.values().filter(opening).map(|call| call.id).collect();
         for id in opening {
@@ -55,7 +51,7 @@ impl Worker {
 
     fn list(&mut self, after: Option<SessionId>) {
         self.media.listing = true;
-        self.ask(Asked::List, Request::List { after });
+        self.media.later(Asked::List(after));
     }
 
     /// A page of the listing.
@@ -89,10 +85,7 @@ impl Worker {
                 self.calls.insert(id, call);
                 self.live += 1;
                 self.enter(id, Phase::Answered, Some(until.max(now)));
-                let request = self.ask(Asked::Session(id), Request::Claim { session: id });
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.media_request = request;
-                }
+                self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;
                 self.observe(Observation::Restored { call: id });
             }

@@ -7,7 +7,7 @@ use moorline_sip::{Writer, reason_phrase, respond};
 
 use super::{Arrival, ClientUse, RETRY_AFTER, ServerUse, Worker};
 use crate::call::{Call, Invite, Phase, Waiting};
-use crate::forward::{self, ALLOW, Body};
+use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::{Confirming, Leg, Side};
 use crate::media::{self, Remote, Unusable};
 use crate::{Observation, Outcome};
@@ -33,6 +33,11 @@ pub(super) struct Refused {
 impl Refused {
     pub(super) fn new(status: u16) -> Refused {
         Refused { status, reason: reason_phrase(status).as_bytes().to_vec() }
+    }
+
+    /// For a body that may hold a session description where it cannot be rewritten.
+    pub(super) fn unsupported() -> Refused {
+        Refused::because(415, "Body Not Readable Here")
     }
 
     pub(super) fn because(status: u16, why: &str) -> Refused {
@@ -94,6 +99,7 @@ impl Worker {
             answered_at: None,
             ended_at: None,
             outcome: None,
+            declined: Vec::new(),
             clients: 0,
             restored: false,
             media_closed: false,
@@ -113,7 +119,7 @@ impl Worker {
         }
         let offer = match forward::body(invite) {
             Body::Sdp(sdp) => Some(read(sdp)?),
-            Body::Multipart => return Err(Refused::because(415, "Multipart Body")),
+            Body::Unsupported => return Err(Refused::unsupported()),
             Body::None | Body::Opaque(_) => None,
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
@@ -205,15 +211,16 @@ impl Worker {
             .header("CSeq", "1 INVITE")
             .header("Contact", forward::contact(advertised))
             .header("Allow", ALLOW);
-        let trusted = self.trusted_between(call);
-        let writer = forward::copy_headers(writer, request, trusted);
         let body = self.body_for(call, Side::Callee, request)?;
-        Ok(writer.finish(&body))
+        Ok(self.crossing(call, Side::Callee).finish(writer, request, &body))
     }
 
-    /// Identity headers cross between these two trunks.
-    pub(super) fn trusted_between(&self, call: &Call) -> bool {
-        call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted)
+    /// How headers cross to the leg of `to`.
+    pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing {
+        Crossing {
+            trusted: call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted),
+            shown_as: self.advertised(call.leg(to).flow.listener),
+        }
     }
 
     /// A message's body as `to` is shown it: session descriptions with our addresses, others as they are.
@@ -221,7 +228,7 @@ impl Worker {
         match forward::body(message) {
             Body::None => Ok(Vec::new()),
             Body::Opaque(bytes) => Ok(bytes.to_vec()),
-            Body::Multipart => Err(Refused::because(415, "Multipart Body")),
+            Body::Unsupported => Err(Refused::unsupported()),
             Body::Sdp(sdp) => {
                 let unreadable = || Refused::because(488, "Session Description Not Understood");
                 let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
@@ -250,20 +257,25 @@ impl Worker {
             return;
         }
         let first = call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.progressed, true));
+        // An early answer. What would be an offer (the INVITE had none) cannot be one in an unreliable
+        // response (RFC 3261 13.2.1), and one that cannot be anchored is left out: ringing goes on.
+        let offered = call.said[Side::Caller.index()].is_some();
         let early = match forward::body(message) {
-            Body::Sdp(sdp) => read(sdp).ok(),
+            Body::Sdp(sdp) => read(sdp).ok().filter(|_| offered),
             _ => None,
         };
-        let with_media = early.is_some();
-        if with_media {
+        let answered = early.is_some();
+        if answered {
             call.said[Side::Callee.index()] = early;
-            self.update_media(now, id);
+            self.update_media(id);
         }
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
         let (server, invited_at) = (invite.server, invite.received_at);
-        // A description that cannot be anchored is left out rather than let through: ringing goes on.
-        let body = if with_media { self.body_for(call, Side::Caller, message).unwrap_or_default() } else { Vec::new() };
+        let body = match forward::body(message) {
+            Body::Sdp(_) if !answered => Vec::new(),
+            _ => self.body_for(call, Side::Caller, message).unwrap_or_default(),
+        };
         let Some(answer) = self.answer_for_caller(call, message, &body) else { return };
         self.layer.respond(now, server, answer);
         if first {
@@ -281,10 +293,12 @@ impl Worker {
         let reason = response.reason().unwrap_or_default();
         let mut writer = respond(invite.request.view(), caller.flow.remote, status, reason, Some(tag.as_bytes()));
         if status < 300 {
-            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+            writer = writer
+                .record_route(invite.request.view())
+                .header("Contact", forward::contact(advertised))
+                .header("Allow", ALLOW);
         }
-        writer = forward::copy_headers(writer, response, self.trusted_between(call));
-        Some(writer.finish(body))
+        Some(self.crossing(call, Side::Caller).finish(writer, response, body))
     }
 
     /// A 2xx of the callee.
@@ -292,7 +306,8 @@ impl Worker {
         let Arrival { now, message, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         let known = call.leg(Side::Callee).dialog.as_ref();
-        if known.is_some_and(|dialog| Some(dialog.remote_tag.as_slice()) == forward::to_tag(message)) {
+        let tag = forward::to_tag(message).unwrap_or_default();
+        if known.is_some_and(|dialog| dialog.remote_tag == tag) {
             return self.repeated_answer(arrival);
         }
         let target = format!("sip:{}", arrival.flow.remote);
@@ -308,11 +323,12 @@ impl Worker {
         callee.dialog = Some(dialog);
         callee.inviting = None;
         callee.unacknowledged = Some(cseq);
+        callee.confirmed = true;
         self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.answered_at = Some(now);
         self.counters.answered += 1;
-        match self.answer_media(now, id, Side::Callee, message) {
+        match self.answer_media(id, Side::Callee, message) {
             Ok(true) => self.forward_answer(now, id, message, now),
             // An offer (the INVITE had none): its ports come with the reply of the media process.
             Ok(false) => {
@@ -323,7 +339,7 @@ impl Worker {
             }
             Err(refused) => {
                 self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
-                self.hang_up(now, id, Side::Callee);
+                self.hang_up(now, id, Side::Callee, None);
             }
         }
     }
@@ -338,7 +354,7 @@ impl Worker {
             Ok(body) => body,
             Err(refused) => {
                 self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
-                return self.hang_up(now, id, Side::Callee);
+                return self.hang_up(now, id, Side::Callee, None);
             }
         };
         let Some(answer) = self.answer_for_caller(call, response, &body) else { return };
@@ -364,6 +380,7 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let next_at = now + T1_NS;
         let give_up_at = now + 64 * T1_NS;
+        call.leg_mut(side).confirmed = true;
         call.leg_mut(side).confirming =
             Some(Confirming { server, cseq, response, interval_ns: T1_NS, next_at, give_up_at });
         self.timers.set(next_at, super::Due::Confirm(id, side));
@@ -386,8 +403,7 @@ impl Worker {
                 let Some(call) = self.calls.get(&id) else { return };
                 let Some(invite) = &call.invite else { return };
                 let server = invite.server;
-                // A description in a refusal (a 488 may carry one) would show the callee's addresses.
-                let Some(answer) = self.answer_for_caller(call, message, b"") else { return };
+                let Some(answer) = self.answer_for_caller(call, message, refusal_body(message)) else { return };
                 self.layer.respond(now, server, answer);
                 self.finish(now, id, Outcome::Refused(status));
                 self.end(now, id);
@@ -435,6 +451,15 @@ pub(super) fn read(sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
     let session = moorline_sdp::Session::parse(sdp)
         .map_err(|error| Refused::because(488, &format!("Session Description: {error}")))?;
     Ok(media::remotes(&session)?)
+}
+
+/// What crosses of a refusal's body: the description that a 488 may carry says what the refuser could do, with
+/// its addresses, and no media is meant by it.
+pub(super) fn refusal_body(refusal: Message<'_>) -> &[u8] {
+    match forward::body(refusal) {
+        Body::Opaque(bytes) => bytes,
+        Body::None | Body::Sdp(_) | Body::Unsupported => b"",
+    }
 }
 
 /// The called number: the user part of a SIP URI, or the number of a `tel:` one.

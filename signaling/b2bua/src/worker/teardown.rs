@@ -1,28 +1,40 @@
 //! The end of a call: CANCEL, BYE, and everything that runs out.
 
 use moorline_control::SessionId;
-use moorline_sip::Dialog;
-use moorline_sip::Method;
 use moorline_sip::respond;
-use moorline_sip::transaction::{ClientId, Layer, ServerId};
+use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::{Dialog, Message, Method};
 
-use super::setup::{Refused, T2_NS};
+use super::setup::{Refused, T2_NS, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::Phase;
 use crate::forward;
 use crate::leg::Side;
 
+/// Branches of a forked INVITE whose ACK is remembered; more are answered anew each time.
+const MAX_DECLINED: usize = 8;
+
 impl Worker {
-    /// A CANCEL matched the INVITE transaction `server`, and was answered.
-    pub(super) fn cancelled(&mut self, now: u64, server: ServerId) {
+    /// A CANCEL matched the INVITE transaction `server`, and was answered. Its Reason (RFC 3326) goes on.
+    pub(super) fn cancelled(&mut self, now: u64, server: ServerId, reason: Option<&[u8]>) {
         match self.servers.get(&server) {
-            Some(ServerUse::Invite(id)) => self.give_up(now, *id, &Refused::new(487), Outcome::Cancelled),
-            Some(ServerUse::Reinvite(id, side)) => {
-                // The other party decides: its 487 or 2xx comes back as the answer.
-                let client = self.calls.get(id).and_then(|call| call.leg(side.other()).inviting);
+            Some(ServerUse::Invite(id)) => {
+                let id = *id;
+                let client = self.calls.get(&id).and_then(|call| call.leg(Side::Callee).inviting);
                 if let Some(client) = client {
-                    cancel(&mut self.layer, now, client);
+                    self.layer.cancel(now, client, reason);
+                }
+                self.give_up(now, id, &Refused::new(487), Outcome::Cancelled);
+            }
+            Some(ServerUse::Reinvite(id, side)) => {
+                let (id, side) = (*id, *side);
+                let client = self.calls.get(&id).and_then(|call| call.leg(side.other()).inviting);
+                match client {
+                    // The other party decides: its 487 or 2xx comes back as the answer.
+                    Some(client) => self.layer.cancel(now, client, reason),
+                    // It did not go on yet, and will not.
+                    None => self.stop_reinvite(now, id, side, &Refused::new(487)),
                 }
             }
             None => {}
@@ -55,7 +67,7 @@ impl Worker {
                 self.drop_confirming(id, side);
                 // An answer that was not passed on yet will not be: its INVITE is over with the call.
                 self.refuse_caller(now, id, &Refused::new(487), outcome);
-                self.hang_up(now, id, side.other());
+                self.hang_up(now, id, side.other(), Some(arrival.message));
             }
             Phase::Cancelled | Phase::Ending => {
                 // Both hung up at once: our own BYE to this side may still be due.
@@ -70,19 +82,21 @@ impl Worker {
     pub(super) fn hang_up_both(&mut self, now: u64, id: SessionId, outcome: Outcome) {
         self.refuse_caller(now, id, &Refused::new(500), outcome);
         for side in Side::BOTH {
-            self.hang_up(now, id, side);
+            self.hang_up(now, id, side, None);
         }
     }
 
-    /// Sends a BYE to `side`, or makes it due with the ACK that must come first.
-    pub(super) fn hang_up(&mut self, now: u64, id: SessionId, side: Side) {
+    /// Sends a BYE to `side`, or makes it due with the ACK that must come first. What the other party's BYE
+    /// said besides, `original`, crosses: carriers read its Reason.
+    pub(super) fn hang_up(&mut self, now: u64, id: SessionId, side: Side, original: Option<Message<'_>>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.leg(side).confirming.is_some() {
-            call.leg_mut(side).bye_due = true;
+        let leg = call.leg_mut(side);
+        if leg.confirming.is_some() {
+            leg.bye_due = true;
             return;
         }
-        if side == Side::Caller && call.answered_at.is_none() {
-            // Never answered: the final answer has ended the dialog.
+        if !leg.confirmed {
+            // There was no 2xx: the final answer has ended the dialog.
             return;
         }
         self.acknowledge(now, id, side, None);
@@ -91,7 +105,11 @@ impl Worker {
         let advertised = self.policy.listeners[flow.listener].advertised;
         let via = forward::via(advertised, &self.identities.branch(id));
         let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
-        let bye = dialog.request(Method::Bye, via.as_bytes()).finish(b"");
+        let writer = dialog.request(Method::Bye, via.as_bytes());
+        let bye = match (original, self.calls.get(&id)) {
+            (Some(original), Some(call)) => self.crossing(call, side).finish(writer, original, refusal_body(original)),
+            _ => writer.finish(b""),
+        };
         self.send(now, flow, bye, ClientUse::Bye(id));
     }
 
@@ -99,13 +117,21 @@ impl Worker {
     pub(super) fn decline_answer(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, mut dialog: Dialog) {
         let Arrival { now, flow, message } = arrival;
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get(&id) else { return };
+        if let Some((_, ack)) = call.declined.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
+            return self.layer.send_ack(flow, ack.clone());
+        }
         let advertised = self.advertised(flow.listener);
         let mut via = || forward::via(advertised, &self.identities.branch(id)).into_bytes();
         let (ack_via, bye_via) = (via(), via());
-        self.layer.send_ack(flow, dialog.ack(cseq, &ack_via).finish(b""));
+        let ack = dialog.ack(cseq, &ack_via).finish(b"");
+        self.layer.send_ack(flow, ack.clone());
         let bye = dialog.request(Method::Bye, &bye_via).finish(b"");
         self.send(now, flow, bye, ClientUse::Bye(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.declined.len() < MAX_DECLINED {
+            call.declined.push((dialog.remote_tag, ack));
+        }
         if call.phase == Phase::Cancelled && call.leg(Side::Callee).inviting == Some(client) {
             call.leg_mut(Side::Callee).inviting = None;
             self.end(now, id);
@@ -137,6 +163,15 @@ impl Worker {
         }
     }
 
+    /// The transaction of a first INVITE is over; a call that was given up has nothing more to wait for.
+    pub(super) fn invite_ended(&mut self, now: u64, client: ClientId, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.phase == Phase::Cancelled && call.leg(Side::Callee).inviting.is_none_or(|other| other == client) {
+            call.leg_mut(Side::Callee).inviting = None;
+            self.end(now, id);
+        }
+    }
+
     /// The call has been in its phase as long as it may.
     pub(super) fn phase_over(&mut self, now: u64, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -161,7 +196,7 @@ impl Worker {
             if phase == Phase::Answered {
                 self.hang_up_both(now, id, Outcome::NoAck);
             } else {
-                self.hang_up(now, id, side);
+                self.hang_up(now, id, side, None);
             }
             return;
         }
@@ -190,9 +225,10 @@ impl Worker {
         for side in Side::BOTH {
             // An INVITE that rings would never end by itself (RFC 3261 17.1.1.2).
             if let Some(client) = call.leg(side).inviting {
-                cancel(&mut self.layer, now, client);
+                self.layer.cancel(now, client, None);
             }
             if let Some(reinvite) = call.leg_mut(side).reinvite.take() {
+                self.timers.cancel(reinvite.until, Due::Reinvite(id, side));
                 let refused = Refused::new(487);
                 let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
                 self.layer.respond(now, reinvite.server, answer.finish(b""));
@@ -224,10 +260,6 @@ impl Worker {
             self.timers.cancel(confirming.next_at, Due::Confirm(id, side));
         }
     }
-}
-
-fn cancel(layer: &mut Layer, now: u64, client: ClientId) {
-    layer.cancel(now, client, None);
 }
 
 fn call_mut(worker: &mut Worker, id: SessionId, change: impl FnOnce(&mut crate::call::Call)) {

@@ -11,6 +11,10 @@ use crate::leg::Side;
 pub(super) enum Due {
     /// The call has been in its phase for as long as it may: ringing, giving up, or talking.
     Phase(SessionId),
+    /// A re-INVITE of this side must be finally answered.
+    Reinvite(SessionId, Side),
+    /// Requests that the media process had no room for may be asked again.
+    Media,
     /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).
     Confirm(SessionId, Side),
 }

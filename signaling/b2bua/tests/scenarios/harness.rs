@@ -40,6 +40,8 @@ pub(crate) struct Media {
     pub(crate) paused: bool,
     /// The refusal of the next `Open` or `Update`.
     pub(crate) refuse: Option<Refusal>,
+    /// The next `List` or `Claim` finds no room.
+    pub(crate) busy_on_return: u32,
     held: VecDeque<(u32, Request)>,
     next_port: u16,
 }
@@ -189,6 +191,15 @@ impl Net {
         }
     }
 
+    /// Answers the listing that was held back; the claims that follow it find no room at first.
+    pub(crate) fn resume_listing_then_busy(&mut self) {
+        self.media.paused = false;
+        let Some((request, body)) = self.media.held.pop_front() else { panic!("no listing was asked for") };
+        let reply = self.media.reply(body);
+        self.media.busy_on_return = 1;
+        self.input(Input::Media(MediaInput::Reply { request, reply }));
+    }
+
     pub(crate) fn media_event(&mut self, event: Event) {
         self.input(Input::Media(MediaInput::Event(event)));
     }
@@ -272,7 +283,15 @@ impl Net {
 
 impl Media {
     fn reply(&mut self, request: Request) -> Reply {
+        let returning = matches!(request, Request::List { .. } | Request::Claim { .. });
+        if returning && self.busy_on_return > 0 {
+            self.busy_on_return -= 1;
+            return Reply::Refused(Refusal::new(RefusalCode::Busy, "mailbox full"));
+        }
         match request {
+            Request::Update { session, .. } if !self.sessions.contains_key(&session) => {
+                Reply::Refused(Refusal::new(RefusalCode::NoSuchSession, session.to_string()))
+            }
             Request::Open { session, spec } | Request::Update { session, spec } => {
                 if let Some(refusal) = self.refuse.take() {
                     return Reply::Refused(refusal);

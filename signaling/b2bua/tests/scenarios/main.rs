@@ -4,5 +4,6 @@
 mod calls;
 mod chaos;
 mod harness;
+mod peers;
 mod reinvites;
 mod restarts;
