@@ -58,8 +58,7 @@ pub(super) async fn serve(stream: UnixStream, router: Rc<Router>) {
 
     let lists = Cell::new(0);
     let (requests, mut replies) = mpsc::channel(REQUEST_QUEUE);
-    // The request whose reply is being waited for. Every one is resolved, even when the client is gone:
-    // the directory lives by the answers.
+    // The request whose reply is being waited for.
     let mut waiting = None;
     let read = async {
         loop {
@@ -76,9 +75,7 @@ pub(super) async fn serve(stream: UnixStream, router: Rc<Router>) {
                 false => router.route(owner, request),
             };
             lists.set(lists.get() + u32::from(matches!(pending, Pending::List(_))));
-            if let Err(unsent) = requests.try_send((id, pending)) {
-                let (_, mut pending) = unsent.into_inner();
-                router.resolve(&mut pending).await;
+            if requests.try_send((id, pending)).is_err() {
                 break End::Overflow;
             }
         }
@@ -102,18 +99,20 @@ pub(super) async fn serve(stream: UnixStream, router: Rc<Router>) {
             Some(refusal)
         }
     };
-    let mut listening = last_words.is_some();
-    loop {
-        let next = match waiting.take() {
-            Some(next) => Some(next),
-            None => replies.recv().await,
-        };
-        let Some((id, mut pending)) = next else { break };
-        let reply = router.resolve(&mut pending).await;
-        listening = listening && say(&mut sender, &ServerFrame::Reply { id, reply }).await;
-    }
-    if let Some(refusal) = last_words.filter(|_| listening) {
-        say(&mut sender, &ServerFrame::Refused(refusal)).await;
+    if let Some(refusal) = last_words {
+        let mut listening = true;
+        while listening {
+            let next = match waiting.take() {
+                Some(next) => Some(next),
+                None => replies.recv().await,
+            };
+            let Some((id, mut pending)) = next else { break };
+            let reply = router.resolve(&mut pending).await;
+            listening = say(&mut sender, &ServerFrame::Reply { id, reply }).await;
+        }
+        if listening {
+            say(&mut sender, &ServerFrame::Refused(refusal)).await;
+        }
     }
     tracing::info!(client = hello.client, owner = owner.0, "control: disconnected");
 }

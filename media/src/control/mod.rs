@@ -39,9 +39,11 @@ pub(crate) async fn serve(
     ranges: Vec<Range>,
     said: mpsc::Receiver<Said>,
 ) {
-    let router = Rc::new(Router::new(hello, shards, ranges));
-    let dispatcher = Rc::clone(&router);
+    let (router, unsettled) = Router::new(hello, shards, ranges);
+    let router = Rc::new(router);
+    let (dispatcher, settler) = (Rc::clone(&router), Rc::clone(&router));
     spawn_local(async move { dispatcher.dispatch(said).await });
+    spawn_local(async move { settler.settle(unsettled).await });
     let connections = Rc::new(Cell::new(0));
     loop {
         let stream = match listener.accept().await {
@@ -59,12 +61,27 @@ pub(crate) async fn serve(
             tracing::warn!(connections = MAX_CONNECTIONS, "control: a client was turned away, too many connections");
             continue;
         }
-        connections.set(connections.get() + 1);
-        let (router, connections) = (Rc::clone(&router), Rc::clone(&connections));
+        let (router, place) = (Rc::clone(&router), Place::take(&connections));
         spawn_local(async move {
             connection::serve(stream, router).await;
-            connections.set(connections.get() - 1);
+            drop(place);
         });
+    }
+}
+
+/// A connection's place among [`MAX_CONNECTIONS`], given back however the connection ends.
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    fn take(connections: &Rc<Cell<usize>>) -> Place {
+        connections.set(connections.get() + 1);
+        Place(Rc::clone(connections))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -79,5 +96,25 @@ fn admits(access: &Access, stream: &UnixStream) -> bool {
             tracing::warn!(%error, "control: a client without credentials was turned away");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_panics_gives_its_place_back() {
+        let connections = Rc::new(Cell::new(0));
+        let place = Place::take(&connections);
+        assert_eq!(connections.get(), 1);
+        let connection = async move {
+            let _place = place;
+            panic!("as a defect would");
+        };
+        let local = tokio::task::LocalSet::new();
+        let ended = local.run_until(async { spawn_local(connection).await }).await;
+        assert!(ended.is_err_and(|error| error.is_panic()));
+        assert_eq!(connections.get(), 0);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use moorline_control::{Event, Listed, Refusal, RefusalCode, Reply, Request, ServerHello, SessionId, SessionSpec};
 use moorline_relay::{Owner, Range, shard_of};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::sync::{Notify, mpsc};
 
 use super::directory::Directory;
 use super::listing;
@@ -28,6 +29,8 @@ pub(super) struct Router {
     directory: RefCell<Directory>,
     owners: RefCell<HashMap<Owner, EventQueue>>,
     last_owner: Cell<u64>,
+    /// Holds no more than shards have letters.
+    abandoned: mpsc::UnboundedSender<Abandoned>,
 }
 
 /// Where the events of a connection go.
@@ -36,27 +39,62 @@ struct EventQueue {
     overflow: Rc<Notify>,
 }
 
-/// A request on its way.
+/// A request on its way. It may be dropped at any time: the directory is kept all the same.
 pub(super) enum Pending {
     /// Answered without a shard.
     Answered(Reply),
     /// On its way to the session's shard.
-    Session(SessionId, oneshot::Receiver<Answer>),
+    Session(Routed),
     /// On its way to all shards.
-    List(Vec<oneshot::Receiver<Answer>>),
+    List(Pages),
+}
+
+/// A request on its way to one shard. The directory lives by the answers, so an answer that nobody waits for
+/// any more is waited for by [`Router::settle`].
+pub(super) struct Routed {
+    session: SessionId,
+    /// `None` once it has come.
+    answer: Option<oneshot::Receiver<Answer>>,
+    abandoned: mpsc::UnboundedSender<Abandoned>,
+}
+
+/// A session, and the answer to a request about it that nobody waits for any more.
+pub(super) type Abandoned = (SessionId, oneshot::Receiver<Answer>);
+
+impl Drop for Routed {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            // Without a receiver the control side has ended, and the directory with it.
+            let _ = self.abandoned.send((self.session, answer));
+        }
+    }
+}
+
+/// A listing on its way: the answers still to come, and the pages that have.
+pub(super) struct Pages {
+    answers: Vec<oneshot::Receiver<Answer>>,
+    pages: Vec<Listed>,
 }
 
 impl Router {
-    pub(super) fn new(hello: ServerHello, shards: Vec<Arc<Mailbox>>, ranges: Vec<Range>) -> Router {
+    /// A router, and what its [`settle`](Self::settle) has to be given.
+    pub(super) fn new(
+        hello: ServerHello,
+        shards: Vec<Arc<Mailbox>>,
+        ranges: Vec<Range>,
+    ) -> (Router, mpsc::UnboundedReceiver<Abandoned>) {
         let directory = Directory::new(hello.shards, hello.capacity as usize);
-        Router {
+        let (abandoned, unsettled) = mpsc::unbounded_channel();
+        let router = Router {
             hello,
             shards,
             ranges,
             directory: RefCell::new(directory),
             owners: RefCell::default(),
             last_owner: Cell::new(0),
-        }
+            abandoned,
+        };
+        (router, unsettled)
     }
 
     /// Takes in a connection: its owner number, its events, and the word that they overflowed.
@@ -105,7 +143,9 @@ impl Router {
             },
         };
         match self.post(shard, owner, request) {
-            Some(answer) => Pending::Session(session, answer),
+            Some(answer) => {
+                Pending::Session(Routed { session, answer: Some(answer), abandoned: self.abandoned.clone() })
+            }
             None => {
                 self.directory.borrow_mut().unsent(session);
                 busy(shard)
@@ -113,31 +153,49 @@ impl Router {
         }
     }
 
-    /// Waits for the answer, and keeps the directory by it. Must be driven to its end once for every
-    /// request; until then it may be dropped and called again.
+    /// Waits for the answer, and keeps the directory by it. May be dropped and called again until it has
+    /// answered.
     pub(super) async fn resolve(&self, pending: &mut Pending) -> Reply {
         match pending {
             Pending::Answered(reply) => reply.clone(),
-            Pending::Session(session, answer) => match answer.await {
-                Ok(Answer { sequence, reply }) => {
-                    self.directory.borrow_mut().answered(*session, sequence, &reply);
-                    reply
-                }
-                Err(_) => {
-                    self.directory.borrow_mut().unsent(*session);
-                    ended()
-                }
-            },
-            Pending::List(answers) => {
-                let mut pages: Vec<Listed> = Vec::with_capacity(answers.len());
-                for answer in answers {
-                    match answer.await {
-                        Ok(Answer { reply: Reply::Listed(page), .. }) => pages.push(page),
+            Pending::Session(routed) => {
+                let Some(answer) = &mut routed.answer else { return ended() };
+                let answer = answer.await;
+                routed.answer = None;
+                self.answered(routed.session, answer)
+            }
+            Pending::List(list) => {
+                while let Some(answer) = list.answers.last_mut() {
+                    let answer = answer.await;
+                    // What has come is out of the list, so that it is not waited for again.
+                    list.answers.pop();
+                    match answer {
+                        Ok(Answer { reply: Reply::Listed(page), .. }) => list.pages.push(page),
                         Ok(Answer { reply, .. }) => return reply,
                         Err(_) => return ended(),
                     }
                 }
-                Reply::Listed(listing::merge(pages))
+                Reply::Listed(listing::merge(std::mem::take(&mut list.pages)))
+            }
+        }
+    }
+
+    /// Keeps the directory by the answers that nobody waits for any more.
+    pub(super) async fn settle(&self, mut unsettled: mpsc::UnboundedReceiver<Abandoned>) {
+        while let Some((session, answer)) = unsettled.recv().await {
+            let _ = self.answered(session, answer.await);
+        }
+    }
+
+    fn answered(&self, session: SessionId, answer: Result<Answer, RecvError>) -> Reply {
+        match answer {
+            Ok(Answer { sequence, reply }) => {
+                self.directory.borrow_mut().answered(session, sequence, &reply);
+                reply
+            }
+            Err(_) => {
+                self.directory.borrow_mut().unsent(session);
+                ended()
             }
         }
     }
@@ -164,7 +222,7 @@ impl Router {
                 None => return busy(shard),
             }
         }
-        Pending::List(answers)
+        Pending::List(Pages { answers, pages: Vec::with_capacity(self.shards.len()) })
     }
 
     fn post(&self, shard: u16, owner: Owner, request: Request) -> Option<oneshot::Receiver<Answer>> {
@@ -191,3 +249,6 @@ fn busy(shard: u16) -> Pending {
 fn ended() -> Reply {
     Reply::Refused(Refusal::new(RefusalCode::Busy, "the media process is ending"))
 }
+
+#[cfg(test)]
+mod tests;
