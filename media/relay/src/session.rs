@@ -7,7 +7,7 @@ use moorline_control::{Latch, LocalAddresses, LocalSession, SessionId, StreamRep
 
 use crate::address::Address;
 use crate::pool::Pair;
-use crate::source::Source;
+use crate::source::{Cause, Source};
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -59,6 +59,8 @@ pub(crate) struct Stream {
     pub(crate) held: bool,
     pub(crate) mux: bool,
     pub(crate) latch: Option<Latch>,
+    /// How often the client has said that the party may have moved.
+    pub(crate) relatch: u32,
     pub(crate) sources: Vec<IpNet>,
     pub(crate) rtp: Source,
     pub(crate) rtcp: Source,
@@ -139,7 +141,11 @@ impl Stream {
         self.held = spec.remote_rtp.is_some_and(is_nowhere);
         self.mux = spec.rtcp_mux;
         self.sources = spec.sources;
-        let latch_is_new = self.latch.is_none();
+        let networks = |latch| Option::map(latch, |latch: &Latch| &latch.sources);
+        // From a new signaling address, or after a re-INVITE that says the same SDP as before, the party may
+        // send from elsewhere.
+        let doubted = spec.relatch != self.relatch || networks(self.latch.as_ref()) != networks(spec.latch.as_ref());
+        self.relatch = spec.relatch;
         self.latch = spec.latch;
         let answered = !self.told_rtp.is_some();
         let moved = !self.held && told != self.told_rtp;
@@ -153,17 +159,22 @@ impl Stream {
             return;
         };
         let window_ns = window_ns(latch);
-        if moved || latch_is_new {
-            self.rtp.reopen(now, window_ns, answered);
-        }
-        if rtcp_moved || latch_is_new {
-            self.rtcp.reopen(now, window_ns, answered);
-        }
         let (sources, rtp, rtcp) = (&self.sources, self.told_rtp, self.told_rtcp);
         let inside = |source: &Address| within(sources, source);
         let latched = |source: &Address| within(&latch.sources, source);
-        self.rtp.retain(|source| inside(source) && (*source == rtp || latched(source)));
-        self.rtcp.retain(|source| inside(source) && (*source == rtcp || latched(source)));
+        let rtp_lost = self.rtp.retain(|source| inside(source) && (*source == rtp || latched(source)));
+        let rtcp_lost = self.rtcp.retain(|source| inside(source) && (*source == rtcp || latched(source)));
+        let cause = |moved, doubted: bool| match (moved, answered) {
+            (true, true) => Some(Cause::Answered),
+            (true, false) => Some(Cause::Moved),
+            (false, _) => doubted.then_some(Cause::Doubt),
+        };
+        if let Some(cause) = cause(moved, doubted || rtp_lost) {
+            self.rtp.reopen(now, window_ns, cause);
+        }
+        if let Some(cause) = cause(rtcp_moved, doubted || rtp_lost || rtcp_lost) {
+            self.rtcp.reopen(now, window_ns, cause);
+        }
     }
 
     /// The other party has answered: only now is there anybody to talk to, so a silent party's window begins.

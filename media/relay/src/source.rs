@@ -5,10 +5,11 @@
 //!   open ------------------------------------------> fixed
 //!    ^                                                 |
 //!    +-------------------------------------------------+
-//!         the party says another address in its SDP
+//!         the party says another address in its SDP, signals from another network,
+//!         or is said to have moved perhaps
 //! ```
 //!
-//! When a party that was latched says another address, packets of its old source are still on the way. They
+//! When a party that was latched moves, packets of its old source are still on the way. They
 //! are let through, but must not seize the reopened latch at once: only if they keep coming after
 //! [`SETTLE_NS`] has the party evidently not moved.
 
@@ -40,16 +41,33 @@ pub(crate) enum Claim {
     Refuse,
 }
 
+/// Why a latch is open again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The party has said its first address: what was latched before was its early media.
+    Answered,
+    /// The party has said another address, and may be reached there.
+    Moved,
+    /// The party may have moved behind its NAT, and said no address that helps: until it is heard from
+    /// elsewhere it may be where it was.
+    Doubt,
+}
+
 impl Source {
-    /// Reopens the latch for `window_ns`: the session has opened, or the party has said another address.
-    /// `answered` where it had said none before: what was latched then was its early media.
-    pub(crate) fn reopen(&mut self, now: u64, window_ns: u64, answered: bool) {
-        if self.fixed.is_some() {
+    /// Reopens the latch for `window_ns`.
+    pub(crate) fn reopen(&mut self, now: u64, window_ns: u64, cause: Cause) {
+        let held = self.fixed.is_some();
+        if held {
             self.previous = self.fixed;
             self.fixed = Address::NONE;
         }
-        self.previous_leads = answered;
-        self.previous_fixes_at = if answered { now } else { now.saturating_add(SETTLE_NS) };
+        match cause {
+            Cause::Answered => self.previous_leads = true,
+            Cause::Moved => self.previous_leads = false,
+            Cause::Doubt => self.previous_leads |= held,
+        }
+        let settle_ns = if cause == Cause::Answered { 0 } else { SETTLE_NS };
+        self.previous_fixes_at = now.saturating_add(settle_ns);
         self.window_end = now.saturating_add(window_ns);
     }
 
@@ -60,13 +78,15 @@ impl Source {
         }
     }
 
-    /// Forgets all sources that `keep` does not accept.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Address) -> bool) {
+    /// Forgets all sources that `keep` does not accept; true if the one that held was among them.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Address) -> bool) -> bool {
+        let held = self.fixed.is_some();
         for address in [&mut self.fixed, &mut self.previous] {
             if address.is_some() && !keep(address) {
                 *address = Address::NONE;
             }
         }
+        held && !self.fixed.is_some()
     }
 
     /// Forgets everything: there is no latch any more.

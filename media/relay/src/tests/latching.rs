@@ -217,3 +217,68 @@ fn the_networks_bound_the_latch_too() {
     world.update(id(1), &spec);
     assert_eq!(world.packet(NAT, alice.rtp, &rtp(2)), Err(DropReason::SourceNetwork), "narrowed in mid-call");
 }
+
+#[test]
+fn a_party_that_may_have_moved_behind_its_nat_is_heard_from_its_new_port() {
+    let mut world = World::new();
+    let (alice, bob) = sides(&world.open(id(1), &natted_call()));
+    world.packet(NAT, alice.rtp, &rtp(1)).unwrap();
+    world.packet(NAT_RTCP, alice.rtcp, &rtcp()).unwrap();
+    world.pass(60 * SECOND);
+    // The same SDP from the same signaling address: only the count says that there was a re-INVITE.
+    let mut again = natted_call();
+    again.legs[0].streams[0].relatch = 1;
+    world.update(id(1), &again);
+    assert!(world.packet(NAT, alice.rtp, &rtp(2)).is_ok(), "still on the way, and not lost");
+    assert_eq!(world.packet(BOB, bob.rtp, &rtp(1)), Ok((alice.rtp, address(NAT))), "where it was until heard anew");
+    assert!(world.packet(NAT_MOVED, alice.rtp, &rtp(3)).is_ok());
+    assert!(world.packet("198.51.100.7:2223", alice.rtcp, &rtcp()).is_ok());
+    assert_eq!(world.packet(BOB, bob.rtp, &rtp(2)), Ok((alice.rtp, address(NAT_MOVED))));
+    assert_eq!(world.packet(NAT, alice.rtp, &rtp(4)), Err(DropReason::Source));
+    assert_eq!(world.events(), latched(NAT_MOVED));
+    world.update(id(1), &again);
+    assert_eq!(world.packet(NAT, alice.rtp, &rtp(5)), Err(DropReason::Source), "the same count reopens nothing");
+}
+
+#[test]
+fn a_party_that_did_not_move_after_all_keeps_its_latch() {
+    let mut world = World::new();
+    let (alice, bob) = sides(&world.open(id(1), &natted_call()));
+    world.packet(NAT, alice.rtp, &rtp(1)).unwrap();
+    assert_eq!(world.events(), latched(NAT));
+    let mut again = natted_call();
+    again.legs[0].streams[0].relatch = 1;
+    world.update(id(1), &again);
+    world.pass(2 * SECOND);
+    world.packet(NAT, alice.rtp, &rtp(2)).unwrap();
+    assert_eq!(world.packet(NAT_MOVED, alice.rtp, &rtp(3)), Err(DropReason::Source));
+    assert_eq!(world.packet(BOB, bob.rtp, &rtp(1)), Ok((alice.rtp, address(NAT))));
+    assert!(world.events().is_empty());
+}
+
+#[test]
+fn a_party_that_signals_from_elsewhere_is_heard_from_there() {
+    let mut world = World::new();
+    let (alice, bob) = sides(&world.open(id(1), &natted_call()));
+    world.packet(NAT, alice.rtp, &rtp(1)).unwrap();
+    world.pass(60 * SECOND);
+    let mut moved = natted_call();
+    moved.legs[0].streams[0].latch = latch("192.0.2.9/32", 5_000);
+    world.update(id(1), &moved);
+    assert_eq!(world.packet(NAT, alice.rtp, &rtp(2)), Err(DropReason::Source), "no latch network any more");
+    assert_eq!(world.packet("192.0.2.9:3333", alice.rtp, &rtp(3)), Ok((bob.rtp, address(BOB))));
+    assert_eq!(world.packet(BOB, bob.rtp, &rtp(1)), Ok((alice.rtp, address("192.0.2.9:3333"))));
+}
+
+#[test]
+fn a_source_that_the_trunk_forbids_from_now_on_leaves_its_window_to_another() {
+    let mut world = World::new();
+    let mut spec = natted_call();
+    let (alice, bob) = sides(&world.open(id(1), &spec));
+    world.packet(NAT, alice.rtp, &rtp(1)).unwrap();
+    world.pass(60 * SECOND);
+    spec.legs[0].streams[0].sources = vec!["198.51.100.128/25".parse().unwrap()];
+    world.update(id(1), &spec);
+    assert_eq!(world.packet(NAT, alice.rtp, &rtp(2)), Err(DropReason::SourceNetwork));
+    assert_eq!(world.packet("198.51.100.200:9", alice.rtp, &rtp(3)), Ok((bob.rtp, address(BOB))));
+}
