@@ -139,10 +139,6 @@ impl Scrape {
         let help = "Ports found taken by another process";
         self.counters(encoder, "moorline_media_ports_stolen", help, |shard, count| {
             count(&[], shard.counters.ports_stolen)
-        })?;
-        let help = "Events lost because nobody took them";
-        self.counters(encoder, "moorline_media_events_lost", help, |shard, count| {
-            count(&[], shard.counters.events_lost)
         })
     }
 

@@ -27,8 +27,6 @@ pub struct Counters {
     pub latched: u64,
     /// Ports found taken by somebody outside this process.
     pub ports_stolen: u64,
-    /// Events given up because nobody polled for them.
-    pub events_lost: u64,
     /// Sessions open now.
     pub sessions: u64,
     /// Local ports bound now.

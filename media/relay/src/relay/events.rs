@@ -5,7 +5,8 @@ use moorline_control::{Ended, Event};
 use super::{Owner, Relay};
 use crate::session::{Session, Stream};
 
-/// More sessions than one slice of expired leases ends, several times over.
+/// Ended sessions to be told of; more than one slice of expired leases, several times over. While it is full
+/// no lease ends, so that none goes untold.
 const MAX_ENDED: usize = 1024;
 
 impl Relay {
@@ -40,11 +41,17 @@ impl Relay {
     }
 
     pub(super) fn tell_ended(&mut self, owner: Owner, ended: Ended) {
-        if self.ended.len() >= MAX_ENDED {
-            self.ended.pop_front();
-            self.counters.events_lost += 1;
-        }
         self.ended.push_back((owner, ended));
+    }
+
+    /// How many more ended sessions can be told of.
+    pub(super) fn room_for_ended(&self) -> usize {
+        MAX_ENDED.saturating_sub(self.ended.len())
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) may have something to say.
+    pub fn has_events(&self) -> bool {
+        !self.ended.is_empty() || !self.queue.is_empty()
     }
 }
 

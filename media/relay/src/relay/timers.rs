@@ -25,7 +25,8 @@ impl Relay {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next; in the past if it has more to do.
     pub fn next_timeout(&self) -> Option<u64> {
-        let lease = self.leases.first().map(|&(lease_end, _)| lease_end);
+        // Without room to tell of it no lease ends; when events have been taken there is.
+        let lease = self.leases.first().filter(|_| self.room_for_ended() > 0).map(|&(lease_end, _)| lease_end);
         let look = self.looks.first().map(|&(due, _)| due);
         [lease, look, self.pool.all_rested_at()].into_iter().flatten().min()
     }
@@ -42,7 +43,7 @@ impl Relay {
             }
             self.look(now, slot);
         }
-        for _ in 0..ENDS_PER_SLICE {
+        for _ in 0..self.room_for_ended().min(ENDS_PER_SLICE) {
             let Some(&(lease_end, owner)) = self.leases.first() else { break };
             if lease_end > now {
                 break;
