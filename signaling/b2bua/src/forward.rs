@@ -148,7 +148,7 @@ pub(crate) fn request_uri(original: &[u8], hop: SocketAddr) -> Vec<u8> {
 pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
     let mut out = Vec::with_capacity(original.display.len() + original.uri.len() + 48);
     if !original.display.is_empty() {
-        out.extend_from_slice(original.display);
+        out.extend_from_slice(&original.display_name());
         out.push(b' ');
     }
     out.push(b'<');

@@ -15,6 +15,8 @@ fn a_party_keeps_its_name_user_and_parameters_but_not_its_host() {
         shown("\"A, \\\"B\\\" C\" <sip:+123;isub=1@10.0.0.1:5060;user=phone>;tag=x;x-p=\"a;b\";flag"),
         "\"A, \\\"B\\\" C\" <sip:+123;isub=1@198.51.100.20:5070;user=phone>;x-p=\"a;b\";flag"
     );
+    // Quotes that are missing are put in (RFC 4475 3.1.2.15).
+    assert_eq!(shown("Bob (work) <sip:bob@host.example>"), "\"Bob (work)\" <sip:bob@198.51.100.20:5070>");
     assert_eq!(shown("sip:bob@host.example;tag=1"), "<sip:bob@198.51.100.20:5070>");
     assert_eq!(shown("<sip:host.example>"), "<sip:198.51.100.20:5070>");
     assert_eq!(shown("<tel:+123;phone-context=example.com>;tag=1"), "<tel:+123;phone-context=example.com>");
