@@ -1,7 +1,7 @@
 //! The epoll datapath, for kernels without io_uring: readiness by mio, batches by `recvmmsg` and `sendmmsg`.
 //!
 //! Readiness is edge-triggered: a socket that became ready stays on the list until a receive has found it
-//! empty. Sends of a batch are grouped by socket, in the order of reception within each, so packets of a
+//! empty. The list is added to before every batch, so that sockets take turns however busy one of them is. Sends of a batch are grouped by socket, in the order of reception within each, so packets of a
 //! flow leave in order.
 
 mod batch;
@@ -33,6 +33,8 @@ pub(crate) struct Epoll {
     slots: Vec<Option<Slot>>,
     /// Sockets that may hold packets, each at most once.
     ready: VecDeque<EndpointId>,
+    /// A sleep has fetched readiness since the last batch.
+    fetched: bool,
     interfaces: Vec<Interface>,
     wake: OwnedFd,
     inbox: Inbox,
@@ -56,6 +58,7 @@ impl Datapath for Epoll {
             events: Events::with_capacity(EVENTS),
             slots: (0..setup.endpoints).map(|_| None).collect(),
             ready: VecDeque::with_capacity(setup.endpoints),
+            fetched: false,
             interfaces: setup.interfaces,
             wake: setup.wake,
             inbox: Inbox::new(BATCH),
@@ -64,6 +67,9 @@ impl Datapath for Epoll {
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+        if !std::mem::take(&mut self.fetched) {
+            self.fetch(Duration::ZERO)?;
+        }
         let mut served = 0;
         while self.inbox.room() > 0 {
             let Some(endpoint) = self.ready.pop_front() else { break };
@@ -108,9 +114,19 @@ impl Datapath for Epoll {
     }
 
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {
+        self.fetched = true;
+        self.fetch(limit)
+    }
+}
+
+impl Epoll {
+    /// Waits up to `limit` for readiness and puts what is ready at the end of the list.
+    fn fetch(&mut self, limit: Duration) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(limit)) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            _ => {}
+            Ok(()) => {}
+            // The events of the last fetch are still there.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(e) => return Err(e),
         }
         for event in &self.events {
             if event.token() == WAKE {

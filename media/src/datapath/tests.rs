@@ -143,6 +143,27 @@ fn endpoints_beyond_the_bound_or_open_already_are_refused<D: Datapath>(third_oct
     forwarder.datapath.bind(EndpointId(3), free).unwrap();
 }
 
+fn a_busy_socket_leaves_the_others_their_turn<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    let other = SocketAddr::from(([127, 78, third_octet, 1], 20_004));
+    forwarder.datapath.bind(EndpointId(2), other).unwrap();
+    forwarder.send(b"drop");
+    forwarder.relay_until(1);
+    // More comes to the one than a batch takes, every turn: the shard never sleeps.
+    (0..super::BATCH + 20).for_each(|_| forwarder.send(b"drop"));
+    if D::NAME == Epoll::NAME {
+        forwarder.datapath.sleep(Duration::from_millis(10)).unwrap();
+        forwarder.relay();
+    }
+    forwarder.sender.send_to(b"drop", other).unwrap();
+    let heard = (0..20).any(|_| {
+        (0..super::BATCH).for_each(|_| forwarder.send(b"drop"));
+        forwarder.relay();
+        forwarder.seen.contains(&EndpointId(2))
+    });
+    assert!(heard, "the other socket is never looked at");
+}
+
 fn a_wake_up_ends_a_sleep_as_often_as_it_is_written<D: Datapath>() {
     let (setup, wake) = setup(4);
     let mut datapath = D::new(setup).unwrap();
@@ -186,5 +207,6 @@ on_every_datapath!(
     a_datagram_longer_than_a_buffer_is_counted_and_not_seen(2),
     what_an_old_socket_received_is_not_seen_by_its_successor(3),
     endpoints_beyond_the_bound_or_open_already_are_refused(4),
+    a_busy_socket_leaves_the_others_their_turn(6),
     a_wake_up_ends_a_sleep_as_often_as_it_is_written(),
 );
