@@ -20,7 +20,7 @@ use crate::error::MediaError;
 use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
 use crate::{admin, control, limits};
 
-/// Events between the shards and the control server.
+/// Events between a shard and the control server.
 const SAID_QUEUE: usize = 4096;
 
 /// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
@@ -113,10 +113,9 @@ fn serve<D: Datapath + 'static>(
     }
     let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
 
-    let (events, said) = mpsc::channel(SAID_QUEUE);
     let (exits, exited) = mpsc::unbounded_channel();
-    let running = Running::start::<D>(&config, &events, &exits)?;
-    drop((events, exits));
+    let (running, said) = Running::start::<D>(&config, &exits)?;
+    drop(exits);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = LocalSet::new().block_on(&runtime, attend::<D>(&config, access, &running, said, exited, shutdown));
@@ -130,24 +129,28 @@ fn serve<D: Datapath + 'static>(
 struct Running(Vec<ShardLink>);
 
 impl Running {
+    /// Starts all shards; what each of them says comes by a channel of its own, so that no shard waits for
+    /// the events of another.
     fn start<D: Datapath + 'static>(
         config: &Config,
-        events: &mpsc::Sender<Said>,
         exits: &mpsc::UnboundedSender<Exit>,
-    ) -> Result<Running, MediaError> {
+    ) -> Result<(Running, Vec<mpsc::Receiver<Said>>), MediaError> {
         let mut running = Running(Vec::with_capacity(config.cores.len()));
+        let mut said = Vec::with_capacity(config.cores.len());
         for (shard, &core) in (0u16..).zip(&config.cores) {
+            let (events, queue) = mpsc::channel(SAID_QUEUE);
+            said.push(queue);
             let plan = Plan {
                 core,
                 relay: relay_config(config, shard),
                 interfaces: interfaces(config),
-                events: events.clone(),
+                events,
                 exits: exits.clone(),
             };
             let started = shard::start::<D>(plan);
             running.0.push(started.map_err(|error| MediaError::Start { shard, reason: error.to_string() })?);
         }
-        Ok(running)
+        Ok((running, said))
     }
 
     fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
@@ -166,7 +169,7 @@ async fn attend<D: Datapath>(
     config: &Config,
     access: Access,
     running: &Running,
-    said: mpsc::Receiver<Said>,
+    said: Vec<mpsc::Receiver<Said>>,
     mut exited: mpsc::UnboundedReceiver<Exit>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MediaError> {

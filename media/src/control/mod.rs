@@ -37,12 +37,15 @@ pub(crate) async fn serve(
     hello: ServerHello,
     shards: Vec<Arc<Mailbox>>,
     ranges: Vec<Range>,
-    said: mpsc::Receiver<Said>,
+    said: Vec<mpsc::Receiver<Said>>,
 ) {
     let (router, unsettled) = Router::new(hello, shards, ranges);
     let router = Rc::new(router);
-    let (dispatcher, settler) = (Rc::clone(&router), Rc::clone(&router));
-    spawn_local(async move { dispatcher.dispatch(said).await });
+    for said in said {
+        let dispatcher = Rc::clone(&router);
+        spawn_local(async move { dispatcher.dispatch(said).await });
+    }
+    let settler = Rc::clone(&router);
     spawn_local(async move { settler.settle(unsettled).await });
     let connections = Rc::new(Cell::new(0));
     loop {

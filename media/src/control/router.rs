@@ -200,7 +200,7 @@ impl Router {
         }
     }
 
-    /// Passes on what shards say, until they have all ended.
+    /// Passes on what a shard says, until it has ended.
     pub(super) async fn dispatch(&self, mut said: mpsc::Receiver<Said>) {
         while let Some(Said { owner, event, sequence }) = said.recv().await {
             if let Event::Ended(ended) = &event {

@@ -4,6 +4,7 @@
 //! bounded slice of mail and does a bounded slice of what is due, so that none of them can starve media.
 
 pub(crate) mod clock;
+mod held;
 mod mailbox;
 mod start;
 
@@ -11,11 +12,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_control::{Event, MAX_FRAME, RefusalCode, Reply, Request};
+use moorline_control::{Event, MAX_FRAME, Reply, Request};
 use moorline_relay::{Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::datapath::{Datapath, Tally};
+
+use held::{Asked, Held, Told};
 
 pub(crate) use mailbox::{Answer, Letter, Mailbox};
 pub(crate) use start::{Exit, Plan, ShardLink, start};
@@ -24,13 +27,8 @@ pub(crate) use start::{Exit, Plan, ShardLink, start};
 const MAIL_SLICE: usize = 16;
 /// The longest sleep.
 const IDLE: Duration = Duration::from_secs(1);
-/// The sleep while a letter is held, or the control side is behind with the events.
+/// The sleep while requests are held, or the control side is behind with the events.
 const PAUSE: Duration = Duration::from_millis(5);
-/// After a start, sessions come back on the ports that a dead predecessor had, and the kernel takes some tens
-/// of milliseconds to close the sockets of a killed process's ring. During this time...
-const RESTORING_NS: u64 = 5_000_000_000;
-/// ...a request for ports that are still taken is held this long, and all letters behind it with it.
-const HOLD_NS: u64 = 1_000_000_000;
 /// Bytes of a listing, so that its frame has room for the rest.
 pub(crate) const LISTING_BYTES: usize = MAX_FRAME - 1024;
 
@@ -58,8 +56,7 @@ pub(crate) struct Shard<D> {
     events: mpsc::Sender<Said>,
     sequence: u64,
     started_ns: u64,
-    /// A letter to be tried again, before any other is read, and until when.
-    held: Option<(Letter, u64)>,
+    held: Held,
 }
 
 impl<D: Datapath> Shard<D> {
@@ -76,40 +73,25 @@ impl<D: Datapath> Shard<D> {
             }
             // While events wait no letter is read: an answer must not overtake the end of its session.
             let backlog = !self.say_events();
-            let read = if backlog { 0 } else { self.read_mail(now) };
+            let read = if backlog { 0 } else { self.try_held(now) + self.read_mail(now) };
             if relayed == 0 && read == 0 {
-                self.sleep(backlog || self.held.is_some())?;
+                self.sleep(backlog)?;
             }
         }
         Ok(())
     }
 
-    /// Reads a slice of the mail; answers how many letters are done with.
+    /// Reads a slice of the mail; answers how many letters were read.
     fn read_mail(&mut self, now: u64) -> usize {
         for read in 0..MAIL_SLICE {
-            let (letter, hold_until) = match self.held.take() {
-                Some(held) => held,
-                None => match self.mailbox.read() {
-                    Some(letter) => (letter, now + HOLD_NS),
-                    None => return read,
-                },
-            };
+            let Some(letter) = self.mailbox.read() else { return read };
             match letter {
-                Letter::Request { owner, request, answer } => {
-                    let restoring = now < (self.started_ns + RESTORING_NS).min(hold_until) && asks_for_ports(&request);
-                    let again = restoring.then(|| request.clone());
-                    let reply = self.answer(now, owner, request);
-                    if let (Some(request), Reply::Refused(refusal)) = (again, &reply)
-                        && refusal.code == RefusalCode::PortTaken
-                    {
-                        self.held = Some((Letter::Request { owner, request, answer }, hold_until));
-                        return read;
-                    }
-                    self.sequence += 1;
-                    // A connection that has ended takes no answer.
-                    let _ = answer.send(Answer { sequence: self.sequence, reply });
+                Letter::Request { owner, request, answer } => self.take(now, Asked { owner, request, answer }),
+                Letter::Release { owner, lease_ns } => {
+                    // Nothing may come in this owner's name afterwards.
+                    self.give_up_held(now, owner);
+                    self.relay.release(now, owner, lease_ns);
                 }
-                Letter::Release { owner, lease_ns } => self.relay.release(now, owner, lease_ns),
                 Letter::Scrape(answer) => {
                     let (shard, counters, tally) = (self.index, *self.relay.counters(), self.tally.clone());
                     let _ = answer.send(Box::new(Snapshot { shard, counters, tally }));
@@ -119,8 +101,8 @@ impl<D: Datapath> Shard<D> {
         MAIL_SLICE
     }
 
-    fn answer(&mut self, now: u64, owner: Owner, request: Request) -> Reply {
-        let ports = &mut self.datapath;
+    fn reply(&mut self, now: u64, owner: Owner, request: Request, ports_in_use: &mut bool) -> Reply {
+        let ports = &mut Told { ports: &mut self.datapath, in_use: ports_in_use };
         let opened = match request {
             Request::Open { session, spec } => self.relay.open(now, owner, session, spec, ports),
             Request::Update { session, spec } => self.relay.update(now, session, spec, ports),
@@ -136,7 +118,8 @@ impl<D: Datapath> Shard<D> {
 
     /// Passes events on; false if some have to wait.
     fn say_events(&mut self) -> bool {
-        loop {
+        // Most turns have none, and then the channel is left alone: another thread writes to it too.
+        while self.relay.has_events() {
             let permit = match self.events.try_reserve() {
                 Ok(permit) => permit,
                 Err(TrySendError::Full(())) => return false,
@@ -147,25 +130,20 @@ impl<D: Datapath> Shard<D> {
             self.sequence += 1;
             permit.send(Said { owner, event, sequence: self.sequence });
         }
+        true
     }
 
-    /// Sleeps until something comes or is due; with mail waiting only if `paused`, and then not long.
-    fn sleep(&mut self, paused: bool) -> io::Result<()> {
-        let longest = if paused { PAUSE } else { IDLE };
+    /// Sleeps until something comes or is due. While the control side is behind mail may wait.
+    fn sleep(&mut self, backlog: bool) -> io::Result<()> {
+        let longest = if backlog || !self.held.is_empty() { PAUSE } else { IDLE };
         let now = clock::monotonic_ns();
         let due = self.relay.next_timeout().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         let limit = longest.min(due);
-        if !limit.is_zero() && (self.mailbox.fall_asleep() || paused) {
+        if !limit.is_zero() && (self.mailbox.fall_asleep() || backlog) {
             self.datapath.sleep(limit)?;
             self.tally.wakeups += 1;
         }
         self.mailbox.wake_up();
         Ok(())
     }
-}
-
-/// The session was on these ports before: no others will do.
-fn asks_for_ports(request: &Request) -> bool {
-    let Request::Open { spec, .. } = request else { return false };
-    spec.legs.iter().flat_map(|leg| &leg.streams).any(|stream| stream.local.is_some())
 }

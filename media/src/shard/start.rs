@@ -11,7 +11,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Mailbox, Said, Shard, clock};
+use super::{Held, Mailbox, Said, Shard, clock};
 use crate::datapath::{Datapath, Interface, Setup, Tally};
 
 /// A running shard, as the control side sees it.
@@ -115,7 +115,7 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         events: plan.events,
         sequence: 0,
         started_ns: clock::monotonic_ns(),
-        held: None,
+        held: Held::default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Ports: taken, given back, taken again, and what falls into them.
 
-use moorline_control::{LocalAddresses, RefusalCode, Reply, Request, SessionId, StreamSpec};
+use moorline_control::{ClientFrame, LocalAddresses, RefusalCode, Reply, Request, SessionId, StreamSpec};
 use moorline_media::DatapathChoice;
 use tokio::net::UdpSocket;
 
@@ -11,6 +11,8 @@ crate::on_both_datapaths!(
     a_port_used_again_carries_the_new_call_only,
     a_restarted_process_takes_the_same_ports_again,
     ports_that_a_dead_predecessor_still_holds_are_waited_for,
+    a_restore_that_waits_for_its_ports_keeps_nobody_else_waiting,
+    a_restore_whose_client_has_left_opens_nothing,
     the_call_after_the_last_port_is_refused_and_the_rest_live,
     what_is_not_media_is_counted_and_disturbs_nothing,
     a_port_that_another_process_holds_is_passed_over,
@@ -125,6 +127,64 @@ async fn ports_that_a_dead_predecessor_still_holds_are_waited_for(datapath: Data
     }
     UdpSocket::bind((address, 20_006)).await.expect("nothing is kept");
     assert_eq!(client.sessions().await, [id(1)]);
+}
+
+/// The first address of the range at an even port.
+fn at(media: &Media, port: u16) -> LocalAddresses {
+    let address = media.config.ranges[0].network.hosts().next().unwrap();
+    LocalAddresses { rtp: (address, port).into(), rtcp: (address, port + 1).into(), advertised: None }
+}
+
+async fn a_restore_that_waits_for_its_ports_keeps_nobody_else_waiting(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| config.cores = vec![0]).await;
+    let held = UdpSocket::bind(at(&media, 20_000).rtcp).await.unwrap();
+    let (mut restoring, mut other) = (media.client().await, media.client().await);
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let restore = [back_on(a.stream(), at(&media, 20_000)), back_on(b.stream(), at(&media, 20_002))];
+    let mut restored = Box::pin(restoring.open(id(1), call(restore.clone())));
+    tokio::select! {
+        biased;
+        _ = &mut restored => panic!("the port is held"),
+        () = async {
+            // A new call, a listing, and restores that no waiting can help.
+            other.open(id(2), call([a.stream(), b.stream()])).await;
+            assert_eq!(other.sessions().await, [id(2)]);
+            let outside = LocalAddresses { rtp: "127.0.0.9:20000".parse().unwrap(), ..at(&media, 20_000) };
+            let mispaired = LocalAddresses { rtcp: at(&media, 20_008).rtp, ..at(&media, 20_006) };
+            for hopeless in [outside, mispaired] {
+                let spec = call([back_on(a.stream(), hopeless), b.stream()]);
+                match other.ask(Request::Open { session: id(3), spec }).await {
+                    Reply::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::PortTaken),
+                    reply => panic!("{reply:?}"),
+                }
+            }
+        } => {}
+    }
+    drop(held);
+    let session = restored.await;
+    a.rtp.send_to(&rtp(1, 0), local(&session, 0).0).await.unwrap();
+    assert_eq!(receive(&b.rtp).await, (rtp(1, 0), at(&media, 20_002).rtp));
+    assert_eq!(other.sessions().await, [id(1), id(2)]);
+}
+
+async fn a_restore_whose_client_has_left_opens_nothing(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| config.cores = vec![0]).await;
+    let held = UdpSocket::bind(at(&media, 20_000).rtcp).await.unwrap();
+    let mut restoring = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let restore = || call([back_on(a.stream(), at(&media, 20_000)), back_on(b.stream(), at(&media, 20_002))]);
+    let open = ClientFrame::Request { id: 1, request: Request::Open { session: id(1), spec: restore() } };
+    restoring.sender.send(&open).await.unwrap();
+    let mut other = media.client().await;
+    assert_eq!(other.sessions().await, []);
+    drop(restoring);
+    drop(other);
+    let mut other = media.client().await;
+    other.open(id(2), call([a.stream(), b.stream()])).await;
+    drop(held);
+    // Its owner would be a connection that is gone already, and the session would never end.
+    other.open(id(1), restore()).await;
+    assert_eq!(other.sessions().await, [id(1), id(2)]);
 }
 
 async fn the_call_after_the_last_port_is_refused_and_the_rest_live(datapath: DatapathChoice) {
