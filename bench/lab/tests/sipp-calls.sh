@@ -2,6 +2,7 @@
 
 calls=200
 make_speech 5
+overflowed=$(overflows carrier)
 start_moorline
 start_captures
 start_called_party
@@ -12,7 +13,9 @@ stop_called_party "$calls"
 verify_captures --calls "$calls" --interruption-ms 200
 # Each caller's file is 250 packets.
 require "RTP packets sent by callers" "$(figure captures.figures rtp_outward_sent)" -eq $((calls * 250))
-require "RTP packets sent back" "$(figure captures.figures rtp_inward_sent)" -eq $((calls * 250))
+overflowed=$(($(overflows carrier) - overflowed))
+((overflowed == 0)) || summary "SIPp itself missed $overflowed packets, which it did not echo"
+require "RTP packets sent back" "$(figure captures.figures rtp_inward_sent)" -eq $((calls * 250 - overflowed))
 # Transactions run out 32 s after the last message (RFC 3261, timers D, J and L).
 await_idle 40 --transactions
 verify_datapath

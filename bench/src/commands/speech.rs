@@ -41,10 +41,11 @@ fn chirp(from_hz: f64, seconds: u32) -> Vec<u8> {
 fn a_law(sample: i16) -> u8 {
     let magnitude = if sample < 0 { !sample } else { sample } >> 4;
     let code = match magnitude {
-        0..32 => magnitude >> 1,
+        // The two lowest segments have steps of one size.
+        0..32 => magnitude,
         _ => {
-            let exponent = (magnitude as u16).ilog2() as i16 - 4;
-            (exponent << 4) | ((magnitude >> exponent) & 0x0f)
+            let exponent = (magnitude as u16).ilog2() as i16 - 3;
+            (exponent << 4) | ((magnitude >> (exponent - 1)) & 0x0f)
         }
     };
     let sign = if sample < 0 { 0 } else { 0x80 };
@@ -55,11 +56,11 @@ fn a_law(sample: i16) -> u8 {
 mod tests {
     use super::*;
 
-    /// Values of the table in G.711: the ends of the scale and the first steps on either side of zero.
+    /// The ends of the scale, the ends of segments, and the first steps on either side of zero.
     #[test]
     fn a_law_is_of_g711() {
         let coded = [0, 16, 511, 512, 1024, 32767, -1, -17, -32768].map(a_law);
-        assert_eq!(coded, [0xd5, 0xd5, 0xda, 0xc5, 0xf5, 0xaa, 0x55, 0x55, 0x2a]);
+        assert_eq!(coded, [0xd5, 0xd4, 0xca, 0xf5, 0xe5, 0xaa, 0x55, 0x54, 0x2a]);
     }
 
     #[test]
