@@ -1,17 +1,21 @@
 //! The read-only HTTP server on loopback: `/metrics` and `/healthz`.
 
-use std::sync::Arc;
+mod bounded;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
+use self::bounded::Bounded;
 use crate::limits;
 use crate::metrics::Scrape;
 use crate::shard::{Letter, Mailbox, Snapshot};
@@ -25,15 +29,26 @@ pub(crate) struct Admin {
     pub(crate) datapath: &'static str,
     pub(crate) capacity: u32,
     pub(crate) shards: Vec<Arc<Mailbox>>,
+    pub(crate) flight: Mutex<Weak<Flight>>,
 }
+
+/// A scrape under way: whoever asks meanwhile gets its answer too.
+pub(crate) type Flight = OnceCell<Result<Arc<[Snapshot]>, Unwell>>;
 
 /// Serves for ever.
 ///
 /// # Errors
 /// The listener's.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
-    let app = Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(Arc::new(admin));
-    axum::serve(listener, app).await
+    let app = Router::new().route("/metrics", get(metrics)).route("/healthz", get(health));
+    let app = app.layer(map_response(say_close)).with_state(Arc::new(admin));
+    axum::serve(Bounded::new(listener), app).await
+}
+
+/// One request for each connection: it is closed soon in any case.
+async fn say_close(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -57,7 +72,8 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 /// A shard that does not answer.
-struct Unwell(usize);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unwell(usize);
 
 impl IntoResponse for Unwell {
     fn into_response(self) -> Response {
@@ -66,7 +82,20 @@ impl IntoResponse for Unwell {
 }
 
 impl Admin {
-    async fn snapshots(&self) -> Result<Vec<Snapshot>, Unwell> {
+    /// What the shards say now, by the scrape that is under way if there is one.
+    async fn snapshots(&self) -> Result<Arc<[Snapshot]>, Unwell> {
+        let flight = {
+            let mut current = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
+            current.upgrade().unwrap_or_else(|| {
+                let flight = Arc::new(Flight::new());
+                *current = Arc::downgrade(&flight);
+                flight
+            })
+        };
+        flight.get_or_init(|| self.scrape()).await.clone()
+    }
+
+    async fn scrape(&self) -> Result<Arc<[Snapshot]>, Unwell> {
         let mut answers = Vec::with_capacity(self.shards.len());
         for (index, shard) in self.shards.iter().enumerate() {
             let (answer, receiver) = oneshot::channel();
@@ -80,10 +109,31 @@ impl Admin {
                 Ok(Err(_)) | Err(_) => return Err(Unwell(index)),
             }
         }
-        Ok(snapshots)
+        Ok(snapshots.into())
     }
 }
 
 fn open_descriptors() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_ask_meanwhile_share_one_scrape() {
+        let shard = Arc::new(Mailbox::new().unwrap());
+        let shards = vec![Arc::clone(&shard)];
+        let admin = Admin { datapath: "", capacity: 1, shards, flight: Mutex::default() };
+        for _ in 0..2 {
+            let answer = async {
+                let Some(Letter::Scrape(answer)) = shard.read() else { panic!("a scrape was posted") };
+                assert!(shard.read().is_none(), "and no other");
+                drop(answer);
+            };
+            let (first, second, ()) = tokio::join!(biased; admin.snapshots(), admin.snapshots(), answer);
+            assert!(first.is_err() && second.is_err());
+        }
+    }
 }

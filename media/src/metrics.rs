@@ -1,6 +1,7 @@
 //! The metrics of the media process in OpenMetrics text. Their names and labels are stable.
 
 use std::fmt;
+use std::sync::Arc;
 
 use moorline_relay::DropReason;
 use prometheus_client::collector::Collector;
@@ -38,7 +39,7 @@ pub(crate) struct Scrape {
     pub(crate) capacity: u32,
     /// Descriptors that this process has open, and may have.
     pub(crate) descriptors: (u64, u64),
-    pub(crate) shards: Vec<Snapshot>,
+    pub(crate) shards: Arc<[Snapshot]>,
 }
 
 impl Scrape {
@@ -146,7 +147,7 @@ impl Scrape {
         let help = "From the kernel's receive timestamp until the submit that sent the packet had returned";
         let name = "moorline_media_residence_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let residence = &shard.tally.residence;
             let (counts, above) = residence.buckets(&RESIDENCE_BOUNDS_NS);
             let mut buckets: Vec<(f64, u64)> =
@@ -190,7 +191,7 @@ impl Scrape {
         each: impl Fn(&Snapshot, &mut dyn FnMut(&[Label<'_>], u64) -> fmt::Result) -> fmt::Result,
         write: impl Fn(MetricEncoder<'_>, u64) -> fmt::Result,
     ) -> fmt::Result {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let index = shard.shard.to_string();
             each(shard, &mut |labels, value| {
                 let mut all: Vec<Label<'_>> = vec![("shard", &index)];

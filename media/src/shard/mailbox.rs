@@ -15,7 +15,7 @@ use super::Snapshot;
 /// Letters that may wait. A shard reads some thousand a second while it relays; more would only wait longer
 /// than a caller does.
 const CAPACITY: usize = 1024;
-/// Places that requests leave free for letters that must arrive: releases and scrapes.
+/// Places left free for the letters that must arrive: releases.
 const RESERVED: usize = 64;
 
 /// What the control side asks of a shard.
@@ -61,7 +61,7 @@ impl Mailbox {
 
     /// Posts a letter, or gives it back if the mailbox is full. Never waits.
     pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
-        if matches!(letter, Letter::Request { .. }) && self.letters.len() >= CAPACITY - RESERVED {
+        if !matches!(letter, Letter::Release { .. }) && self.letters.len() >= CAPACITY - RESERVED {
             return Err(letter);
         }
         self.letters.push(letter)?;
@@ -120,6 +120,7 @@ mod tests {
         let mailbox = Mailbox::new().unwrap();
         (0..CAPACITY - RESERVED).for_each(|_| assert!(mailbox.post(request()).is_ok()));
         assert!(mailbox.post(request()).is_err());
+        assert!(mailbox.post(Letter::Scrape(oneshot::channel().0)).is_err());
         assert!(mailbox.post(Letter::Release { owner: Owner(1), lease_ns: 0 }).is_ok());
         assert!(mailbox.read().is_some());
         assert!(mailbox.read().is_some());
