@@ -7,6 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const RESERVED: u64 = 256;
 /// An ordinary call: two legs with an RTP and an RTCP socket each.
 const SOCKETS_PER_SESSION: u64 = 4;
+/// The kernel's `IORING_MAX_FIXED_FILES`.
+const MAX_FILE_TABLE: u64 = 1 << 20;
 
 /// Raises the soft limit of open files to the hard one. Failing leaves it as it is.
 pub(crate) fn raise_open_files() {
@@ -23,10 +25,17 @@ pub(crate) fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
-/// How many ordinary sessions have room for their sockets. Sockets of io_uring live in a file table per
-/// shard, each as large as the limit, and so do not share it.
-pub(crate) fn sessions_that_fit(open_files: u64, tables: u64) -> u64 {
-    open_files.saturating_sub(RESERVED).saturating_mul(tables.max(1)) / SOCKETS_PER_SESSION
+/// The largest file table of an io_uring: the kernel bounds it by the limit of open files, though files in it do
+/// not count as open, and by a constant of its own.
+pub(crate) fn file_table(open_files: u64) -> u64 {
+    open_files.min(MAX_FILE_TABLE)
+}
+
+/// How many ordinary sessions have room for their sockets. With io_uring these live in this many file tables, one
+/// for each shard, and so do not share the limit.
+pub(crate) fn sessions_that_fit(open_files: u64, tables: Option<u64>) -> u64 {
+    let (files, times) = tables.map_or((open_files, 1), |tables| (file_table(open_files), tables));
+    files.saturating_sub(RESERVED).saturating_mul(times) / SOCKETS_PER_SESSION
 }
 
 #[cfg(test)]
@@ -35,8 +44,17 @@ mod tests {
 
     #[test]
     fn sessions_share_the_limit_unless_every_shard_has_its_own_table() {
-        assert_eq!(sessions_that_fit(20_000, 1), 4_936);
-        assert_eq!(sessions_that_fit(20_000, 2), 9_872);
-        assert_eq!(sessions_that_fit(200, 2), 0);
+        assert_eq!(sessions_that_fit(20_000, None), 4_936);
+        assert_eq!(sessions_that_fit(20_000, Some(2)), 9_872);
+        assert_eq!(sessions_that_fit(200, Some(2)), 0);
+    }
+
+    #[test]
+    fn a_file_table_is_never_larger_than_the_kernel_allows() {
+        assert_eq!(file_table(20_000), 20_000);
+        assert_eq!(file_table(1 << 30), 1 << 20);
+        assert_eq!(sessions_that_fit(1 << 30, Some(1)), sessions_that_fit(1 << 20, Some(1)));
+        assert_eq!(sessions_that_fit(1 << 30, Some(2)), 2 * sessions_that_fit(1 << 20, None));
+        assert!(sessions_that_fit(1 << 30, None) > sessions_that_fit(1 << 20, None));
     }
 }

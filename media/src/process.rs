@@ -1,7 +1,7 @@
 //! The media process from start to end.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use moorline_control::{MediaRange, ServerHello, VERSION};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -59,10 +59,10 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     config.cores = cores(&config)?;
     limits::raise_open_files();
     match choose(config.datapath)? {
-        DatapathChoice::Epoll => serve::<Epoll>(config, 1, shutdown),
+        DatapathChoice::Epoll => serve::<Epoll>(config, None, shutdown),
         DatapathChoice::IoUring | DatapathChoice::Auto => {
             let tables = config.cores.len() as u64;
-            serve::<Uring>(config, tables, shutdown)
+            serve::<Uring>(config, Some(tables), shutdown)
         }
     }
 }
@@ -98,7 +98,7 @@ fn choose(choice: DatapathChoice) -> Result<DatapathChoice, MediaError> {
 
 fn serve<D: Datapath + 'static>(
     mut config: Config,
-    tables: u64,
+    tables: Option<u64>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MediaError> {
     let limit = limits::open_files();
@@ -178,7 +178,12 @@ async fn attend<D: Datapath>(
     let address = config.admin;
     let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
     let hello = hello::<D>(config)?;
-    let admin = admin::Admin { datapath: D::NAME, capacity: config.capacity, shards: running.mailboxes() };
+    let admin = admin::Admin {
+        datapath: D::NAME,
+        capacity: config.capacity,
+        shards: running.mailboxes(),
+        flight: Mutex::default(),
+    };
     tracing::info!(
         datapath = D::NAME,
         cores = ?config.cores,

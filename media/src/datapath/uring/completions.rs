@@ -7,8 +7,8 @@ use io_uring::types::{Fixed, RecvMsgOut};
 use io_uring::{cqueue, opcode, squeue};
 use moorline_relay::{EndpointId, Verdict};
 
-use super::Uring;
 use super::slots::Token;
+use super::{REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
 use crate::datapath::control_message::received_ns;
 use crate::datapath::{KernelDrop, MAX_DATAGRAM, Packet, Tally};
@@ -116,7 +116,7 @@ impl Uring {
         self.push(&entry)
     }
 
-    fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {
+    pub(super) fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {
         match -result {
             libc::ENOBUFS => {
                 tally.buffer_stalls += 1;
@@ -126,6 +126,9 @@ impl Uring {
             _ if result >= 0 => self.ended.push(token),
             _ => {
                 tally.drop(KernelDrop::Receive);
+                if self.failed.is_empty() {
+                    self.rearm_at = clock::monotonic_ns().saturating_add(REARM_PAUSE.as_nanos() as u64);
+                }
                 self.failed.push(token);
             }
         }

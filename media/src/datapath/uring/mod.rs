@@ -62,6 +62,8 @@ pub(crate) struct Uring {
     ended: Vec<Token>,
     /// Receives that failed, to be armed again after a pause.
     failed: Vec<Token>,
+    /// When the pause of those is over.
+    rearm_at: u64,
 }
 
 /// The working memory of one batch, allocated once.
@@ -83,6 +85,7 @@ impl Datapath for Uring {
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+        self.rearm_failed()?;
         if self.ring.completion().is_empty() && !self.ring.submission().taskrun() {
             return Ok(0);
         }
@@ -124,10 +127,7 @@ impl Datapath for Uring {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
             Err(e) => return Err(e),
         }
-        while let Some(token) = self.failed.pop() {
-            self.arm(token)?;
-        }
-        Ok(())
+        self.rearm_failed()
     }
 }
 
@@ -135,10 +135,8 @@ impl Uring {
     /// With this many receive buffers, a power of two.
     fn with_buffers(setup: Setup, buffers: u16) -> io::Result<Uring> {
         let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
-        // The kernel bounds the table by the limit of open files, though files in it do not count as open.
-        let limit = crate::limits::open_files();
-        let files =
-            u32::try_from(setup.endpoints as u64).unwrap_or(u32::MAX).min(u32::try_from(limit).unwrap_or(u32::MAX));
+        let limit = crate::limits::file_table(crate::limits::open_files());
+        let files = u32::try_from(limit.min(setup.endpoints as u64)).unwrap_or(u32::MAX);
         ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
         let buffers = Buffers::new(buffers, BUFFER_SIZE);
         register(&ring, &buffers)?;
@@ -161,10 +159,22 @@ impl Uring {
             },
             ended: Vec::with_capacity(setup.endpoints),
             failed: Vec::with_capacity(setup.endpoints),
+            rearm_at: 0,
         };
         uring.arm_wake()?;
         uring.submit()?;
         Ok(uring)
+    }
+
+    /// Arms the receives that failed, once their pause is over: also on a shard that never sleeps.
+    fn rearm_failed(&mut self) -> io::Result<()> {
+        if self.failed.is_empty() || clock::monotonic_ns() < self.rearm_at {
+            return Ok(());
+        }
+        while let Some(token) = self.failed.pop() {
+            self.arm(token)?;
+        }
+        self.submit()
     }
 
     /// Arms the receive of an endpoint, unless it was closed in the meantime.

@@ -1,5 +1,6 @@
-use super::Uring;
-use crate::datapath::tests::{Forwarder, setup};
+use super::slots::Token;
+use super::{REARM_PAUSE, Uring};
+use crate::datapath::tests::{Forwarder, IN, setup};
 
 /// A multishot receive ends when the ring has no buffer left; it has to be armed again.
 #[test]
@@ -23,4 +24,19 @@ fn a_ring_that_is_dropped_frees_its_ports_at_once() {
         let forwarder = Forwarder::with(Uring::with_buffers(setup, 8).unwrap(), wake, 6);
         (0..20u8).for_each(|n| forwarder.send(&[n]));
     }
+}
+
+/// A shard that is never idle does not sleep, and must arm a failed receive all the same.
+#[test]
+fn a_failed_receive_is_armed_again_without_a_sleep() {
+    let (setup, wake) = setup(4);
+    let mut forwarder = Forwarder::with(Uring::with_buffers(setup, 8).unwrap(), wake, 7);
+    let token = Token::Receive { endpoint: IN, generation: 1 };
+    forwarder.datapath.receive_ended(token, -libc::EIO, &mut forwarder.tally);
+    forwarder.relay();
+    std::thread::sleep(REARM_PAUSE);
+    forwarder.relay();
+    assert!(forwarder.datapath.failed.is_empty());
+    forwarder.send(&[1]);
+    forwarder.relay_until(1);
 }
