@@ -90,13 +90,15 @@ impl Scrape {
         let datapath = ("datapath", self.datapath);
         let (rtp, rtcp) = (("kind", "rtp"), ("kind", "rtcp"));
         self.counters(encoder, "moorline_media_packets", "Packets relayed", |shard, count| {
-            count(&[datapath, rtp], shard.counters.rtp_packets)?;
-            count(&[datapath, rtcp], shard.counters.rtcp_packets)
+            let (counters, tally) = (&shard.counters, &shard.tally);
+            count(&[datapath, rtp], counters.rtp_packets.saturating_sub(tally.unsent_rtp.packets))?;
+            count(&[datapath, rtcp], counters.rtcp_packets.saturating_sub(tally.unsent_rtcp.packets))
         })?;
         let help = "Bytes relayed, without IP and UDP headers";
         self.counters(encoder, "moorline_media_bytes", help, |shard, count| {
-            count(&[datapath, rtp], shard.counters.rtp_bytes)?;
-            count(&[datapath, rtcp], shard.counters.rtcp_bytes)
+            let (counters, tally) = (&shard.counters, &shard.tally);
+            count(&[datapath, rtp], counters.rtp_bytes.saturating_sub(tally.unsent_rtp.bytes))?;
+            count(&[datapath, rtcp], counters.rtcp_bytes.saturating_sub(tally.unsent_rtcp.bytes))
         })?;
         self.counters(encoder, "moorline_media_dropped", "Packets not relayed, by reason", |shard, count| {
             for reason in DropReason::ALL {

@@ -8,6 +8,7 @@ use moorline_relay::{DropReason, EndpointId, Verdict};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::epoll::Epoll;
+use super::tally::Unsent;
 use super::uring::Uring;
 use super::{Datapath, KernelDrop, MAX_DATAGRAM, Setup, Tally};
 
@@ -104,7 +105,9 @@ fn packets_leave_in_order_whatever_becomes_of_their_neighbours<D: Datapath>(thir
     forwarder.relay();
     assert_eq!(forwarder.tally.dropped(KernelDrop::Send), 20, "a send that the kernel refuses is counted");
     assert_eq!(forwarder.tally.dropped(KernelDrop::Closed), 20, "and one from a port that is not open");
-    assert!(forwarder.tally.residence.count() >= 60);
+    assert_eq!(forwarder.tally.residence.count(), 60, "of packets that were sent");
+    assert_eq!(forwarder.tally.unsent_rtp, Unsent { packets: 40, bytes: 20 * 13 });
+    assert_eq!(forwarder.tally.unsent_rtcp, Unsent::default());
 }
 
 fn a_datagram_longer_than_a_buffer_is_counted_and_not_seen<D: Datapath>(third_octet: u8) {

@@ -1,11 +1,14 @@
 //! What a scrape shows.
 
-use moorline_control::Request;
+use moorline_control::{Request, StreamSpec};
 use moorline_media::DatapathChoice;
 
 use crate::stage::{Media, call, id, local, receive, rtcp, rtp};
 
-crate::on_both_datapaths!(a_scrape_shows_the_packets_on_the_datapath_that_carried_them);
+crate::on_both_datapaths!(
+    a_scrape_shows_the_packets_on_the_datapath_that_carried_them,
+    what_could_not_be_sent_is_not_counted_as_relayed,
+);
 
 async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: DatapathChoice) {
     let media = Media::start(datapath).await;
@@ -47,4 +50,20 @@ async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: 
         assert!(text.contains(&format!("le=\"{bound}\"")), "{bound} in\n{text}");
     }
     assert!(media.get("/nothing").await.is_none());
+}
+
+async fn what_could_not_be_sent_is_not_counted_as_relayed(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| config.cores = vec![0]).await;
+    let mut client = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    // A broadcast address: the kernel refuses to send to it.
+    let nowhere = StreamSpec { remote_rtp: Some("127.255.255.255:40000".parse().unwrap()), ..b.stream() };
+    let session = client.open(id(1), call([a.stream(), nowhere])).await;
+    for sequence in 0..100 {
+        a.rtp.send_to(&rtp(1, sequence), local(&session, 0).0).await.unwrap();
+    }
+    media.metric_becomes("moorline_media_dropped_total", &["reason=\"send_filtered\""], 100).await;
+    assert_eq!(media.metric("moorline_media_packets_total", &["kind=\"rtp\""]).await, 0);
+    assert_eq!(media.metric("moorline_media_bytes_total", &["kind=\"rtp\""]).await, 0);
+    assert_eq!(media.metric("moorline_media_residence_seconds_count", &[]).await, 0);
 }

@@ -118,10 +118,16 @@ impl Inbox {
         self.endpoints.clear();
     }
 
-    /// The received payload at `index`, for sending it on.
-    fn payload(&self, index: usize) -> libc::iovec {
+    /// The received payload at `index`.
+    fn bytes(&self, index: usize) -> &[u8] {
         let len = (self.headers[index].msg_len as usize).min(MAX_DATAGRAM);
-        libc::iovec { iov_base: self.rooms[index].payload.as_ptr().cast_mut().cast(), iov_len: len }
+        &self.rooms[index].payload[..len]
+    }
+
+    /// The same for sending it on.
+    fn payload(&self, index: usize) -> libc::iovec {
+        let bytes = self.bytes(index);
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
     }
 }
 
@@ -156,7 +162,8 @@ impl Outbox {
         self.queued.push(Queued { from, index, to, received_ns });
     }
 
-    /// Sends all that is queued, each socket's datagrams with one call, and records how long each stayed.
+    /// Sends all that is queued, each socket's datagrams with one call, and records how long each
+    /// stayed.
     pub(super) fn send<'s>(
         &mut self,
         inbox: &Inbox,
@@ -169,10 +176,8 @@ impl Outbox {
         for group in queued.chunk_by(|a, b| a.from == b.from) {
             match group.first().and_then(|first| socket(first.from)) {
                 Some(socket) => self.send_group(group, inbox, socket, tally),
-                None => group.iter().for_each(|_| tally.drop(KernelDrop::Closed)),
+                None => group.iter().for_each(|q| tally.unsent(KernelDrop::Closed, inbox.bytes(q.index))),
             }
-            let sent_ns = clock::realtime_ns();
-            group.iter().for_each(|sent| tally.residence.record(sent.received_ns, sent_ns));
         }
         self.queued = queued;
         self.queued.clear();
@@ -194,6 +199,7 @@ impl Outbox {
             header
         }));
         let mut rest = &mut self.headers[..];
+        let mut queued = group;
         while !rest.is_empty() {
             let sent = retry(|| {
                 // SAFETY: the headers point to names and vectors of `self`, and those to payloads of
@@ -207,12 +213,21 @@ impl Outbox {
                     )
                 }
             });
-            // An error is about the first of the rest; those behind it may go elsewhere and succeed.
-            let done = sent.unwrap_or_else(|error| {
-                tally.drop(KernelDrop::of_send(&error));
-                1
-            });
-            rest = rest.get_mut(done.max(1)..).unwrap_or_default();
+            let done = match sent {
+                Ok(sent) => {
+                    let sent_ns = clock::realtime_ns();
+                    queued.iter().take(sent).for_each(|sent| tally.residence.record(sent.received_ns, sent_ns));
+                    sent.max(1)
+                }
+                // An error is about the first of the rest; those behind it may go elsewhere and succeed.
+                Err(error) => {
+                    let unsent = queued.first().map_or(&[][..], |first| inbox.bytes(first.index));
+                    tally.unsent(KernelDrop::of_send(&error), unsent);
+                    1
+                }
+            };
+            rest = rest.get_mut(done..).unwrap_or_default();
+            queued = queued.get(done..).unwrap_or_default();
         }
     }
 }

@@ -8,7 +8,7 @@ use io_uring::{cqueue, opcode, squeue};
 use moorline_relay::{EndpointId, Verdict};
 
 use super::slots::Token;
-use super::{REARM_PAUSE, Uring};
+use super::{Forwarded, REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
 use crate::datapath::control_message::received_ns;
 use crate::datapath::{KernelDrop, MAX_DATAGRAM, Packet, Tally};
@@ -38,7 +38,8 @@ impl Uring {
                         self.receive_ended(token, completion.result(), tally);
                     }
                 }
-                Some(Token::Send) => {
+                // Of a batch before, which is over: the completion queue had been full.
+                Some(Token::Send { .. }) => {
                     tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
                 }
                 Some(Token::Wake) => {
@@ -83,37 +84,54 @@ impl Uring {
         if let Verdict::Forward { from, to } = verdict(Packet { endpoint, source, payload }) {
             let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
             let (address, len) = (payload.as_ptr(), payload.len() as u32);
-            self.send(from, to, address, len, stamp, tally)?;
+            let sent = Forwarded { received_ns: Some(stamp), buffer, address, len };
+            self.send(from, to, sent, tally)?;
         }
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        from: EndpointId,
-        to: SocketAddr,
-        payload: *const u8,
-        len: u32,
-        stamp: u64,
-        tally: &mut Tally,
-    ) -> io::Result<()> {
+    fn send(&mut self, from: EndpointId, to: SocketAddr, packet: Forwarded, tally: &mut Tally) -> io::Result<()> {
         let Some(file) = self.slots.file(from) else {
-            tally.drop(KernelDrop::Closed);
+            tally.unsent(KernelDrop::Closed, self.buffers.part(packet.buffer, packet.address, packet.len));
             return Ok(());
         };
         // At most one send per completion of the batch, so the names never move.
         debug_assert!(self.batch.names.len() < self.batch.names.capacity());
+        let place = self.batch.names.len() as u32;
         self.batch.names.push(Name::new(to));
         let Some(name) = self.batch.names.last() else { return Ok(()) };
-        let entry = opcode::Send::new(Fixed(file), payload, len)
+        let entry = opcode::Send::new(Fixed(file), packet.address, packet.len)
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(name.as_ptr())
             .dest_addr_len(name.len())
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(Token::Send.encode());
-        self.batch.received_ns.push(stamp);
+            .user_data(Token::Send { place }.encode());
+        self.batch.forwarded.push(packet);
         self.push(&entry)
+    }
+
+    /// After the submit of a batch: finds the sends that failed, and puts what else has completed aside. Sends
+    /// do not wait, so by now each that failed has said so.
+    pub(super) fn count_sent(&mut self, tally: &mut Tally) {
+        for completion in self.ring.completion() {
+            let Some(Token::Send { place }) = Token::decode(completion.user_data()) else {
+                self.backlog.push_back(completion);
+                continue;
+            };
+            let reason = KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result()));
+            match self.batch.forwarded.get_mut(place as usize) {
+                Some(packet) => {
+                    packet.received_ns = None;
+                    tally.unsent(reason, self.buffers.part(packet.buffer, packet.address, packet.len));
+                }
+                None => tally.drop(reason),
+            }
+        }
+        let sent_ns = clock::realtime_ns();
+        for received_ns in self.batch.forwarded.drain(..).filter_map(|packet| packet.received_ns) {
+            tally.residence.record(received_ns, sent_ns);
+        }
     }
 
     pub(super) fn receive_ended(&mut self, token: Token, result: i32, tally: &mut Tally) {

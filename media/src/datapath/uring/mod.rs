@@ -12,6 +12,7 @@ mod completions;
 mod probe;
 mod slots;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -58,6 +59,9 @@ pub(crate) struct Uring {
     interfaces: Vec<Interface>,
     wake: OwnedFd,
     batch: Batch,
+    /// Completions taken out of the queue behind which failed sends stood. No more than there are buffers, and
+    /// receives to end.
+    backlog: VecDeque<cqueue::Entry>,
     /// Receives that ended for want of buffers, to be armed again once buffers are back.
     ended: Vec<Token>,
     /// Receives that failed, to be armed again after a pause.
@@ -71,10 +75,20 @@ struct Batch {
     completions: Vec<cqueue::Entry>,
     /// Destinations of the sends. Never grows, so that the kernel can read them in place.
     names: Vec<Name>,
-    /// The receive time of every packet forwarded.
-    received_ns: Vec<u64>,
+    /// The packets of the sends, in their order.
+    forwarded: Vec<Forwarded>,
     /// Buffers to give back after the submit.
     used: Vec<u16>,
+}
+
+/// A packet that a send of the batch is for.
+struct Forwarded {
+    /// `None` once the send has failed.
+    received_ns: Option<u64>,
+    buffer: u16,
+    /// Its payload within the buffer.
+    address: *const u8,
+    len: u32,
 }
 
 impl Datapath for Uring {
@@ -86,14 +100,15 @@ impl Datapath for Uring {
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
         self.rearm_failed()?;
-        if self.ring.completion().is_empty() && !self.ring.submission().taskrun() {
-            return Ok(0);
-        }
-        if self.ring.completion().is_empty() {
+        if self.backlog.is_empty() && self.ring.completion().is_empty() {
+            if !self.ring.submission().taskrun() {
+                return Ok(0);
+            }
             self.submit()?;
         }
         let mut completions = std::mem::take(&mut self.batch.completions);
-        completions.extend(self.ring.completion().take(BATCH));
+        completions.extend(self.backlog.drain(..self.backlog.len().min(BATCH)));
+        completions.extend(self.ring.completion().take(BATCH - completions.len()));
         let outcome = self.handle(&completions, tally, &mut verdict);
         let count = completions.len();
         completions.clear();
@@ -101,11 +116,8 @@ impl Datapath for Uring {
         outcome?;
 
         self.submit()?;
-        if !self.batch.received_ns.is_empty() {
-            let sent_ns = clock::realtime_ns();
-            for received_ns in self.batch.received_ns.drain(..) {
-                tally.residence.record(received_ns, sent_ns);
-            }
+        if !self.batch.forwarded.is_empty() {
+            self.count_sent(tally);
         }
         // The submit has returned: no send reads a buffer or a name any more.
         self.batch.names.clear();
@@ -154,9 +166,10 @@ impl Uring {
             batch: Batch {
                 completions: Vec::with_capacity(BATCH),
                 names: Vec::with_capacity(BATCH),
-                received_ns: Vec::with_capacity(BATCH),
+                forwarded: Vec::with_capacity(BATCH),
                 used: Vec::with_capacity(BATCH),
             },
+            backlog: VecDeque::with_capacity(COMPLETIONS as usize + setup.endpoints),
             ended: Vec::with_capacity(setup.endpoints),
             failed: Vec::with_capacity(setup.endpoints),
             rearm_at: 0,

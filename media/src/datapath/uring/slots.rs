@@ -11,8 +11,8 @@ use moorline_relay::EndpointId;
 pub(super) enum Token {
     /// A receive on an endpoint, by the generation of its bind.
     Receive { endpoint: EndpointId, generation: u32 },
-    /// A send that failed; those that succeed complete in silence.
-    Send,
+    /// A send that failed, by its place in the batch; those that succeed complete in silence.
+    Send { place: u32 },
     /// A cancelled receive.
     Cancel,
     /// The wake-up descriptor.
@@ -27,7 +27,7 @@ impl Token {
             Token::Receive { endpoint, generation } => {
                 1 << 56 | u64::from(generation & GENERATION_MASK) << 32 | u64::from(endpoint.0)
             }
-            Token::Send => 2 << 56,
+            Token::Send { place } => 2 << 56 | u64::from(place),
             Token::Cancel => 3 << 56,
             Token::Wake => 4 << 56,
         }
@@ -39,7 +39,7 @@ impl Token {
                 endpoint: EndpointId(user_data as u32),
                 generation: (user_data >> 32) as u32 & GENERATION_MASK,
             }),
-            2 => Some(Token::Send),
+            2 => Some(Token::Send { place: user_data as u32 }),
             3 => Some(Token::Cancel),
             4 => Some(Token::Wake),
             _ => None,
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn tokens_round_trip() {
         let receive = Token::Receive { endpoint: EndpointId(u32::MAX), generation: GENERATION_MASK };
-        for token in [receive, Token::Send, Token::Cancel, Token::Wake] {
+        for token in [receive, Token::Send { place: u32::MAX }, Token::Cancel, Token::Wake] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(0), None);
