@@ -91,7 +91,7 @@ pub(crate) enum Waiting {
     Invite,
     /// A re-INVITE of this side.
     Reinvite(Side),
-    /// A 2xx with an offer (to an INVITE without one), from this side.
+    /// A 2xx to an INVITE, from this side.
     Answer { from: Side, response: OwnedMessage, received_at: u64 },
 }
 

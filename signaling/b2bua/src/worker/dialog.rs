@@ -245,19 +245,10 @@ impl Worker {
                     dialog.refresh_target(reinvite.request.view());
                 }
                 origin.relatch = origin.relatch.wrapping_add(1);
-                match self.answer_media(id, side, message) {
-                    Ok(true) => self.forward_reinvite_answer(now, id, side, message),
-                    Ok(false) => {
-                        if let Some(call) = self.calls.get_mut(&id) {
-                            call.waiting =
-                                Waiting::Answer { from: side, response: message.to_owned(), received_at: now };
-                        }
-                    }
-                    Err(refused) => {
-                        self.acknowledge(now, id, side, None);
-                        self.refuse_reinvite(now, id, side.other(), &refused);
-                        self.hang_up_both(now, id, Outcome::Rejected(refused.status));
-                    }
+                if let Err(refused) = self.answer_media(now, id, side, message) {
+                    self.acknowledge(now, id, side, None);
+                    self.refuse_reinvite(now, id, side.other(), &refused);
+                    self.hang_up_both(now, id, Outcome::Rejected(refused.status));
                 }
             }
             _ => {
@@ -330,8 +321,11 @@ impl Worker {
     /// Gives up the re-INVITE of `side`: its sender hears `refused`, the other party a CANCEL.
     pub(super) fn stop_reinvite(&mut self, now: u64, id: SessionId, side: Side, refused: &Refused) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if matches!(call.waiting, Waiting::Reinvite(_)) {
-            call.waiting = Waiting::Nothing;
+        match call.waiting {
+            Waiting::Reinvite(_) => call.waiting = Waiting::Nothing,
+            // It was answered, and the media process is away for longer than anybody rings.
+            Waiting::Answer { .. } => return self.hang_up_both(now, id, Outcome::MediaLost),
+            Waiting::Invite | Waiting::Nothing => {}
         }
         if let Some(client) = call.leg(side.other()).inviting {
             self.layer.cancel(now, client, None);

@@ -188,30 +188,38 @@ impl Worker {
         }
     }
 
-    /// Takes in the session description of a 2xx from `from`: an answer is in force at once (true), an
-    /// offer first needs ports at the media process (false).
-    pub(super) fn answer_media(&mut self, id: SessionId, from: Side, message: Message<'_>) -> Result<bool, Refused> {
-        let Some(call) = self.calls.get_mut(&id) else { return Ok(true) };
+    /// Takes in the session description of a 2xx from `from`. The 2xx goes on when the media process has it
+    /// too: whoever hears the answer may send at once, and not one packet is to be lost.
+    pub(super) fn answer_media(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        from: Side,
+        message: Message<'_>,
+    ) -> Result<(), Refused> {
         let streams = match forward::body(message) {
             Body::Sdp(sdp) => Some(read(sdp)?),
             _ => None,
         };
-        let offered_by_other =
-            call.offer.as_ref().is_some_and(|offer| offer.by != from) || call.said[from.other().index()].is_some();
-        let Some(streams) = streams else {
+        let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
+        call.waiting = Waiting::Answer { from, response: message.to_owned(), received_at: now };
+        let reinvited = call.leg(from.other()).reinvite.is_some();
+        let offered = match &call.offer {
+            Some(offer) => offer.by != from,
+            // The offer of the first INVITE; a re-INVITE has its own, or asks for one.
+            None => call.said[from.other().index()].is_some() && !reinvited,
+        };
+        match streams {
+            Some(streams) if offered => self.agree(id, from, streams),
+            Some(streams) => {
+                call.offer = Some(Offer { by: from, streams });
+                self.update_media(id);
+            }
             // The answer came earlier, in a provisional response, or there is none: what changes is the
             // phase, and with it the snapshot and the media timeout.
-            self.update_media(id);
-            return Ok(true);
-        };
-        let reoffer = call.offer.is_none() && call.leg(from.other()).reinvite.is_some();
-        if offered_by_other && !reoffer {
-            self.agree(id, from, streams);
-            return Ok(true);
+            None => self.update_media(id),
         }
-        call.offer = Some(Offer { by: from, streams });
-        self.update_media(id);
-        Ok(false)
+        Ok(())
     }
 
     /// An answer of `from` closes the open offer, or the one of the first INVITE.

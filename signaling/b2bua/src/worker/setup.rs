@@ -328,19 +328,9 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.answered_at = Some(now);
         self.counters.answered += 1;
-        match self.answer_media(id, Side::Callee, message) {
-            Ok(true) => self.forward_answer(now, id, message, now),
-            // An offer (the INVITE had none): its ports come with the reply of the media process.
-            Ok(false) => {
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.waiting =
-                        Waiting::Answer { from: Side::Callee, response: message.to_owned(), received_at: now };
-                }
-            }
-            Err(refused) => {
-                self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
-                self.hang_up(now, id, Side::Callee, None);
-            }
+        if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {
+            self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+            self.hang_up(now, id, Side::Callee, None);
         }
     }
 

@@ -8,7 +8,7 @@ use moorline_sip::{Dialog, Message, Method};
 use super::setup::{Refused, T2_NS, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::Outcome;
-use crate::call::Phase;
+use crate::call::{Phase, Waiting};
 use crate::forward;
 use crate::leg::Side;
 
@@ -29,21 +29,28 @@ impl Worker {
             }
             Some(ServerUse::Reinvite(id, side)) => {
                 let (id, side) = (*id, *side);
-                let client = self.calls.get(&id).and_then(|call| call.leg(side.other()).inviting);
-                match client {
+                let Some(call) = self.calls.get(&id) else { return };
+                match (call.leg(side.other()).inviting, &call.waiting) {
                     // The other party decides: its 487 or 2xx comes back as the answer.
-                    Some(client) => self.layer.cancel(now, client, reason),
+                    (Some(client), _) => self.layer.cancel(now, client, reason),
                     // It did not go on yet, and will not.
-                    None => self.stop_reinvite(now, id, side, &Refused::new(487)),
+                    (None, Waiting::Reinvite(_)) => self.stop_reinvite(now, id, side, &Refused::new(487)),
+                    // Its 2xx is on the way.
+                    (None, _) => {}
                 }
             }
             None => {}
         }
     }
 
-    /// Ends a call that was not answered: the caller gets `refused`, the callee a CANCEL.
+    /// Ends a call whose answer the caller has not heard: the caller gets `refused`, the callee a CANCEL, or
+    /// a BYE if it has answered.
     pub(super) fn give_up(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
         let Some(call) = self.calls.get(&id) else { return };
+        if call.phase == Phase::Answered && call.invite.is_some() {
+            self.refuse_caller(now, id, refused, outcome);
+            return self.hang_up(now, id, Side::Callee, None);
+        }
         if call.phase != Phase::Inviting {
             return;
         }

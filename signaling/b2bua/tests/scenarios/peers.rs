@@ -319,3 +319,49 @@ fn a_cancel_says_on_the_other_leg_why() {
     net.receive(CALLER, &cancel.replace("Contact:", &format!("Reason: {elsewhere}\r\nContact:")));
     assert_eq!(net.expect(CALLEE, "CANCEL").header("Reason"), elsewhere);
 }
+
+#[test]
+fn the_answer_goes_on_when_media_can_flow() {
+    let mut net = Net::new();
+    let out = invited(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.media.paused = true;
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.quiet();
+    // The callee repeats its 200; the media process is slow, not gone.
+    net.advance(SECOND);
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.quiet();
+    net.resume_media();
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+}
+
+#[test]
+fn a_cancel_before_the_answer_went_on_hangs_up_the_callee() {
+    let mut net = Net::new();
+    let out = invited(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.media.paused = true;
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.receive(CALLER, &invite("5551000", "c1", "").replace("INVITE", "CANCEL"));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    net.expect(CALLEE, "ACK");
+    net.expect(CALLEE, "BYE");
+    net.resume_media();
+    net.quiet();
+    net.nothing_left();
+}
+
+#[test]
+fn an_answer_that_comes_while_the_media_process_restarts_goes_on_after_it() {
+    let mut net = Net::new();
+    let out = invited(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.input(Input::Media(MediaInput::Disconnected));
+    net.media.sessions.clear();
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.quiet();
+    net.input(Input::Media(MediaInput::Connected(hello(2))));
+    assert_eq!(net.expect(CALLER, "SIP/2.0 200").body(), sdp("192.0.2.1", 20_000));
+}
