@@ -90,7 +90,7 @@ fuzz:
 	fi
 	host=$$(rustc -vV | sed -n 's/^host: //p')
 	out="$(CARGO_TARGET_DIR)/fuzz"
-	$(CARGO) build --package moorline-bench --features fuzz --bins --locked --quiet --target "$$host" --target-dir "$$out"
+	$(CARGO) build --package moorline-bench --features fuzz $(FUZZ_TARGETS:%=--bin fuzz-%) --locked --quiet --target "$$host" --target-dir "$$out"
 	for name in $(FUZZ_TARGETS); do
 	    seeds=()
 	    [ $$name != sip ] || seeds+=(signaling/sip/tests/corpora)
