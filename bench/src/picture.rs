@@ -43,7 +43,9 @@ pub fn render(title: &str, histogram: &Histogram<u64>) -> String {
     }
     let mut rows = [0u64; BOUNDS_NS.len() + 1];
     for value in histogram.iter_recorded() {
-        let row = BOUNDS_NS.partition_point(|bound| *bound < value.value_iterated_to());
+        // A value recorded on a bound belongs below it, though its slot of the histogram reaches beyond.
+        let lowest = histogram.lowest_equivalent(value.value_iterated_to());
+        let row = BOUNDS_NS.partition_point(|bound| *bound < lowest);
         rows[row] += value.count_at_value();
     }
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| duration(histogram.value_at_quantile(quantile)));

@@ -129,7 +129,11 @@ impl Buckets {
         for (bound, cumulative) in &self.cumulative {
             // Above the last finite bound there is no upper one; a digit beyond it is all that is known.
             let ns = if bound.is_finite() { bound * 1e9 } else { last_bound_ns + 1.0 };
-            histogram.saturating_record_n(ns.round() as u64, (cumulative - below).max(0.0) as u64);
+            let count = (cumulative - below).max(0.0) as u64;
+            // Recording nothing would still raise the maximum.
+            if count > 0 {
+                histogram.saturating_record_n(ns.round() as u64, count);
+            }
             (below, last_bound_ns) = (*cumulative, ns);
         }
         histogram
@@ -219,6 +223,8 @@ mod tests {
         assert_eq!(all.since(&first), metrics.histogram("r", &[("shard", "1")]).unwrap());
         let ns = all.to_nanoseconds();
         assert_eq!((ns.len(), ns.count_between(999_000, 1_000_500)), (8, 8));
+        let picture = crate::picture::render("r", &ns);
+        assert!(picture.contains("≤ 1 ms") && !picture.contains("≤ 2 ms"), "{picture}");
         assert_eq!(metrics.histogram("p", &[]), None);
         assert_eq!(Buckets::default().quantile(0.5), None);
     }
