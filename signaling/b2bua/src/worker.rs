@@ -141,7 +141,7 @@ impl Worker {
     pub fn handle(&mut self, now: u64, input: Input<'_>) {
         match input {
             Input::Datagram { listener, source, bytes } => self.datagram(now, listener, source, bytes),
-            Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
+            Input::Media(MediaInput::Connected(_)) => self.media_connected(now),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
             Input::Media(MediaInput::Event(event)) => self.media_event(now, event),

@@ -25,8 +25,6 @@ const BUSY_PAUSE_NS: u64 = 20_000_000;
 #[derive(Default)]
 pub(super) struct MediaLink {
     pub(super) connected: bool,
-    /// A listing was asked for and is not through.
-    pub(super) listing: bool,
     /// The listing was through once: whatever is open at the media process is known here.
     pub(super) listed: bool,
     next: u32,

@@ -1,7 +1,7 @@
 //! After a restart of either process. Signaling that comes back takes its calls from the listing of the
 //! media process; a media process that comes back is told of every call again, on the ports it had.
 
-use moorline_control::{Listed, Listing, ServerHello, SessionId};
+use moorline_control::{Listed, Listing, SessionId};
 
 use super::Worker;
 use super::media::Asked;
@@ -13,7 +13,7 @@ use crate::{Observation, Outcome};
 
 impl Worker {
     /// The control connection stands.
-    pub(super) fn media_connected(&mut self, now: u64, _hello: &ServerHello) {
+    pub(super) fn media_connected(&mut self, now: u64) {
         self.media.connected = true;
         self.media.start_anew();
         // `Open` brings a session back on the same ports after a media restart, and claims it where only
@@ -31,7 +31,6 @@ impl Worker {
     /// The control connection is gone: calls whose session was not open yet are refused, the others talk on.
     pub(super) fn media_disconnected(&mut self, now: u64) {
         self.media.connected = false;
-        self.media.listing = false;
         self.media.start_anew();
         let opening = |call: &&crate::call::Call| matches!(call.waiting, Waiting::Invite);
         let opening: Vec<SessionId> = self.calls.values().filter(opening).map(|call| call.id).collect();
@@ -50,7 +49,6 @@ impl Worker {
     }
 
     fn list(&mut self, after: Option<SessionId>) {
-        self.media.listing = true;
         self.media.later(Asked::List(after));
     }
 
@@ -70,7 +68,6 @@ impl Worker {
     }
 
     pub(super) fn listing_over(&mut self) {
-        self.media.listing = false;
         self.media.listed = true;
     }
 
