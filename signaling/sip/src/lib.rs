@@ -19,6 +19,7 @@
 mod check;
 mod dialog;
 mod fault;
+mod framer;
 mod header;
 mod lexical;
 mod message;
@@ -32,6 +33,7 @@ mod write;
 
 pub use dialog::{Dialog, OutOfOrder};
 pub use fault::{Fault, ParseError, ParseErrorKind};
+pub use framer::{Frame, Framer, FramingError};
 pub use header::{CSeq, NameAddr, Params, Rport, Via};
 pub use message::{HeaderLine, Index, Message, OwnedMessage, StartLine};
 pub use method::Method;

@@ -96,10 +96,7 @@ impl Index {
                 }
                 _ => {}
             }
-            let mut line = Line::at(bytes, at, &mut fault);
-            while matches!(bytes.get(line.next), Some(b' ' | b'\t')) {
-                line = Line::at(bytes, line.next, &mut fault);
-            }
+            let line = Line::folded(bytes, at, &mut fault);
             let Some(entry) = self.entries.get_mut(count) else {
                 return Err(error(ParseErrorKind::TooManyHeaders, at));
             };
@@ -136,13 +133,22 @@ impl Index {
 
 /// Where a line's content ends and the next line starts.
 #[derive(Clone, Copy)]
-struct Line {
-    end: usize,
-    next: usize,
+pub(crate) struct Line {
+    pub(crate) end: usize,
+    pub(crate) next: usize,
 }
 
 impl Line {
-    fn at(bytes: &[u8], start: usize, fault: &mut Option<Fault>) -> Line {
+    /// A line and those that continue it (RFC 3261 section 7.3.1).
+    pub(crate) fn folded(bytes: &[u8], start: usize, fault: &mut Option<Fault>) -> Line {
+        let mut line = Line::at(bytes, start, fault);
+        while matches!(bytes.get(line.next), Some(b' ' | b'\t')) {
+            line = Line::at(bytes, line.next, fault);
+        }
+        line
+    }
+
+    pub(crate) fn at(bytes: &[u8], start: usize, fault: &mut Option<Fault>) -> Line {
         let mut at = start;
         while let Some(found) = memchr::memchr2(b'\r', b'\n', &bytes[at..]) {
             at += found;
@@ -162,7 +168,7 @@ impl Line {
 }
 
 /// The start line and the SIP version it names.
-fn start_line(line: &[u8]) -> Result<(Start, &[u8]), ParseErrorKind> {
+pub(crate) fn start_line(line: &[u8]) -> Result<(Start, &[u8]), ParseErrorKind> {
     if let Some(rest) = strip_sip(line) {
         let version_len = rest.iter().position(|&byte| byte == b' ').ok_or(ParseErrorKind::StartLine)?;
         let (version, rest) = rest.split_at(version_len);
@@ -199,7 +205,7 @@ fn strip_sip(bytes: &[u8]) -> Option<&[u8]> {
     protocol.eq_ignore_ascii_case(b"SIP/").then_some(rest)
 }
 
-fn header_line(bytes: &[u8], start: usize, line: Line, fault: &mut Option<Fault>) -> Entry {
+pub(crate) fn header_line(bytes: &[u8], start: usize, line: Line, fault: &mut Option<Fault>) -> Entry {
     let content = &bytes[start..line.end];
     let name_len = token_len(content);
     let before_colon = name_len + content[name_len..].iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
