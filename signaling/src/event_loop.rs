@@ -4,6 +4,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
 use moorline_b2bua::{Input, MediaInput, Output, Worker};
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
@@ -81,7 +83,8 @@ impl EventLoop {
     fn receive(&mut self, batch: &mut Datagrams, listener: usize) {
         batch.start(listener);
         while let Some((source, bytes)) = self.transport.receive(batch) {
-            self.worker.handle(now_ns(), Input::Datagram { listener, source, bytes });
+            let flow = Flow { listener, transport: Transport::Udp, remote: source };
+            self.worker.handle(now_ns(), Input::Message { flow, bytes });
             self.carry_out();
         }
     }
@@ -113,7 +116,7 @@ impl EventLoop {
     fn carry_out(&mut self) {
         while let Some(output) = self.worker.poll_output() {
             match output {
-                Output::Transmit { listener, remote, bytes } => self.transport.send(listener, remote, &bytes),
+                Output::Transmit { flow, bytes } => self.transport.send(flow.listener, flow.remote, &bytes),
                 Output::Observe(observation) => self.statistics.observe(now_ns(), observation),
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));

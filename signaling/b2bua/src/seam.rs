@@ -1,9 +1,9 @@
 //! What goes into a worker and what comes out of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moorline_control as control;
+use moorline_sip::transaction::Flow;
 
 /// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
@@ -11,14 +11,17 @@ pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 /// What a worker is told.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A datagram came in.
-    Datagram {
-        /// On which listener, by position in the policy.
-        listener: usize,
-        /// From where.
-        source: SocketAddr,
+    /// A message came in: a datagram, or what a stream's framing cut out.
+    Message {
+        /// On which listener (by position in the policy), over what, and from where.
+        flow: Flow,
         /// Its bytes.
         bytes: &'a [u8],
+    },
+    /// A stream could not be opened, or ended: what was given to it last may be lost.
+    Broken {
+        /// Which.
+        flow: Flow,
     },
     /// News from the media process.
     Media(MediaInput),
@@ -48,12 +51,11 @@ pub enum MediaInput {
 /// What a worker wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a datagram.
+    /// Send a message. Over a stream: on the connection that stands between the listener and the remote
+    /// address, whoever made it, else on a new one.
     Transmit {
-        /// From which listener.
-        listener: usize,
-        /// To where.
-        remote: SocketAddr,
+        /// From which listener, over what, and to where.
+        flow: Flow,
         /// Its bytes; the transaction that may repeat them keeps them too.
         bytes: Arc<[u8]>,
     },

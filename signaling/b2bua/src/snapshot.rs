@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use minicbor::{Decode, Encode};
 use moorline_control::{LocalSession, MAX_SNAPSHOT, SessionId};
-use moorline_sip::Dialog;
 use moorline_sip::transaction::Flow;
+use moorline_sip::{Dialog, Transport};
 
 use crate::call::{Call, Phase, Waiting};
 use crate::leg::{Leg, Side};
@@ -156,7 +156,7 @@ fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
     let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
     let listener = listener.ok_or_else(|| format!("no listener is named {:?} any more", form.listener))?;
-    let flow = Flow { listener, remote: form.remote, reliable: false };
+    let flow = Flow { listener, transport: Transport::Udp, remote: form.remote };
     let mut leg = Leg::new(trunk, flow, form.tag);
     leg.unacknowledged = form.unacknowledged;
     leg.confirmed = true;

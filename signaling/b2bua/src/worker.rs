@@ -63,9 +63,9 @@ pub struct Worker {
 /// What a worker has counted since it started, plus gauges; plain numbers for a scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Datagrams received.
-    pub datagrams: u64,
-    /// Datagrams that were no SIP message, or a message that RFC 3261 says to drop.
+    /// Messages and keep-alives received.
+    pub messages: u64,
+    /// Messages that were no SIP message, or a message that RFC 3261 says to drop.
     pub malformed: u64,
     /// Requests answered 400.
     pub bad_requests: u64,
@@ -140,7 +140,8 @@ impl Worker {
     /// Takes one input in.
     pub fn handle(&mut self, now: u64, input: Input<'_>) {
         match input {
-            Input::Datagram { listener, source, bytes } => self.datagram(now, listener, source, bytes),
+            Input::Message { flow, bytes } => self.message(now, flow, bytes),
+            Input::Broken { flow } => self.layer.broken(now, flow),
             Input::Media(MediaInput::Connected(_)) => self.media_connected(now),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
@@ -165,8 +166,8 @@ impl Worker {
         Counters { calls_active: self.live as u64, transactions_active: self.layer.len() as u64, ..self.counters }
     }
 
-    fn datagram(&mut self, now: u64, listener: usize, source: SocketAddr, bytes: &[u8]) {
-        self.counters.datagrams += 1;
+    fn message(&mut self, now: u64, flow: Flow, bytes: &[u8]) {
+        self.counters.messages += 1;
         // A keep-alive (RFC 5626 4.4.1, or the empty datagrams of some peers) is no message at all.
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
@@ -176,10 +177,9 @@ impl Worker {
             self.counters.malformed += 1;
             return;
         };
-        let flow = Flow { listener, remote: source, reliable: false };
         let arrival = Arrival { now, flow, message };
         if message.is_request() {
-            let Some(trunk) = self.policy.ingress(listener, source) else {
+            let Some(trunk) = self.policy.ingress(flow.listener, flow.remote) else {
                 self.counters.unknown_source += 1;
                 return;
             };
@@ -289,7 +289,7 @@ impl Worker {
     fn settle(&mut self, now: u64) {
         while let Some(event) = self.layer.poll_event() {
             match event {
-                Event::TimedOut(client) => self.unanswered(now, client),
+                Event::TimedOut(client) | Event::Unreachable(client) => self.unanswered(now, client),
                 Event::ClientEnded(client) => self.client_ended(now, client),
                 Event::ServerEnded(server) | Event::NoAck(server) => {
                     self.servers.remove(&server);
@@ -298,8 +298,7 @@ impl Worker {
         }
         while let Some(transmit) = self.layer.poll_transmit() {
             self.counters.retransmissions += u64::from(transmit.retransmission);
-            let (listener, remote) = (transmit.flow.listener, transmit.flow.remote);
-            self.outputs.push_back(Output::Transmit { listener, remote, bytes: transmit.bytes });
+            self.outputs.push_back(Output::Transmit { flow: transmit.flow, bytes: transmit.bytes });
         }
         for id in std::mem::take(&mut self.ending) {
             self.record(now, id);
@@ -390,6 +389,6 @@ impl Worker {
 
     fn transmit_stateless(&mut self, arrival: Arrival<'_>, bytes: Vec<u8>) {
         let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
-        self.outputs.push_back(Output::Transmit { listener: flow.listener, remote: flow.remote, bytes: bytes.into() });
+        self.outputs.push_back(Output::Transmit { flow, bytes: bytes.into() });
     }
 }

@@ -28,6 +28,7 @@ mod name;
 mod parse;
 mod respond;
 pub mod transaction;
+mod transport;
 mod uri;
 mod write;
 
@@ -40,5 +41,6 @@ pub use method::Method;
 pub use name::Name;
 pub use parse::{MAX_HEADERS, MAX_MESSAGE_BYTES};
 pub use respond::{reason_phrase, respond};
+pub use transport::Transport;
 pub use uri::{Scheme, Uri};
 pub use write::Writer;

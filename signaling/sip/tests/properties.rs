@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use moorline_sip::transaction::{Flow, Layer, Timers};
-use moorline_sip::{Dialog, Index, Message, Method, Name, NameAddr, Params, StartLine, Uri, Via, Writer, respond};
+use moorline_sip::{
+    Dialog, Index, Message, Method, Name, NameAddr, Params, StartLine, Transport, Uri, Via, Writer, respond,
+};
 use proptest::prelude::*;
 
 /// Reads everything that can be read of a message.
@@ -133,7 +135,7 @@ proptest! {
         }
         prop_assert_eq!(answer_message.check(), Ok(()));
 
-        let flow = Flow { listener: 0, remote: source(), reliable: false };
+        let flow = Flow { listener: 0, remote: source(), transport: Transport::Udp };
         let mut layer = Layer::new(Timers::default(), 10);
         let received = layer.receive(0, flow, request);
         prop_assert!(received != moorline_sip::transaction::Received::Full);

@@ -33,8 +33,8 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (counters, statistics) = (&self.counters, &self.statistics);
         for (name, help, value) in [
-            ("datagrams", "SIP datagrams received", counters.datagrams),
-            ("malformed", "Datagrams that were no SIP message, or one that RFC 3261 says to drop", counters.malformed),
+            ("messages", "SIP messages and keep-alives received", counters.messages),
+            ("malformed", "Messages that were no SIP, or one that RFC 3261 says to drop", counters.malformed),
             ("bad_requests", "Requests answered 400", counters.bad_requests),
             ("unknown_source", "Requests dropped because their source belongs to no trunk", counters.unknown_source),
             ("calls", "Call attempts admitted", counters.calls),

@@ -9,7 +9,7 @@ const NOW: u64 = 7_200_000_000_000;
 fn page(observations: impl IntoIterator<Item = Observation>) -> String {
     let mut statistics = Statistics::new();
     observations.into_iter().for_each(|observation| statistics.observe(NOW, observation));
-    let counters = Counters { datagrams: 7, calls: 2, calls_active: 1, ..Counters::default() };
+    let counters = Counters { messages: 7, calls: 2, calls_active: 1, ..Counters::default() };
     text(Snapshot { counters, statistics, unsent: 0, media_connected: true }).expect("a page")
 }
 
@@ -25,7 +25,7 @@ fn has(page: &str, line: &str) {
 #[test]
 fn counters_and_gauges_have_their_names() {
     let page = page([]);
-    has(&page, "moorline_sip_datagrams_total 7");
+    has(&page, "moorline_sip_messages_total 7");
     has(&page, "moorline_sip_calls_total 2");
     has(&page, "moorline_sip_calls_active 1");
     has(&page, "moorline_sip_media_connected 1");

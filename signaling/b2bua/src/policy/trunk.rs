@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Policy;
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Trunk {
     /// The name in routes, logs and metrics.
     pub name: String,

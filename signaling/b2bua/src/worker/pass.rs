@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Method, OwnedMessage};
+use moorline_sip::{Method, OwnedMessage, Transport};
 use moorline_sip::{Writer, respond};
 
 use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
@@ -87,7 +87,7 @@ impl Worker {
             tag: Some(self.identities.token(owner)),
             trusted,
         };
-        let flow = Flow { listener, remote: target, reliable: false };
+        let flow = Flow { listener, transport: Transport::Udp, remote: target };
         if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }

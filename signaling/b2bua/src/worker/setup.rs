@@ -2,7 +2,7 @@
 
 use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, Method};
+use moorline_sip::{Message, Method, Transport};
 use moorline_sip::{Writer, reason_phrase, respond};
 
 use super::{Arrival, ClientUse, RETRY_AFTER, ServerUse, Worker};
@@ -72,7 +72,8 @@ impl Worker {
         caller.dialog = Some(dialog.0);
         let egress = &self.policy.trunks[admission.egress];
         let (listener, remote) = (egress.listener, egress.targets[0]);
-        let callee = Leg::new(admission.egress, Flow { listener, remote, reliable: false }, self.identities.token(id));
+        let callee =
+            Leg::new(admission.egress, Flow { listener, transport: Transport::Udp, remote }, self.identities.token(id));
         self.tags.insert(caller.tag, (id, Side::Caller));
         self.tags.insert(callee.tag, (id, Side::Callee));
         self.servers.insert(server, ServerUse::Invite(id));

@@ -10,6 +10,8 @@ use moorline_control::{
     Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, RefusalCode, Reply, Request, ServerHello, SessionId,
     SessionReport, SessionSpec, VERSION,
 };
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// Moorline, on the side of its customers and on the side of the carrier.
@@ -165,8 +167,8 @@ impl Net {
     fn drain(&mut self) {
         while let Some(output) = self.worker.poll_output() {
             match output {
-                Output::Transmit { remote, bytes, .. } => {
-                    self.sent.push_back((remote, Message(String::from_utf8(bytes.to_vec()).unwrap())));
+                Output::Transmit { flow, bytes } => {
+                    self.sent.push_back((flow.remote, Message(String::from_utf8(bytes.to_vec()).unwrap())));
                 }
                 Output::Media { request, body } => {
                     self.media.log.push(body.clone());
@@ -212,7 +214,8 @@ impl Net {
     pub(crate) fn receive_bytes(&mut self, from: &str, bytes: &[u8]) {
         let source: SocketAddr = from.parse().unwrap();
         let listener = usize::from(!from.starts_with("192.0.2."));
-        self.input(Input::Datagram { listener, source, bytes });
+        let flow = Flow { listener, transport: Transport::Udp, remote: source };
+        self.input(Input::Message { flow, bytes });
     }
 
     /// Everything that was sent and not read yet, with its receiver.

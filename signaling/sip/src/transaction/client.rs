@@ -6,6 +6,7 @@
 //!                 +---------+
 //!        +--------| Trying  |-- E: repeat, restart E
 //!        |        |         |-- F: timed out ------------+
+//!        |        |         |-- broken: unreachable -----+
 //!        |        +---------+                            |
 //!        |             | 1xx: pass                       |
 //!        |             v                                 |
@@ -46,6 +47,7 @@ pub(crate) const TABLE: &[Row<State>] = {
     &[
         (Trying, Fires(E), &[Repeat, Again(E)], Trying),
         (Trying, Fires(F), &[TimedOut], Terminated),
+        (Trying, Broken, &[Unreachable], Terminated),
         (Trying, Provisional, &[Pass], Proceeding),
         (Trying, Success, &[StopRepeat, Start(K), Pass], Completed),
         (Trying, Failure, &[StopRepeat, Start(K), Pass], Completed),

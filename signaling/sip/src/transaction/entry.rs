@@ -73,7 +73,7 @@ impl Transaction {
     }
 
     pub(super) fn start(&mut self, id: Id, now: u64, timer: Timer, timers: &Timers, deadlines: &mut Deadlines) {
-        let duration_ns = timer.duration_ns(timers, self.flow.reliable);
+        let duration_ns = timer.duration_ns(timers, self.flow.transport.is_reliable());
         if timer.repeats() {
             self.repeat_in(id, now, timer, duration_ns, deadlines);
         } else {
@@ -82,7 +82,7 @@ impl Transaction {
     }
 
     pub(super) fn repeat_in(&mut self, id: Id, now: u64, timer: Timer, interval_ns: u64, deadlines: &mut Deadlines) {
-        if !self.flow.reliable {
+        if !self.flow.transport.is_reliable() {
             self.interval_ns = interval_ns;
             self.set(id, timer, now.saturating_add(interval_ns), deadlines);
         }

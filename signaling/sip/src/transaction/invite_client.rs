@@ -5,7 +5,7 @@
 //!                        v
 //!                  +------------+-- A: repeat, restart A
 //!      +-----------|  Calling   |-- B: timed out ------------> Terminated
-//!      |     +-----|            |
+//!      |     +-----|            |-- broken: unreachable ------> Terminated
 //!      |     |     +------------+
 //!      |     |           | 1xx: pass, stop A and B
 //!      |     |           v
@@ -53,6 +53,7 @@ pub(crate) const TABLE: &[Row<State>] = {
     &[
         (Calling, Fires(A), &[Repeat, Again(A)], Calling),
         (Calling, Fires(B), &[TimedOut], Terminated),
+        (Calling, Broken, &[Unreachable], Terminated),
         (Calling, Provisional, &[StopRepeat, StopExpiry, Pass], Proceeding),
         (Calling, Success, &[StopRepeat, Start(M), Pass], Accepted),
         (Calling, Failure, &[StopRepeat, Start(D), Acknowledge, Pass], Completed),

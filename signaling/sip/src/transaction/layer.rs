@@ -107,6 +107,17 @@ impl Layer {
         }
     }
 
+    /// Takes note that a message could not be delivered on `flow`, or that its connection broke: what was asked there
+    /// and not answered at all is over (RFC 3261 section 17.1.4). Whoever has answered with a provisional response
+    /// may still answer on another connection, so its transaction goes on.
+    pub fn broken(&mut self, now: u64, flow: Flow) {
+        let here = |(id, transaction): (Id, &Transaction)| (transaction.flow == flow).then_some(id);
+        let affected: Vec<Id> = self.transactions.iter().filter_map(here).collect();
+        for id in affected {
+            self.run(now, id, Input::Broken, Given::Nothing);
+        }
+    }
+
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
@@ -237,6 +248,8 @@ impl Layer {
                 Action::Pass => passed = true,
                 Action::TimedOut if !transaction.internal => self.events.push_back(Event::TimedOut(ClientId(id))),
                 Action::TimedOut => {}
+                Action::Unreachable if !transaction.internal => self.events.push_back(Event::Unreachable(ClientId(id))),
+                Action::Unreachable => {}
                 Action::NoAck => self.events.push_back(Event::NoAck(ServerId(id))),
             }
         }

@@ -16,6 +16,8 @@ pub(crate) enum Input {
     Success,
     /// A 3xx to 6xx, likewise.
     Failure,
+    /// Client: the request could not be delivered, or its connection broke.
+    Broken,
     /// A timer ran out.
     Fires(Timer),
 }
@@ -43,6 +45,8 @@ pub(crate) enum Action {
     Pass,
     /// Tell the user that the far side does not answer.
     TimedOut,
+    /// Tell the user that the far side cannot be reached.
+    Unreachable,
     /// Tell the user that no ACK came.
     NoAck,
 }
@@ -120,7 +124,7 @@ pub(crate) fn walk<S: Copy + PartialEq + std::fmt::Debug>(
     end: S,
     machine: impl Fn(S) -> Machine,
 ) {
-    let inputs = [Input::Request, Input::Ack, Input::Provisional, Input::Success, Input::Failure]
+    let inputs = [Input::Request, Input::Ack, Input::Provisional, Input::Success, Input::Failure, Input::Broken]
         .into_iter()
         .chain(Timer::ALL.map(Input::Fires));
     for input in inputs {

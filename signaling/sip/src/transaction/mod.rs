@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Message, Rport};
+use crate::{Message, Rport, Transport};
 
 pub use layer::Layer;
 pub use timer::Timers;
@@ -31,10 +31,11 @@ pub use timer::Timers;
 pub struct Flow {
     /// The listener, by its number.
     pub listener: usize,
-    /// The far side.
+    /// What carries the messages.
+    pub transport: Transport,
+    /// The far side. Of a stream this is what names the connection: a peer that connected here has a port of its
+    /// own choice.
     pub remote: SocketAddr,
-    /// Whether the transport delivers by itself: nothing is repeated then.
-    pub reliable: bool,
 }
 
 /// Names a client transaction. It is never used again.
@@ -76,6 +77,9 @@ pub enum Received {
 pub enum Event {
     /// No final response came (timers B and F, or too long after a CANCEL). [`Event::ClientEnded`] follows.
     TimedOut(ClientId),
+    /// The request could not be delivered, or its connection broke before the final response (RFC 3261 section
+    /// 17.1.4). [`Event::ClientEnded`] follows.
+    Unreachable(ClientId),
     /// No ACK to a failure came (timer H). [`Event::ServerEnded`] follows.
     NoAck(ServerId),
     /// The transaction is over.
@@ -105,7 +109,7 @@ pub struct Full;
 /// which is what `received` would say, and `maddr` is ignored: it would let a sender aim responses at others.
 pub fn response_flow(flow: Flow, request: Message<'_>) -> Flow {
     match request.via() {
-        Ok(via) if !flow.reliable && via.rport == Rport::Absent => {
+        Ok(via) if !flow.transport.is_reliable() && via.rport == Rport::Absent => {
             let remote = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(key::DEFAULT_PORT));
             Flow { remote, ..flow }
         }

@@ -53,6 +53,12 @@ impl<T> Slab<T> {
         self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?.value.as_mut()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.slots.iter().enumerate().filter_map(|(slot, place)| {
+            Some((Id { slot: slot as u32, generation: place.generation }, place.value.as_ref()?))
+        })
+    }
+
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
         let value = slot.value.take()?;

@@ -5,17 +5,17 @@ mod limits;
 mod server;
 
 use super::*;
-use crate::{Index, Method, Name, OwnedMessage, Writer, respond};
+use crate::{Index, Method, Name, OwnedMessage, Transport, Writer, respond};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
 
-fn peer(reliable: bool) -> Flow {
-    Flow { listener: 0, remote: "192.0.2.2:5070".parse().unwrap(), reliable }
+fn peer(transport: Transport) -> Flow {
+    Flow { listener: 0, transport, remote: "192.0.2.2:5070".parse().unwrap() }
 }
 
-const UDP: bool = false;
-const TCP: bool = true;
+const UDP: Transport = Transport::Udp;
+const TCP: Transport = Transport::Tcp;
 
 /// A layer, its clock, and everything it said, in order, with the time at which it said it.
 struct Side {
@@ -27,9 +27,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(reliable: bool) -> Side {
+    fn new(transport: Transport) -> Side {
         let layer = Layer::new(Timers::default(), 100);
-        Side { layer, now: 0, flow: peer(reliable), sent: Vec::new(), events: Vec::new() }
+        Side { layer, now: 0, flow: peer(transport), sent: Vec::new(), events: Vec::new() }
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Received {

@@ -263,3 +263,28 @@ fn responses_find_their_transaction_by_branch_and_method() {
     assert_eq!(side.receive(&response(&request(Method::Bye, "z9hG4bKone"), 200, b"b")), Received::Stray);
     assert_eq!(side.receive(&response(&request(Method::Invite, "z9hG4bKone"), 200, b"b")), Received::Response(id));
 }
+
+#[test]
+fn a_request_that_cannot_be_delivered_is_over_at_once() {
+    for method in [Method::Invite, Method::Options] {
+        let mut side = Side::new(TCP);
+        let id = side.request(method);
+        let elsewhere = Flow { remote: "192.0.2.9:5060".parse().unwrap(), ..side.flow };
+        side.layer.broken(side.now, elsewhere);
+        assert_eq!(side.layer.len(), 1, "another connection's end");
+        side.layer.broken(side.now, side.flow);
+        side.drain();
+        assert_eq!(side.take_events(), [(0, Event::Unreachable(id)), (0, Event::ClientEnded(id))]);
+        side.assert_idle();
+    }
+}
+
+#[test]
+fn a_peer_that_has_answered_may_answer_on_another_connection() {
+    let mut side = Side::new(TCP);
+    let id = side.request(Method::Invite);
+    let invite = request(Method::Invite, "z9hG4bKone");
+    side.receive(&response(&invite, 180, b"b"));
+    side.layer.broken(side.now, side.flow);
+    assert_eq!(side.receive(&response(&invite, 200, b"b")), Received::Response(id));
+}

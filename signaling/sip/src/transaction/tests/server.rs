@@ -3,8 +3,8 @@
 use super::*;
 
 /// A side that has received a request, and that request.
-fn asked(reliable: bool, method: Method<'_>) -> (Side, ServerId, Vec<u8>) {
-    let mut side = Side::new(reliable);
+fn asked(transport: Transport, method: Method<'_>) -> (Side, ServerId, Vec<u8>) {
+    let mut side = Side::new(transport);
     let request = request(method, "z9hG4bKone");
     let Received::Request(id) = side.receive(&request) else { panic!("a new request") };
     (side, id, request)
@@ -192,7 +192,7 @@ fn requests_are_told_apart_by_branch_sent_by_and_method() {
 #[test]
 fn a_copy_that_took_another_path_is_answered_482() {
     let (mut side, id, invite) = asked(UDP, Method::Invite);
-    let other_path = Flow { listener: 1, remote: "192.0.2.9:5060".parse().unwrap(), reliable: false };
+    let other_path = Flow { listener: 1, remote: "192.0.2.9:5060".parse().unwrap(), transport: UDP };
     let copy = request(Method::Invite, "z9hG4bKtwo");
     for _ in 0..2 {
         assert_eq!(side.receive_on(other_path, &copy), Received::Absorbed);
@@ -309,9 +309,9 @@ fn without_the_cookie_requests_match_like_rfc2543() {
 #[test]
 fn responses_go_where_the_via_asks() {
     let invite = String::from_utf8(request(Method::Invite, "z9hG4bKone")).unwrap();
-    let to = |reliable, via: &str| {
+    let to = |transport, via: &str| {
         let request = owned(invite.replace("192.0.2.1:5060;branch=z9hG4bKone;rport", via).as_bytes());
-        response_flow(peer(reliable), request.view()).remote.to_string()
+        response_flow(peer(transport), request.view()).remote.to_string()
     };
     assert_eq!(to(UDP, "192.0.2.1:5060;branch=z9hG4bKone;rport"), "192.0.2.2:5070");
     assert_eq!(to(UDP, "192.0.2.1:5080;branch=z9hG4bKone"), "192.0.2.2:5080");
