@@ -160,3 +160,11 @@ pub(crate) fn push_crlf(out: &mut Vec<u8>, mut raw: &[u8]) {
     }
     out.extend_from_slice(raw);
 }
+
+/// A value without the quotes around it, if it has any. `None` if it holds escapes, or the quotes do not end it.
+pub(crate) fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    match value.strip_prefix(b"\"") {
+        None => Some(value),
+        Some(rest) => rest.strip_suffix(b"\"").filter(|inner| memchr::memchr2(b'"', b'\\', inner).is_none()),
+    }
+}

@@ -134,7 +134,7 @@ fn what_ends_a_connection() {
 
 #[test]
 fn a_header_section_without_end_is_bounded() {
-    let endless = [b"BYE sip:a@b SIP/2.0\r\nX: ", &[b'x'; MAX_MESSAGE_BYTES][..]].concat();
+    let endless = [b"BYE sip:a@b SIP/2.0\r\nX: ", &vec![b'x'; MAX_MESSAGE_BYTES][..]].concat();
     for chunk in [1, 1_000, usize::MAX] {
         assert_eq!(frames(&endless, chunk), (vec![], Some(FramingError::HeaderTooLong)));
     }
