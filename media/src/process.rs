@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use moorline_control::{MediaRange, ServerHello, VERSION};
+use moorline_control::{MediaRange, Profile, ServerHello, VERSION};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use tokio::net::TcpListener;
@@ -218,6 +218,7 @@ fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
         capacity: config.capacity,
         datapath: D::NAME.to_owned(),
         ranges: ranges.collect(),
+        profiles: vec![Profile::Rtp],
     })
 }
 

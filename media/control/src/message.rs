@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
 
-use crate::{LocalSession, Refusal, SessionId, SessionReport, SessionSpec, wire};
+use crate::{LocalSession, Profile, Refusal, SessionId, SessionReport, SessionSpec, wire};
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -87,6 +87,17 @@ pub struct ServerHello {
     /// The local media ranges that legs may name.
     #[n(5)]
     pub ranges: Vec<MediaRange>,
+    /// The stream profiles that the server relays. Empty from a server that was built before this field, which
+    /// relays RTP alone; see [`relays`](Self::relays). Profiles that the reader does not know are passed over.
+    #[cbor(n(6), default, skip_if = "Vec::is_empty", with = "wire::profiles")]
+    pub profiles: Vec<Profile>,
+}
+
+impl ServerHello {
+    /// Whether the server relays streams of this profile. Every server relays RTP.
+    pub fn relays(&self, profile: Profile) -> bool {
+        profile == Profile::Rtp || self.profiles.contains(&profile)
+    }
 }
 
 /// A local media range: addresses and ports that sessions get.

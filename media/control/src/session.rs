@@ -49,14 +49,15 @@ pub struct StreamSpec {
     /// What the packets are.
     #[n(1)]
     pub profile: Profile,
-    /// Where this party receives RTP, from its SDP; `None` before it has said so.
+    /// Where this party receives RTP, or the datagrams of another profile, from its SDP; `None` before it has
+    /// said so.
     #[n(2)]
     pub remote_rtp: Option<SocketAddr>,
     /// Where this party receives RTCP (RFC 3605); `None` means the port after RTP's, or RTP's own with
     /// [`rtcp_mux`](Self::rtcp_mux).
     #[n(3)]
     pub remote_rtcp: Option<SocketAddr>,
-    /// RTP and RTCP share this party's RTP port (RFC 5761).
+    /// RTP and RTCP share this party's RTP port (RFC 5761). Means nothing without RTCP.
     #[n(4)]
     pub rtcp_mux: bool,
     /// Follow a source that differs from the SDP; `None` accepts the SDP's address and port only.
@@ -77,7 +78,18 @@ pub struct StreamSpec {
     pub relatch: u32,
 }
 
-/// What the packets of a stream are. Secure profiles will join here.
+/// What the packets of a stream are: what its local port lets in. Secure profiles will join here.
+///
+/// An `Update` may change the profile of a stream, on both legs or on one (a re-INVITE from audio to fax and
+/// back): the stream keeps its ports, its latch and its counts, and what a port has let in by its own profile
+/// goes on to the other leg as it is.
+///
+/// A client asks only for profiles that the server's hello names ([`ServerHello::relays`]). A server cannot
+/// read a request with a profile it does not know: it answers [`RefusalCode::Malformed`] and closes the
+/// connection, as for any frame that is not of its protocol.
+///
+/// [`ServerHello::relays`]: crate::ServerHello::relays
+/// [`RefusalCode::Malformed`]: crate::RefusalCode::Malformed
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Profile {
@@ -85,6 +97,11 @@ pub enum Profile {
     #[n(0)]
     #[default]
     Rtp,
+    /// UDPTL, the datagrams of T.38 fax (ITU-T T.38, `m=image ... udptl t38` of RFC 3362). Opaque: any datagram
+    /// that is not empty is let in, and counted by packet and byte alone. There is no RTCP: the stream holds its
+    /// RTCP port, and nothing is let in there.
+    #[n(1)]
+    Udptl,
 }
 
 /// How a leg behind NAT is recognised: the first valid packet within the window decides, then holds.
@@ -106,10 +123,10 @@ pub struct Latch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(map)]
 pub struct LocalAddresses {
-    /// The bound RTP address.
+    /// The bound address of RTP, or of another profile's datagrams.
     #[n(0)]
     pub rtp: SocketAddr,
-    /// The bound RTCP address (the next port).
+    /// The bound RTCP address (the next port), also where the profile has no RTCP.
     #[n(1)]
     pub rtcp: SocketAddr,
     /// The address to write into SDP where it differs from the bound one (behind a 1:1 NAT).
@@ -149,13 +166,14 @@ pub struct SessionReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct StreamReport {
-    /// RTP packets accepted.
+    /// RTP packets accepted, or datagrams of another profile.
     #[n(0)]
     pub packets: u64,
-    /// RTP payload bytes accepted, headers included.
+    /// The bytes of those, RTP headers included.
     #[n(1)]
     pub bytes: u64,
-    /// RTP packets that the sequence numbers say were sent and did not come (RFC 3550 A.3).
+    /// RTP packets that the sequence numbers say were sent and did not come (RFC 3550 A.3). Profiles other
+    /// than RTP add nothing here, nor to the next two.
     #[n(2)]
     pub lost: u64,
     /// RTP packets that came after a later one.

@@ -1,4 +1,4 @@
-//! CBOR forms of foreign types: a network is `[address, prefix length]`.
+//! CBOR forms of foreign types, where a network is `[address, prefix length]`, and of lists that may grow.
 
 pub(crate) mod network {
     use std::net::IpAddr;
@@ -50,5 +50,40 @@ pub(crate) mod networks {
             Some(count) if count <= MAX_NETWORKS => (0..count).map(|_| super::network::decode(d, ctx)).collect(),
             _ => Err(minicbor::decode::Error::message("a list of at most 64 networks was expected")),
         }
+    }
+}
+
+pub(crate) mod profiles {
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    use crate::Profile;
+
+    /// More profiles than there will be; a bound on what a frame can make the decoder do.
+    const MAX_PROFILES: u64 = 64;
+
+    pub(crate) fn encode<C, W: Write>(
+        profiles: &[Profile],
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(profiles.len() as u64)?;
+        profiles.iter().try_for_each(|profile| e.encode_with(profile, ctx).map(drop))
+    }
+
+    /// Leaves out what a later version has added.
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Profile>, minicbor::decode::Error> {
+        let Some(count) = d.array()?.filter(|count| *count <= MAX_PROFILES) else {
+            return Err(minicbor::decode::Error::message("a list of at most 64 profiles was expected"));
+        };
+        let mut profiles = Vec::new();
+        for _ in 0..count {
+            match d.decode_with(ctx) {
+                Ok(profile) => profiles.push(profile),
+                Err(error) if error.is_unknown_variant() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(profiles)
     }
 }

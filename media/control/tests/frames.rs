@@ -15,6 +15,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+}
+
+fn plain_hello(profiles: Vec<Profile>) -> ServerHello {
+    let datapath = "epoll".to_owned();
+    ServerHello { version: VERSION, boot: 7, shards: 1, capacity: 2, datapath, ranges: Vec::new(), profiles }
+}
+
 fn local() -> LocalSession {
     let address = LocalAddresses {
         rtp: "127.103.169.65:16384".parse().unwrap(),
@@ -59,11 +68,9 @@ fn client_frames_keep_their_bytes() {
 
 #[test]
 fn an_open_from_before_relatch_says_that_nothing_moved() {
-    let golden = include_str!("golden/open.hex").trim();
-    let bytes: Vec<u8> =
-        (0..golden.len()).step_by(2).map(|i| u8::from_str_radix(&golden[i..i + 2], 16).unwrap()).collect();
+    let golden = bytes(include_str!("golden/open.hex").trim());
     let open = ClientFrame::Request { id: 1, request: Request::Open { session: SESSION, spec: spec() } };
-    assert_eq!(codec::decode::<ClientFrame>(&bytes).unwrap(), open);
+    assert_eq!(codec::decode::<ClientFrame>(&golden).unwrap(), open);
 }
 
 #[test]
@@ -72,6 +79,60 @@ fn relatch_round_trips() {
     spec.legs[0].streams[0].relatch = 3;
     let update = ClientFrame::Request { id: 1, request: Request::Update { session: SESSION, spec } };
     assert_eq!(codec::decode::<ClientFrame>(&codec::encode(&update).unwrap()).unwrap(), update);
+}
+
+#[test]
+fn a_fax_stream_keeps_its_bytes() {
+    let udptl = StreamSpec {
+        active: true,
+        profile: Profile::Udptl,
+        remote_rtp: Some("192.0.2.7:4002".parse().unwrap()),
+        ..StreamSpec::default()
+    };
+    let legs = vec![LegSpec { range: "edge".into(), streams: vec![udptl] }];
+    let spec = SessionSpec { legs, media_timeout_ms: 60_000, snapshot: vec![1, 2, 3] };
+    let update = ClientFrame::Request { id: 2, request: Request::Update { session: SESSION, spec } };
+    let golden = include_str!("golden/udptl.hex").trim();
+    assert_eq!(hex(&codec::encode(&update).unwrap()), golden);
+    assert_eq!(codec::decode::<ClientFrame>(&bytes(golden)).unwrap(), update);
+}
+
+/// What a server does that was built before a profile: its client knows from the hello not to ask.
+#[test]
+fn a_profile_of_a_later_version_is_no_frame() {
+    let golden = include_str!("golden/udptl.hex").trim();
+    let mut unknown = bytes(golden);
+    // The stream's fields 0 and 1: active, and the profile.
+    let profile = unknown.windows(4).position(|window| window == [0, 0xf5, 1, 1]).unwrap() + 3;
+    unknown[profile] = 9;
+    let refusal = codec::decode::<ClientFrame>(&unknown).unwrap_err();
+    assert_eq!((refusal.code, refusal.is_fatal()), (RefusalCode::Malformed, true));
+}
+
+#[test]
+fn a_hello_names_the_profiles_that_are_relayed() {
+    let named = plain_hello(vec![Profile::Rtp, Profile::Udptl]);
+    // As a server before the field says it, and as this one does.
+    let before = "820081a60001010702010302046565706f6c6c0580";
+    let golden = "820081a70001010702010302046565706f6c6c058006820001";
+    assert_eq!(hex(&codec::encode(&ServerFrame::Hello(plain_hello(Vec::new()))).unwrap()), before);
+    assert_eq!(hex(&codec::encode(&ServerFrame::Hello(named.clone())).unwrap()), golden);
+    assert_eq!(codec::decode::<ServerFrame>(&bytes(golden)).unwrap(), ServerFrame::Hello(named.clone()));
+    assert!(named.relays(Profile::Rtp) && named.relays(Profile::Udptl));
+
+    let ServerFrame::Hello(old) = codec::decode::<ServerFrame>(&bytes(before)).unwrap() else { panic!("a hello") };
+    assert_eq!(old, plain_hello(Vec::new()));
+    assert!(old.relays(Profile::Rtp) && !old.relays(Profile::Udptl));
+
+    // A later server: profiles 2 and 1,000 mean nothing here, the others do.
+    let later = format!("{}068401021903e800", &golden[..golden.len() - 8]);
+    let later = codec::decode::<ServerFrame>(&bytes(&later)).unwrap();
+    assert_eq!(later, ServerFrame::Hello(plain_hello(vec![Profile::Udptl, Profile::Rtp])));
+    for wrong in ["06", "0680", "0681f5", "069841", "069f00ff"] {
+        let frame = bytes(&format!("{}{wrong}", &golden[..golden.len() - 8]));
+        let decoded = codec::decode::<ServerFrame>(&frame);
+        assert_eq!(decoded.is_ok(), wrong == "0680", "{wrong}");
+    }
 }
 
 #[test]
@@ -93,6 +154,7 @@ fn every_server_frame_round_trips() {
             last_port: 32_767,
             advertised: Some("192.0.2.1".parse().unwrap()),
         }],
+        profiles: vec![Profile::Rtp, Profile::Udptl],
     };
     let listing = Listing { session: SESSION, local: local(), snapshot: vec![7; MAX_SNAPSHOT], owned: false };
     let replies = [

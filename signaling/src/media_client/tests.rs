@@ -37,6 +37,7 @@ impl FakeMedia {
             capacity: 10,
             datapath: "epoll".into(),
             ranges: Vec::new(),
+            profiles: Vec::new(),
         };
         sender.send(&ServerFrame::Hello(server)).await.expect("sent");
         (sender, receiver)

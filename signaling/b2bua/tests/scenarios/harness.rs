@@ -116,7 +116,8 @@ pub(crate) fn policy() -> Policy {
 }
 
 pub(crate) fn hello(boot: u64) -> ServerHello {
-    ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath: "test".into(), ranges: Vec::new() }
+    let (datapath, ranges, profiles) = ("test".into(), Vec::new(), Vec::new());
+    ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath, ranges, profiles }
 }
 
 fn worker(policy: Policy, seed: u64) -> Worker {
