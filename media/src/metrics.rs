@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use moorline_relay::DropReason;
+use moorline_relay::{DropReason, Relayed, Traffic};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -87,19 +87,9 @@ impl Scrape {
     }
 
     fn encode_traffic(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let datapath = ("datapath", self.datapath);
-        let (rtp, rtcp) = (("kind", "rtp"), ("kind", "rtcp"));
-        self.counters(encoder, "moorline_media_packets", "Packets relayed", |shard, count| {
-            let (counters, tally) = (&shard.counters, &shard.tally);
-            count(&[datapath, rtp], counters.rtp_packets.saturating_sub(tally.unsent_rtp.packets))?;
-            count(&[datapath, rtcp], counters.rtcp_packets.saturating_sub(tally.unsent_rtcp.packets))
-        })?;
+        self.relayed(encoder, "moorline_media_packets", "Packets relayed", |relayed| relayed.packets)?;
         let help = "Bytes relayed, without IP and UDP headers";
-        self.counters(encoder, "moorline_media_bytes", help, |shard, count| {
-            let (counters, tally) = (&shard.counters, &shard.tally);
-            count(&[datapath, rtp], counters.rtp_bytes.saturating_sub(tally.unsent_rtp.bytes))?;
-            count(&[datapath, rtcp], counters.rtcp_bytes.saturating_sub(tally.unsent_rtcp.bytes))
-        })?;
+        self.relayed(encoder, "moorline_media_bytes", help, |relayed| relayed.bytes)?;
         self.counters(encoder, "moorline_media_dropped", "Packets not relayed, by reason", |shard, count| {
             for reason in DropReason::ALL {
                 count(&[("reason", reason.as_str())], shard.counters.dropped[reason.index()])?;
@@ -115,6 +105,23 @@ impl Scrape {
         })?;
         let help = "Returns from a sleep: packets by wakeups is the size of a batch";
         self.counters(encoder, "moorline_media_wakeups", help, |shard, count| count(&[], shard.tally.wakeups))
+    }
+
+    /// One figure of what was relayed and sent, by kind.
+    fn relayed(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        figure: impl Fn(Relayed) -> u64,
+    ) -> fmt::Result {
+        self.counters(encoder, name, help, |shard, count| {
+            Traffic::ALL.into_iter().try_for_each(|traffic| {
+                let forwarded = figure(shard.counters.relayed(traffic));
+                let sent = forwarded.saturating_sub(figure(shard.tally.unsent(traffic)));
+                count(&[("datapath", self.datapath), ("kind", traffic.as_str())], sent)
+            })
+        })
     }
 
     fn encode_sessions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -218,7 +218,7 @@ fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
         capacity: config.capacity,
         datapath: D::NAME.to_owned(),
         ranges: ranges.collect(),
-        profiles: vec![Profile::Rtp],
+        profiles: vec![Profile::Rtp, Profile::Udptl],
     })
 }
 

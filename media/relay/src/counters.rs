@@ -1,18 +1,12 @@
 //! The relay's counters, copied out by a scrape.
 
-use crate::DropReason;
+use crate::{DropReason, Traffic};
 
 /// What the shard has relayed since its start, and what it holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// RTP packets forwarded.
-    pub rtp_packets: u64,
-    /// Bytes of the RTP packets forwarded, RTP headers included.
-    pub rtp_bytes: u64,
-    /// RTCP packets (compounds) forwarded.
-    pub rtcp_packets: u64,
-    /// Bytes of the RTCP packets forwarded.
-    pub rtcp_bytes: u64,
+    /// Packets forwarded, by [`Traffic::index`].
+    pub relayed: [Relayed; Traffic::COUNT],
     /// Packets not forwarded, by [`DropReason::index`].
     pub dropped: [u64; DropReason::COUNT],
     /// Sessions opened.
@@ -33,4 +27,20 @@ pub struct Counters {
     pub ports_in_use: u64,
     /// Local ports resting now: freed, and not given out again yet.
     pub ports_resting: u64,
+}
+
+/// Packets of one kind that were forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Relayed {
+    /// How many; a compound RTCP packet is one.
+    pub packets: u64,
+    /// Their bytes, without IP and UDP headers.
+    pub bytes: u64,
+}
+
+impl Counters {
+    /// What was forwarded of one kind.
+    pub fn relayed(&self, traffic: Traffic) -> Relayed {
+        self.relayed[traffic.index()]
+    }
 }

@@ -21,6 +21,10 @@ pub(crate) enum Role {
     Muxed,
     /// RTCP alone.
     Rtcp,
+    /// Any datagram (UDPTL).
+    Datagrams,
+    /// Nothing: the RTCP port of a stream without RTCP.
+    Unused,
 }
 
 /// What arrives at one bound port, where it may come from and where it goes.
@@ -132,6 +136,14 @@ impl Flow {
         }
     }
 
+    /// Counts an accepted datagram that is not looked into.
+    #[inline]
+    pub(crate) fn count_datagram(&mut self, now: u64, length: usize) {
+        self.last_seen = now;
+        self.packets += 1;
+        self.bytes += length as u64;
+    }
+
     fn carry_loss(&mut self, lost: i32) {
         self.lost_before = self.lost_before.saturating_add(u32::try_from(lost).unwrap_or(0));
     }
@@ -158,8 +170,19 @@ impl Flow {
             report.bytes += self.bytes;
             report.lost += u64::from(self.lost_before) + u64::try_from(self.sequence.lost()).unwrap_or(0);
             report.reordered += u64::from(self.reordered);
-            report.jitter_us = self.jitter.micros(clock_rate(self.payload_type).unwrap_or(DEFAULT_CLOCK));
+            if self.role != Role::Datagrams {
+                report.jitter_us = self.jitter.micros(clock_rate(self.payload_type).unwrap_or(DEFAULT_CLOCK));
+            }
         }
+    }
+
+    /// Adds this port's share to its stream's report and counts anew, for packets of another profile. Where
+    /// packets come from and go to, and when the last one came, stays.
+    pub(crate) fn hand_over(&mut self, report: &mut StreamReport) {
+        self.add_to(report);
+        let counts_anew = Flow::new(self.role, self.session, self.leg, self.stream);
+        let Flow { source, destination, from, last_seen, .. } = *self;
+        *self = Flow { source, destination, from, last_seen, ..counts_anew };
     }
 }
 

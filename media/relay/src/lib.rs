@@ -20,11 +20,11 @@ mod source;
 mod verdict;
 
 pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS};
-pub use counters::Counters;
+pub use counters::{Counters, Relayed};
 pub use layout::shard_of;
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};
-pub use verdict::{DropReason, Verdict};
+pub use verdict::{DropReason, Traffic, Verdict};
 
 #[cfg(test)]
 mod tests;

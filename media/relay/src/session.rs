@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use moorline_control::{Latch, LocalAddresses, LocalSession, SessionId, StreamReport, StreamSpec};
+use moorline_control::{Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamReport, StreamSpec};
 
 use crate::address::Address;
 use crate::pool::Pair;
@@ -57,6 +57,8 @@ pub(crate) struct Stream {
     pub(crate) told_rtcp: Address,
     /// The party wants nothing sent for now (an address of zeros).
     pub(crate) held: bool,
+    pub(crate) profile: Profile,
+    /// RTCP comes to the RTP port.
     pub(crate) mux: bool,
     pub(crate) latch: Option<Latch>,
     /// How often the client has said that the party may have moved.
@@ -113,6 +115,9 @@ impl Session {
     pub(crate) fn way_to(&self, leg: u8, stream: u8, component: Component) -> Option<(u32, Address)> {
         let stream = self.stream(leg, stream)?;
         let ends = stream.ends.as_ref()?;
+        if component == Component::Rtcp && !stream.has_rtcp() {
+            return None;
+        }
         let endpoint = if component == Component::Rtp || stream.mux { ends.rtp } else { ends.rtcp };
         let to = Some(stream.destination(component)).filter(Address::is_some)?;
         // A party that names a port of the session as its own would get packets that never stop.
@@ -139,7 +144,8 @@ impl Stream {
             _ => told.next_port(),
         };
         self.held = spec.remote_rtp.is_some_and(is_nowhere);
-        self.mux = spec.rtcp_mux;
+        self.profile = spec.profile;
+        self.mux = spec.rtcp_mux && self.has_rtcp();
         self.sources = spec.sources;
         let networks = |latch| Option::map(latch, |latch: &Latch| &latch.sources);
         // From a new signaling address, or after a re-INVITE that says the same SDP as before, the party may
@@ -174,6 +180,14 @@ impl Stream {
         }
         if let Some(cause) = cause(rtcp_moved, doubted || rtp_lost || rtcp_lost) {
             self.rtcp.reopen(now, window_ns, cause);
+        }
+    }
+
+    /// Whether the profile has RTCP beside its media.
+    pub(crate) fn has_rtcp(&self) -> bool {
+        match self.profile {
+            Profile::Rtp => true,
+            Profile::Udptl => false,
         }
     }
 

@@ -7,10 +7,11 @@ use moorline_control::{
     Event, Latch, LegSpec, LocalAddresses, LocalSession, Refusal, SessionId, SessionReport, SessionSpec, StreamSpec,
 };
 
-use crate::{BindError, Config, DropReason, EndpointId, Owner, Ports, Range, Relay, Verdict};
+use crate::{BindError, Config, DropReason, EndpointId, Owner, Ports, Range, Relay, Relayed, Traffic, Verdict};
 
 mod bounds;
 mod calls;
+mod fax;
 mod latching;
 mod leases;
 mod model;
@@ -95,7 +96,7 @@ impl World {
     fn packet(&mut self, source: &str, to: SocketAddr, payload: &[u8]) -> Result<(SocketAddr, SocketAddr), DropReason> {
         let endpoint = *self.sockets.bound.iter().find(|(_, bound)| **bound == to).expect("a bound address").0;
         match self.relay.packet(self.now, endpoint, source.parse().unwrap(), payload) {
-            Verdict::Forward { from, to } => Ok((self.sockets.bound[&from], to)),
+            Verdict::Forward { from, to, .. } => Ok((self.sockets.bound[&from], to)),
             Verdict::Drop(reason) => Err(reason),
         }
     }

@@ -13,9 +13,45 @@ pub enum Verdict {
         from: EndpointId,
         /// Where to.
         to: SocketAddr,
+        /// What it was counted as.
+        traffic: Traffic,
     },
     /// Forget it; it has been counted.
     Drop(DropReason),
+}
+
+/// What a forwarded packet is, by the port that let it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Traffic {
+    /// RTP.
+    Rtp,
+    /// RTCP.
+    Rtcp,
+    /// UDPTL: fax (ITU-T T.38), not looked into.
+    Udptl,
+}
+
+impl Traffic {
+    /// How many kinds there are.
+    pub const COUNT: usize = 3;
+
+    /// All kinds, each at its own index.
+    pub const ALL: [Traffic; Traffic::COUNT] = [Traffic::Rtp, Traffic::Rtcp, Traffic::Udptl];
+
+    /// The name as a metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Traffic::Rtp => "rtp",
+            Traffic::Rtcp => "rtcp",
+            Traffic::Udptl => "udptl",
+        }
+    }
+
+    /// The index in [`ALL`](Self::ALL) and in [`Counters::relayed`](crate::Counters::relayed).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// Why a packet was not forwarded.
@@ -26,7 +62,7 @@ pub enum DropReason {
     NoSession,
     /// Neither RTP nor RTCP, or one of them on the port of the other.
     NotRtp,
-    /// RTP or RTCP whose lengths do not agree with the datagram.
+    /// RTP or RTCP whose lengths do not agree with the datagram, or an empty datagram where any other is let in.
     Malformed,
     /// Not from the expected or latched source.
     Source,
@@ -34,11 +70,13 @@ pub enum DropReason {
     SourceNetwork,
     /// Accepted, but the other party has not said where to send it, or there is no other party.
     NoDestination,
+    /// Came to the RTCP port of a stream whose profile has no RTCP.
+    UnusedPort,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// All reasons, each at its own index.
     pub const ALL: [DropReason; DropReason::COUNT] = [
@@ -48,6 +86,7 @@ impl DropReason {
         DropReason::Source,
         DropReason::SourceNetwork,
         DropReason::NoDestination,
+        DropReason::UnusedPort,
     ];
 
     /// The name as a metric label.
@@ -59,6 +98,7 @@ impl DropReason {
             DropReason::Source => "source",
             DropReason::SourceNetwork => "source_network",
             DropReason::NoDestination => "no_destination",
+            DropReason::UnusedPort => "unused_port",
         }
     }
 
@@ -68,9 +108,14 @@ impl DropReason {
     }
 }
 
-// Every reason sits at its own index.
+// Every reason and every kind of traffic sits at its own index.
 const _: () = {
     let mut i = 0;
+    while i < Traffic::COUNT {
+        assert!(Traffic::ALL[i].index() == i);
+        i += 1;
+    }
+    i = 0;
     while i < DropReason::COUNT {
         assert!(DropReason::ALL[i].index() == i);
         i += 1;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use moorline_control::{Latch, LegSpec, SessionId, SessionSpec, StreamSpec};
+use moorline_control::{Latch, LegSpec, Profile, SessionId, SessionSpec, StreamSpec};
 use moorline_relay::{BindError, Config, EndpointId, Owner, Ports, Range, Relay, Verdict};
 
 #[derive(Default)]
@@ -31,7 +31,9 @@ fn open_all(relay: &mut Relay) -> Vec<Vec<EndpointId>> {
     };
     let plain =
         StreamSpec { active: true, remote_rtp: Some("10.0.0.2:4000".parse().unwrap()), ..StreamSpec::default() };
-    let legs = [muxed, plain].map(|stream| LegSpec { range: "all".to_owned(), streams: vec![stream] }).to_vec();
+    let fax = StreamSpec { profile: Profile::Udptl, ..plain.clone() };
+    let leg = |stream, fax| LegSpec { range: "all".to_owned(), streams: vec![stream, fax] };
+    let legs = vec![leg(muxed, fax.clone()), leg(plain, fax)];
     let spec = SessionSpec { legs, media_timeout_ms: 1_000, snapshot: Vec::new() };
     let open = |n| {
         let mut endpoints = Endpoints::default();
@@ -65,10 +67,13 @@ fn forwarding_latching_and_refusing_allocate_nothing() {
                     (0, mallory, &rtp[..]),
                     (0, nat, &rtp),
                     (0, nat, &rtcp),
-                    (2, bob, &rtp),
-                    (3, mallory, &rtcp),
-                    (2, bob, &rtp[..5]),
-                    (2, bob, b"garbage"),
+                    (4, bob, &rtp),
+                    (5, mallory, &rtcp),
+                    (4, bob, &rtp[..5]),
+                    (4, bob, b"garbage"),
+                    (6, bob, b"fax"),
+                    (7, bob, b"fax"),
+                    (6, bob, b""),
                 ] {
                     let verdict = relay.packet(now, endpoints[endpoint], source, payload);
                     forwarded += u32::from(matches!(verdict, Verdict::Forward { .. }));
@@ -76,7 +81,7 @@ fn forwarding_latching_and_refusing_allocate_nothing() {
             }
         }
     });
-    assert_eq!(forwarded, 50 * SESSIONS as u32 * 3);
+    assert_eq!(forwarded, 50 * SESSIONS as u32 * 4);
     assert_eq!(relay.counters().latched, SESSIONS);
     assert_eq!(allocations.count_total, 0);
     let events = std::iter::from_fn(|| relay.poll_event()).count();

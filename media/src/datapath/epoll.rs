@@ -16,7 +16,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use moorline_relay::{BindError, EndpointId, Ports, Verdict};
 
-use self::batch::{Inbox, Outbox};
+use self::batch::{Inbox, Outbox, Queued};
 use super::{BATCH, Datapath, Interface, KernelDrop, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
@@ -101,9 +101,9 @@ impl Datapath for Epoll {
                 continue;
             };
             let packet = Packet { endpoint: received.endpoint, source, payload: received.payload };
-            if let Verdict::Forward { from, to } = verdict(packet) {
-                let stamp = received.received_ns().unwrap_or_else(clock::realtime_ns);
-                self.outbox.queue(from, to, received.index, stamp);
+            if let Verdict::Forward { from, to, traffic } = verdict(packet) {
+                let received_ns = received.received_ns().unwrap_or_else(clock::realtime_ns);
+                self.outbox.queue(Queued { from, index: received.index, to, traffic, received_ns });
             }
         }
         let slots = &self.slots;

@@ -3,7 +3,7 @@
 use std::io;
 
 use hdrhistogram::Histogram;
-use moorline_rtp::{Kind, kind};
+use moorline_relay::{Relayed, Traffic};
 
 /// Why the kernel or the datapath lost a packet, on either side of the relay's verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,19 +68,10 @@ pub(crate) struct Tally {
     pub(crate) buffer_stalls: u64,
     /// Returns from a sleep.
     pub(crate) wakeups: u64,
-    /// RTP packets that the relay counted as forwarded, and that were never sent.
-    pub(crate) unsent_rtp: Unsent,
-    /// The same for RTCP.
-    pub(crate) unsent_rtcp: Unsent,
+    /// Packets that the relay counted as forwarded, and that were never sent, by [`Traffic::index`].
+    unsent: [Relayed; Traffic::COUNT],
     /// How long packets that were sent stayed.
     pub(crate) residence: Residence,
-}
-
-/// Packets that were to be forwarded, and could not be sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Unsent {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
 }
 
 impl Tally {
@@ -89,18 +80,22 @@ impl Tally {
             dropped: [0; KernelDrop::ALL.len()],
             buffer_stalls: 0,
             wakeups: 0,
-            unsent_rtp: Unsent::default(),
-            unsent_rtcp: Unsent::default(),
+            unsent: [Relayed::default(); Traffic::COUNT],
             residence: Residence::new()?,
         })
     }
 
     /// Counts a packet that the relay has counted as forwarded, and that was not sent.
-    pub(crate) fn unsent(&mut self, reason: KernelDrop, payload: &[u8]) {
+    pub(crate) fn count_unsent(&mut self, reason: KernelDrop, traffic: Traffic, bytes: usize) {
         self.drop(reason);
-        let unsent = if kind(payload) == Kind::Rtcp { &mut self.unsent_rtcp } else { &mut self.unsent_rtp };
+        let unsent = &mut self.unsent[traffic.index()];
         unsent.packets += 1;
-        unsent.bytes += payload.len() as u64;
+        unsent.bytes += bytes as u64;
+    }
+
+    /// What could not be sent of one kind.
+    pub(crate) fn unsent(&self, traffic: Traffic) -> Relayed {
+        self.unsent[traffic.index()]
     }
 
     pub(crate) fn drop(&mut self, reason: KernelDrop) {

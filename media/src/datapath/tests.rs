@@ -4,11 +4,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use moorline_relay::{DropReason, EndpointId, Verdict};
+use moorline_relay::{DropReason, EndpointId, Relayed, Traffic, Verdict};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::epoll::Epoll;
-use super::tally::Unsent;
 use super::uring::Uring;
 use super::{Datapath, KernelDrop, MAX_DATAGRAM, Setup, Tally};
 
@@ -68,13 +67,14 @@ impl<D: Datapath> Forwarder<D> {
 
     pub(super) fn relay(&mut self) {
         let (to, seen) = (self.listener.local_addr().unwrap(), &mut self.seen);
+        let nowhere = "127.78.0.1:0".parse().unwrap();
         let verdict = |packet: super::Packet<'_>| {
             seen.push(packet.endpoint);
             match packet.payload {
                 b"drop" => Verdict::Drop(DropReason::NotRtp),
-                b"nowhere" => Verdict::Forward { from: OUT, to: "127.78.0.1:0".parse().unwrap() },
-                b"closed" => Verdict::Forward { from: EndpointId(3), to },
-                _ => Verdict::Forward { from: OUT, to },
+                b"nowhere" => Verdict::Forward { from: OUT, to: nowhere, traffic: Traffic::Rtp },
+                b"closed" => Verdict::Forward { from: EndpointId(3), to, traffic: Traffic::Udptl },
+                _ => Verdict::Forward { from: OUT, to, traffic: Traffic::Rtp },
             }
         };
         self.datapath.relay(&mut self.tally, verdict).unwrap();
@@ -106,8 +106,9 @@ fn packets_leave_in_order_whatever_becomes_of_their_neighbours<D: Datapath>(thir
     assert_eq!(forwarder.tally.dropped(KernelDrop::Send), 20, "a send that the kernel refuses is counted");
     assert_eq!(forwarder.tally.dropped(KernelDrop::Closed), 20, "and one from a port that is not open");
     assert_eq!(forwarder.tally.residence.count(), 60, "of packets that were sent");
-    assert_eq!(forwarder.tally.unsent_rtp, Unsent { packets: 40, bytes: 20 * 13 });
-    assert_eq!(forwarder.tally.unsent_rtcp, Unsent::default());
+    assert_eq!(forwarder.tally.unsent(Traffic::Rtp), Relayed { packets: 20, bytes: 20 * 7 });
+    assert_eq!(forwarder.tally.unsent(Traffic::Udptl), Relayed { packets: 20, bytes: 20 * 6 });
+    assert_eq!(forwarder.tally.unsent(Traffic::Rtcp), Relayed::default());
 }
 
 fn a_datagram_longer_than_a_buffer_is_counted_and_not_seen<D: Datapath>(third_octet: u8) {

@@ -239,6 +239,11 @@ pub(crate) fn rtcp(ssrc: u32) -> Vec<u8> {
     packet
 }
 
+/// A UDPTL datagram: its number and a short packet of T.38.
+pub(crate) fn udptl(sequence: u16) -> Vec<u8> {
+    [&sequence.to_be_bytes()[..], &[3, 0xc0, 0x01, 0x80, 0, 0]].concat()
+}
+
 /// The next datagram on a socket and where it came from.
 pub(crate) async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 4096];

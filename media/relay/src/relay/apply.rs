@@ -1,6 +1,6 @@
 //! Bringing a session to its specification.
 
-use moorline_control::{LocalSession, Refusal, SessionId, SessionSpec};
+use moorline_control::{LocalSession, Profile, Refusal, SessionId, SessionSpec};
 
 use super::acquire::Need;
 use super::{Owner, Relay, no_such};
@@ -103,6 +103,9 @@ impl Relay {
                 if let Some(need) = need {
                     stream.ends = ends.get(need).copied();
                 }
+                if stream.profile != stream_spec.profile {
+                    self.count_anew(stream);
+                }
                 stream.apply(now, stream_spec);
             }
         }
@@ -135,6 +138,15 @@ impl Relay {
         self.pool.rest(now, ends.pair);
     }
 
+    /// Keeps in the stream's report what its ports have received so far: what comes is of another profile.
+    fn count_anew(&mut self, stream: &mut Stream) {
+        for endpoint in stream.ends.iter().flat_map(|ends| [ends.rtp, ends.rtcp]) {
+            if let Some(flow) = self.flows.get_mut(endpoint) {
+                flow.hand_over(&mut stream.past);
+            }
+        }
+    }
+
     /// Works out anew what the flows of the streams at one position need to know: sources and destinations.
     pub(super) fn wire(&mut self, slot: u32, stream_index: u8) {
         // Not `self.session`, which would borrow the flows too.
@@ -144,10 +156,12 @@ impl Relay {
             let Some(ends) = stream.ends else { continue };
             for (endpoint, component) in [(ends.rtp, Component::Rtp), (ends.rtcp, Component::Rtcp)] {
                 let Some(flow) = self.flows.get_mut(endpoint) else { continue };
-                flow.role = match component {
-                    Component::Rtp if stream.mux => Role::Muxed,
-                    Component::Rtp => Role::Rtp,
-                    Component::Rtcp => Role::Rtcp,
+                flow.role = match (stream.profile, component) {
+                    (Profile::Rtp, Component::Rtp) if stream.mux => Role::Muxed,
+                    (Profile::Rtp, Component::Rtp) => Role::Rtp,
+                    (Profile::Rtp, Component::Rtcp) => Role::Rtcp,
+                    (Profile::Udptl, Component::Rtp) => Role::Datagrams,
+                    (Profile::Udptl, Component::Rtcp) => Role::Unused,
                 };
                 flow.source = stream.known_source(component);
                 let way = other_leg(position).and_then(|leg| session.way_to(leg, stream_index, component));

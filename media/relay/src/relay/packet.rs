@@ -9,12 +9,13 @@ use crate::address::Address;
 use crate::flow::Role;
 use crate::session::{Component, Session, other_leg, within};
 use crate::source::Claim;
-use crate::{DropReason, EndpointId, Verdict};
+use crate::{DropReason, EndpointId, Traffic, Verdict};
 
-/// A datagram that has been parsed.
+/// A datagram that has been parsed, or that needs no parsing.
 enum Media<'a> {
     Rtp(Rtp<'a>),
     Rtcp,
+    Datagram,
 }
 
 impl Relay {
@@ -46,6 +47,7 @@ impl Relay {
         match media {
             Media::Rtp(rtp) => self.forward_rtp(now, endpoint.0, &rtp, payload.len()),
             Media::Rtcp => self.forward_rtcp(now, endpoint.0, payload.len()),
+            Media::Datagram => self.forward_datagram(now, endpoint.0, payload.len()),
         }
     }
 
@@ -53,14 +55,15 @@ impl Relay {
     fn forward_rtp(&mut self, now: u64, endpoint: u32, rtp: &Rtp<'_>, length: usize) -> Verdict {
         let Some(flow) = self.flows.get_mut(endpoint) else { return self.drop(DropReason::NoSession) };
         flow.count_rtp(now, rtp, length);
-        match flow.destination.get() {
-            Some(to) => {
-                self.counters.rtp_packets += 1;
-                self.counters.rtp_bytes += length as u64;
-                Verdict::Forward { from: EndpointId(flow.from), to }
-            }
-            None => self.drop(DropReason::NoDestination),
-        }
+        let way = (flow.from, flow.destination);
+        self.forward(Traffic::Rtp, way, length)
+    }
+
+    fn forward_datagram(&mut self, now: u64, endpoint: u32, length: usize) -> Verdict {
+        let Some(flow) = self.flows.get_mut(endpoint) else { return self.drop(DropReason::NoSession) };
+        flow.count_datagram(now, length);
+        let way = (flow.from, flow.destination);
+        self.forward(Traffic::Udptl, way, length)
     }
 
     fn forward_rtcp(&mut self, now: u64, endpoint: u32, length: usize) -> Verdict {
@@ -73,11 +76,18 @@ impl Relay {
             let (slot, leg, stream) = (flow.session, flow.leg, flow.stream);
             other_leg(leg).and_then(|leg| self.session(slot)?.way_to(leg, stream, Component::Rtcp))
         };
-        match way.and_then(|(from, to)| Some((from, to.get()?))) {
-            Some((from, to)) => {
-                self.counters.rtcp_packets += 1;
-                self.counters.rtcp_bytes += length as u64;
-                Verdict::Forward { from: EndpointId(from), to }
+        self.forward(Traffic::Rtcp, way.unwrap_or_default(), length)
+    }
+
+    /// The verdict on an accepted packet that goes this way; to no address, nowhere.
+    #[inline]
+    fn forward(&mut self, traffic: Traffic, (from, to): (u32, Address), length: usize) -> Verdict {
+        match to.get() {
+            Some(to) => {
+                let relayed = &mut self.counters.relayed[traffic.index()];
+                relayed.packets += 1;
+                relayed.bytes += length as u64;
+                Verdict::Forward { from: EndpointId(from), to, traffic }
             }
             None => self.drop(DropReason::NoDestination),
         }
@@ -184,6 +194,9 @@ fn parse(role: Role, payload: &[u8]) -> Result<Media<'_>, DropReason> {
             Ok(_) => Ok(Media::Rtcp),
             Err(_) => Err(DropReason::Malformed),
         },
+        (Role::Datagrams, _) if payload.is_empty() => Err(DropReason::Malformed),
+        (Role::Datagrams, _) => Ok(Media::Datagram),
+        (Role::Unused, _) => Err(DropReason::UnusedPort),
         _ => Err(DropReason::NotRtp),
     }
 }

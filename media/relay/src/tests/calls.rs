@@ -11,8 +11,8 @@ fn audio_crosses_both_ways_from_the_addresses_that_sdp_promised() {
     assert_eq!(world.packet("10.0.0.1:4001", alice.rtcp, &rtcp()), Ok((bob.rtcp, address("47.103.169.70:6001"))));
     assert_eq!(world.packet("47.103.169.70:6001", bob.rtcp, &rtcp()), Ok((alice.rtcp, address("10.0.0.1:4001"))));
     let counters = world.relay.counters();
-    assert_eq!((counters.rtp_packets, counters.rtp_bytes), (2, 344));
-    assert_eq!((counters.rtcp_packets, counters.rtcp_bytes), (2, 16));
+    assert_eq!(counters.relayed(Traffic::Rtp), Relayed { packets: 2, bytes: 344 });
+    assert_eq!(counters.relayed(Traffic::Rtcp), Relayed { packets: 2, bytes: 16 });
     assert_eq!((counters.sessions, counters.ports_in_use, counters.dropped), (1, 4, [0; DropReason::COUNT]));
 }
 

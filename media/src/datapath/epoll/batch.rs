@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 
-use moorline_relay::EndpointId;
+use moorline_relay::{EndpointId, Traffic};
 
 use crate::datapath::address::{NAME_LEN, Name, parse};
 use crate::datapath::control_message::{CONTROL_LEN, received_ns};
@@ -139,13 +139,15 @@ pub(super) struct Outbox {
     headers: Vec<libc::mmsghdr>,
 }
 
+/// A datagram to be sent on.
 #[derive(Clone, Copy)]
-struct Queued {
-    from: EndpointId,
+pub(super) struct Queued {
+    pub(super) from: EndpointId,
     /// The datagram's place in the inbox.
-    index: usize,
-    to: SocketAddr,
-    received_ns: u64,
+    pub(super) index: usize,
+    pub(super) to: SocketAddr,
+    pub(super) traffic: Traffic,
+    pub(super) received_ns: u64,
 }
 
 impl Outbox {
@@ -158,8 +160,8 @@ impl Outbox {
         }
     }
 
-    pub(super) fn queue(&mut self, from: EndpointId, to: SocketAddr, index: usize, received_ns: u64) {
-        self.queued.push(Queued { from, index, to, received_ns });
+    pub(super) fn queue(&mut self, queued: Queued) {
+        self.queued.push(queued);
     }
 
     /// Sends all that is queued, each socket's datagrams with one call, and records how long each
@@ -176,7 +178,9 @@ impl Outbox {
         for group in queued.chunk_by(|a, b| a.from == b.from) {
             match group.first().and_then(|first| socket(first.from)) {
                 Some(socket) => self.send_group(group, inbox, socket, tally),
-                None => group.iter().for_each(|q| tally.unsent(KernelDrop::Closed, inbox.bytes(q.index))),
+                None => group.iter().for_each(|queued| {
+                    tally.count_unsent(KernelDrop::Closed, queued.traffic, inbox.bytes(queued.index).len());
+                }),
             }
         }
         self.queued = queued;
@@ -221,8 +225,10 @@ impl Outbox {
                 }
                 // An error is about the first of the rest; those behind it may go elsewhere and succeed.
                 Err(error) => {
-                    let unsent = queued.first().map_or(&[][..], |first| inbox.bytes(first.index));
-                    tally.unsent(KernelDrop::of_send(&error), unsent);
+                    if let Some(first) = queued.first() {
+                        let bytes = inbox.bytes(first.index).len();
+                        tally.count_unsent(KernelDrop::of_send(&error), first.traffic, bytes);
+                    }
                     1
                 }
             };

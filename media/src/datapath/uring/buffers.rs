@@ -54,13 +54,6 @@ impl Buffers {
         Some(unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), self.size) })
     }
 
-    /// The `len` bytes from `start` on if they lie in this buffer, else none.
-    pub(super) fn part(&self, buffer: u16, start: *const u8, len: u32) -> &[u8] {
-        let whole = self.get(buffer).unwrap_or_default();
-        let offset = (start as usize).wrapping_sub(whole.as_ptr() as usize);
-        whole.get(offset..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
-    }
-
     /// Puts a buffer back into the ring; the kernel sees it after the next `publish`. Nothing may read the
     /// buffer from then on.
     pub(super) fn give_back(&mut self, buffer: u16) {

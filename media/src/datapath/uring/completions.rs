@@ -81,18 +81,26 @@ impl Uring {
             tally.drop(KernelDrop::Receive);
             return Ok(());
         };
-        if let Verdict::Forward { from, to } = verdict(Packet { endpoint, source, payload }) {
+        if let Verdict::Forward { from, to, traffic } = verdict(Packet { endpoint, source, payload }) {
             let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
-            let (address, len) = (payload.as_ptr(), payload.len() as u32);
-            let sent = Forwarded { received_ns: Some(stamp), buffer, address, len };
-            self.send(from, to, sent, tally)?;
+            let (address, bytes) = (payload.as_ptr(), payload.len() as u32);
+            let packet = Forwarded { received_ns: Some(stamp), traffic, bytes };
+            self.send(from, to, address, packet, tally)?;
         }
         Ok(())
     }
 
-    fn send(&mut self, from: EndpointId, to: SocketAddr, packet: Forwarded, tally: &mut Tally) -> io::Result<()> {
+    /// Queues the send of the payload at `address`, which lies in a buffer of the batch.
+    fn send(
+        &mut self,
+        from: EndpointId,
+        to: SocketAddr,
+        address: *const u8,
+        packet: Forwarded,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
         let Some(file) = self.slots.file(from) else {
-            tally.unsent(KernelDrop::Closed, self.buffers.part(packet.buffer, packet.address, packet.len));
+            tally.count_unsent(KernelDrop::Closed, packet.traffic, packet.bytes as usize);
             return Ok(());
         };
         // At most one send per completion of the batch, so the names never move.
@@ -100,7 +108,7 @@ impl Uring {
         let place = self.batch.names.len() as u32;
         self.batch.names.push(Name::new(to));
         let Some(name) = self.batch.names.last() else { return Ok(()) };
-        let entry = opcode::Send::new(Fixed(file), packet.address, packet.len)
+        let entry = opcode::Send::new(Fixed(file), address, packet.bytes)
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(name.as_ptr())
             .dest_addr_len(name.len())
@@ -123,7 +131,7 @@ impl Uring {
             match self.batch.forwarded.get_mut(place as usize) {
                 Some(packet) => {
                     packet.received_ns = None;
-                    tally.unsent(reason, self.buffers.part(packet.buffer, packet.address, packet.len));
+                    tally.count_unsent(reason, packet.traffic, packet.bytes as usize);
                 }
                 None => tally.drop(reason),
             }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use moorline_relay::{BindError, EndpointId, Ports, Verdict};
+use moorline_relay::{BindError, EndpointId, Ports, Traffic, Verdict};
 
 use self::buffers::Buffers;
 use self::probe::{builder, explain, register};
@@ -85,10 +85,8 @@ struct Batch {
 struct Forwarded {
     /// `None` once the send has failed.
     received_ns: Option<u64>,
-    buffer: u16,
-    /// Its payload within the buffer.
-    address: *const u8,
-    len: u32,
+    traffic: Traffic,
+    bytes: u32,
 }
 
 impl Datapath for Uring {
