@@ -2,9 +2,10 @@
 
 use moorline_control::{LocalSession, SessionId, SessionReport};
 use moorline_sip::OwnedMessage;
-use moorline_sip::transaction::ServerId;
+use moorline_sip::transaction::{ClientId, ServerId};
 
 use crate::Outcome;
+use crate::attempt::{Attempt, Groups};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
 
@@ -16,6 +17,10 @@ pub(crate) struct Call {
     pub(crate) legs: [Leg; 2],
     /// The first INVITE, until its final answer.
     pub(crate) invite: Option<Invite>,
+    /// INVITEs to the called side that are not finally answered.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Our tags in all its dialogs, for as long as it is known.
+    pub(crate) tags: Vec<SessionId>,
     /// What each party's SDP last said, agreed or early; by [`Side::index`].
     pub(crate) said: [Option<Vec<Remote>>; 2],
     /// An offer in a re-INVITE that was not answered yet.
@@ -58,9 +63,13 @@ pub(crate) struct Invite {
     pub(crate) received_at: u64,
     /// Its Max-Forwards, 70 where it had none; at least 1.
     pub(crate) max_forwards: u32,
-    /// The target it went to, by position in the trunk's list.
-    pub(crate) target: usize,
-    /// A provisional answer above 100 came from the callee: there is no other target after that.
+    /// Where it may still go.
+    pub(crate) groups: Groups,
+    /// The best refusal so far.
+    pub(crate) refusal: Option<OwnedMessage>,
+    /// It went on to the called side.
+    pub(crate) forwarded: bool,
+    /// A provisional answer above 100 came from the callee: no other group is tried after that.
     pub(crate) progressed: bool,
 }
 
@@ -102,6 +111,17 @@ impl Call {
 
     pub(crate) fn leg_mut(&mut self, side: Side) -> &mut Leg {
         &mut self.legs[side.index()]
+    }
+
+    /// The attempt of this transaction.
+    pub(crate) fn attempt_mut(&mut self, client: ClientId) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.client == client)
+    }
+
+    /// The attempt of this transaction, which is over.
+    pub(crate) fn take_attempt(&mut self, client: ClientId) -> Option<Attempt> {
+        let found = self.attempts.iter().position(|attempt| attempt.client == client)?;
+        Some(self.attempts.swap_remove(found))
     }
 
     /// True while either party has every stream on hold: silence is no fault then.

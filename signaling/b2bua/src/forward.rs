@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Uri, Writer};
+use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Writer};
 
 /// The methods that Moorline takes (RFC 3261 20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
@@ -115,14 +115,26 @@ pub(crate) fn required(request: Message<'_>) -> Vec<u8> {
     tags.join(&b", "[..])
 }
 
-/// A Via value for a request sent from `advertised`.
-pub(crate) fn via(advertised: SocketAddr, branch: &str) -> String {
-    format!("SIP/2.0/UDP {advertised};branch={branch};rport")
+/// How a peer sees this host: an advertised address, over a transport.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
 }
 
-/// A Contact value for `advertised`.
-pub(crate) fn contact(advertised: SocketAddr) -> String {
-    format!("<sip:{advertised}>")
+impl Shown {
+    /// A Via value for a request.
+    pub(crate) fn via(self, branch: &str) -> String {
+        format!("SIP/2.0/{} {};branch={branch};rport", self.transport, self.address)
+    }
+
+    /// A Contact value. UDP is what no transport means (RFC 3261 19.1.2).
+    pub(crate) fn contact(self) -> String {
+        match self.transport {
+            Transport::Udp => format!("<sip:{}>", self.address),
+            other => format!("<sip:{};transport={}>", self.address, other.param()),
+        }
+    }
 }
 
 /// The Request-URI at the next hop: the user part and the parameters that are not about transport stay,

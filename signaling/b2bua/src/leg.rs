@@ -118,7 +118,13 @@ impl Leg {
             address.is_ipv4() == remote.is_ipv4()
                 && (address.ip() == remote.ip() || address_kind(address.ip()) == address_kind(remote.ip()))
         });
-        Flow { remote: reachable.unwrap_or(remote), ..self.flow }
+        match reachable {
+            // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
+            Some(named) if !self.flow.transport.is_reliable() || named.ip() != remote.ip() => {
+                Flow { remote: named, ..self.flow }
+            }
+            _ => self.flow,
+        }
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).

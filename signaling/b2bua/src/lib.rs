@@ -11,6 +11,7 @@
 //! Time is nanoseconds from any fixed point, never going back.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod call;
 mod forward;
 mod identity;

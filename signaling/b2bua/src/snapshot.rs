@@ -14,7 +14,7 @@ use crate::media::Remote;
 use crate::policy::Policy;
 
 /// The form of snapshot that this version writes; it reads no other.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
 /// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
@@ -64,6 +64,9 @@ struct LegForm {
     unacknowledged: Option<u32>,
     #[n(14)]
     relatch: u32,
+    /// The transport's position in [`Transport::ALL`].
+    #[n(15)]
+    transport: u8,
 }
 
 /// The snapshot of a call; empty while there is nothing to restore: before the answer the parties' own
@@ -100,6 +103,7 @@ fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
         remote_target: dialog.remote_target.clone(),
         unacknowledged: leg.unacknowledged,
         relatch: leg.relatch,
+        transport: leg.flow.transport as u8,
     })
 }
 
@@ -128,11 +132,14 @@ pub(crate) fn restore(
     let said = [caller.said.clone(), callee.said.clone()];
     // The clock of a host that was restarted begins anew.
     let answered_at = form.answered_at.min(now);
+    let legs = [leg(caller, policy)?, leg(callee, policy)?];
     Ok(Call {
         id,
         phase: Phase::Answered,
-        legs: [leg(caller, policy)?, leg(callee, policy)?],
+        tags: legs.iter().map(|leg| leg.tag).collect(),
+        legs,
         invite: None,
+        attempts: Vec::new(),
         said,
         offer: None,
         local,
@@ -156,7 +163,9 @@ fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
     let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
     let listener = listener.ok_or_else(|| format!("no listener is named {:?} any more", form.listener))?;
-    let flow = Flow { listener, transport: Transport::Udp, remote: form.remote };
+    let transport = Transport::ALL.get(usize::from(form.transport)).copied();
+    let transport = transport.ok_or_else(|| format!("no transport has the number {}", form.transport))?;
+    let flow = Flow { listener, transport, remote: form.remote };
     let mut leg = Leg::new(trunk, flow, form.tag);
     leg.unacknowledged = form.unacknowledged;
     leg.confirmed = true;

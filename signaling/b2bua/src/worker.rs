@@ -1,9 +1,11 @@
 //! A worker owns calls: it takes datagrams, timers and news from the media process, and says what to send.
 //!
 //! The steps of a call are told in the order of its life: [`setup`] (the first INVITE and its answer),
+//! [`attempts`] (where it goes),
 //! [`dialog`] (what happens inside: ACK, re-INVITE, other requests), [`teardown`] (CANCEL, BYE, timeouts),
 //! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
 
+mod attempts;
 mod dialog;
 mod media;
 mod pass;
@@ -21,7 +23,7 @@ use moorline_sip::{Index, Message, Method, Name};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
-use crate::forward::{self, ALLOW};
+use crate::forward::{self, ALLOW, Shown};
 use crate::identity::Identities;
 use crate::leg::Side;
 use crate::policy::Policy;
@@ -341,8 +343,8 @@ impl Worker {
 
     fn forget(&mut self, id: SessionId) {
         let Some(call) = self.calls.remove(&id) else { return };
-        for leg in &call.legs {
-            self.tags.remove(&leg.tag);
+        for tag in &call.tags {
+            self.tags.remove(tag);
         }
         if let Some(at) = call.deadline {
             self.timers.cancel(at, Due::Phase(id));
@@ -355,6 +357,11 @@ impl Worker {
 
     fn advertised(&self, listener: usize) -> SocketAddr {
         self.policy.listeners[listener].advertised
+    }
+
+    /// How this host is shown to the far end of a flow.
+    fn shown(&self, flow: Flow) -> Shown {
+        Shown { address: self.advertised(flow.listener), transport: flow.transport }
     }
 
     /// Starts a client transaction for `call`. `None` when the transaction table is full.

@@ -85,9 +85,9 @@ impl Worker {
         let leg = call.leg(side);
         let (Some(cseq), Some(dialog)) = (leg.unacknowledged, &leg.dialog) else { return };
         let flow = leg.next_hop();
-        let advertised = self.advertised(flow.listener);
+        let shown = self.shown(flow);
         let branch = self.identities.branch(id);
-        let writer = dialog.ack(cseq, forward::via(advertised, &branch).as_bytes());
+        let writer = dialog.ack(cseq, shown.via(&branch).as_bytes());
         let bytes = match original {
             None => writer.finish(b""),
             Some(original) => {
@@ -189,13 +189,12 @@ impl Worker {
         let Some(reinvite) = &call.leg(side).reinvite else { return };
         let request = reinvite.request.clone();
         let flow = call.leg(other).next_hop();
-        let advertised = self.policy.listeners[flow.listener].advertised;
-        let via = forward::via(advertised, &self.identities.branch(id));
+        let shown = self.shown(flow);
+        let via = shown.via(&self.identities.branch(id));
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(other).dialog else { return };
-        let writer = dialog
-            .request(Method::Invite, via.as_bytes())
-            .header("Contact", forward::contact(advertised))
-            .header("Allow", ALLOW);
+        let writer =
+            dialog.request(Method::Invite, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
         let Some(call) = self.calls.get(&id) else { return };
         let client = match self.body_for(call, other, request.view()) {
             Ok(body) => {
@@ -300,8 +299,7 @@ impl Worker {
         let reason = response.reason().unwrap_or_default();
         let mut writer: Writer = respond(reinvite.request.view(), reinvite.source, status, reason, None);
         if status < 300 {
-            let advertised = self.advertised(leg.flow.listener);
-            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+            writer = writer.header("Contact", self.shown(leg.flow).contact()).header("Allow", ALLOW);
         }
         Some((reinvite.server, self.crossing(call, side.other()).finish(writer, response, body)))
     }

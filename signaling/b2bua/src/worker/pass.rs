@@ -1,7 +1,5 @@
 //! Requests that are carried across without changing the call: OPTIONS, INFO, MESSAGE.
 
-use std::net::SocketAddr;
-
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Method, OwnedMessage, Transport};
@@ -15,10 +13,8 @@ use crate::leg::Side;
 pub(super) struct Passing {
     server: ServerId,
     request: OwnedMessage,
-    /// Where the answer goes.
-    source: SocketAddr,
-    /// The listener it came in on.
-    listener: usize,
+    /// Where it came from, and the answer goes.
+    came: Flow,
     /// The tag of our answers; `None` in a dialog, which has one.
     tag: Option<SessionId>,
     /// Identity headers cross.
@@ -44,7 +40,7 @@ impl Worker {
 
     /// A request outside a dialog goes on by the routes.
     pub(super) fn pass_outside(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
-        let Arrival { now, flow, message } = arrival;
+        let Arrival { now, message, .. } = arrival;
         let Some(method) = message.method() else { return };
         let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
@@ -68,11 +64,12 @@ impl Worker {
         let advertised = self.advertised(listener);
         let mut caller = forward::party(&from, advertised);
         caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
+        let flow = Flow { listener, transport: Transport::Udp, remote: target };
         let branch = self.identities.branch(owner);
         let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
         let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
         let writer = Writer::request(method, &forward::request_uri(uri, target))
-            .header("Via", forward::via(advertised, &branch))
+            .header("Via", self.shown(flow).via(&branch))
             .header("Max-Forwards", (max_forwards - 1).to_string())
             .header("From", caller)
             .header("To", forward::party(&to, target))
@@ -82,12 +79,10 @@ impl Worker {
         let passing = Passing {
             server,
             request: message.to_owned(),
-            source: flow.remote,
-            listener: flow.listener,
+            came: arrival.flow,
             tag: Some(self.identities.token(owner)),
             trusted,
         };
-        let flow = Flow { listener, transport: Transport::Udp, remote: target };
         if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -102,11 +97,11 @@ impl Worker {
         side: Side,
         method: Method<'_>,
     ) {
-        let Arrival { now, flow, message } = arrival;
+        let Arrival { now, message, .. } = arrival;
         let Some(body) = opaque(arrival) else {
             return self.refuse(arrival, server, 415, b"Unsupported Media Type");
         };
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         if call.leg(side.other()).dialog.is_none() {
             // The callee has not answered: 481 would tell the caller that its own dialog is gone.
             if method == Method::Options {
@@ -116,24 +111,18 @@ impl Worker {
             return self.layer.respond(now, server, answer.header("Retry-After", RETRY_AFTER).finish(b""));
         }
         let hop = call.leg(side.other()).next_hop();
-        let advertised = self.policy.listeners[hop.listener].advertised;
-        let via = forward::via(advertised, &self.identities.branch(id));
+        let shown = self.shown(hop);
+        let via = shown.via(&self.identities.branch(id));
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(side.other()).dialog else {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
-        let writer = dialog.request(method, via.as_bytes()).header("Contact", forward::contact(advertised));
+        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());
         let Some(call) = self.calls.get(&id) else { return };
         let crossing = self.crossing(call, side.other());
         let trusted = crossing.trusted;
         let bytes = crossing.finish(writer, message, body);
-        let passing = Passing {
-            server,
-            request: message.to_owned(),
-            source: flow.remote,
-            listener: flow.listener,
-            tag: None,
-            trusted,
-        };
+        let passing = Passing { server, request: message.to_owned(), came: arrival.flow, tag: None, trusted };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -146,12 +135,12 @@ impl Worker {
         let tag = passing.tag.map(|tag| tag.to_string());
         let reason = arrival.message.reason().unwrap_or_default();
         let mut writer =
-            respond(passing.request.view(), passing.source, status, reason, tag.as_deref().map(str::as_bytes));
-        let advertised = self.advertised(passing.listener);
+            respond(passing.request.view(), passing.came.remote, status, reason, tag.as_deref().map(str::as_bytes));
+        let shown = self.shown(passing.came);
         if status < 300 {
-            writer = writer.header("Contact", forward::contact(advertised)).header("Allow", ALLOW);
+            writer = writer.header("Contact", shown.contact()).header("Allow", ALLOW);
         }
-        let crossing = Crossing { trusted: passing.trusted, shown_as: advertised };
+        let crossing = Crossing { trusted: passing.trusted, shown_as: shown.address };
         // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
         let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());
         let server = passing.server;
@@ -161,8 +150,13 @@ impl Worker {
     pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
         let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
         let tag = passing.tag.map(|tag| tag.to_string());
-        let answer =
-            respond(passing.request.view(), passing.source, 408, b"Request Timeout", tag.as_deref().map(str::as_bytes));
+        let answer = respond(
+            passing.request.view(),
+            passing.came.remote,
+            408,
+            b"Request Timeout",
+            tag.as_deref().map(str::as_bytes),
+        );
         let server = passing.server;
         self.layer.respond(now, server, answer.finish(b""));
     }

@@ -1,11 +1,12 @@
 //! The beginning of a call: the first INVITE, its provisional answers, its final one.
 
 use moorline_sip::Dialog;
-use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, Method, Transport};
-use moorline_sip::{Writer, reason_phrase, respond};
+use moorline_sip::Message;
+use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::{reason_phrase, respond};
 
-use super::{Arrival, ClientUse, RETRY_AFTER, ServerUse, Worker};
+use super::{Arrival, RETRY_AFTER, ServerUse, Worker};
+use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::{Confirming, Leg, Side};
@@ -17,9 +18,13 @@ use moorline_control::{LocalSession, SessionId};
 pub(super) const T1_NS: u64 = 500_000_000;
 pub(super) const T2_NS: u64 = 4_000_000_000;
 
+/// Why those who rang in vain are cancelled (RFC 3326): their telephones show no missed call.
+const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+
 /// What a new INVITE must have been found to be before there is a call.
 struct Admission {
     egress: usize,
+    groups: Groups,
     max_forwards: u32,
     offer: Option<Vec<Remote>>,
 }
@@ -70,15 +75,14 @@ impl Worker {
 
         let mut caller = Leg::new(trunk, arrival.flow, dialog.1);
         caller.dialog = Some(dialog.0);
-        let egress = &self.policy.trunks[admission.egress];
-        let (listener, remote) = (egress.listener, egress.targets[0]);
-        let callee =
-            Leg::new(admission.egress, Flow { listener, transport: Transport::Udp, remote }, self.identities.token(id));
+        // Until somebody has answered, the called side is where the first INVITE goes.
+        let called_flow = admission.groups.front().and_then(|group| group.first()).map_or(arrival.flow, |to| to.flow);
+        let callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
         self.tags.insert(caller.tag, (id, Side::Caller));
-        self.tags.insert(callee.tag, (id, Side::Callee));
         self.servers.insert(server, ServerUse::Invite(id));
         let deadline = arrival.now + self.policy.limits.ring_ns;
         self.timers.set(deadline, super::Due::Phase(id));
+        let caller_tag = caller.tag;
         let call = Call {
             id,
             phase: Phase::Inviting,
@@ -88,9 +92,13 @@ impl Worker {
                 request: arrival.message.to_owned(),
                 received_at: arrival.now,
                 max_forwards: admission.max_forwards,
-                target: 0,
+                groups: admission.groups,
+                refusal: None,
+                forwarded: false,
                 progressed: false,
             }),
+            attempts: Vec::new(),
+            tags: vec![caller_tag],
             said: [admission.offer, None],
             offer: None,
             local: LocalSession::default(),
@@ -125,7 +133,8 @@ impl Worker {
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
         let egress = self.policy.egress(trunk, called).ok_or_else(|| Refused::because(404, "No Route"))?;
-        if self.policy.trunks[egress].targets.is_empty() {
+        let groups = self.destinations(egress);
+        if groups.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
         if self.live >= self.policy.limits.calls {
@@ -134,7 +143,7 @@ impl Worker {
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
         }
-        Ok(Admission { egress, max_forwards, offer })
+        Ok(Admission { egress, groups, max_forwards, offer })
     }
 
     /// Refuses a new INVITE before there is a call.
@@ -166,56 +175,6 @@ impl Worker {
         Ok(((dialog, tag), id))
     }
 
-    /// The media session is open: the INVITE goes on to the callee.
-    pub(super) fn forward_invite(&mut self, now: u64, id: SessionId) {
-        let (branch, call_id) = (self.identities.branch(id), self.identities.token(id).to_string());
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(invite) = &call.invite else { return };
-        let received_at = invite.received_at;
-        if call.phase != Phase::Inviting {
-            return;
-        }
-        match self.callee_invite(call, invite, &branch, &call_id) {
-            Err(refused) => self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status)),
-            Ok(bytes) => {
-                let flow = call.leg(Side::Callee).flow;
-                let client = self.send(now, flow, bytes, ClientUse::Invite(id));
-                let Some(call) = self.calls.get_mut(&id) else { return };
-                let Some(client) = client else {
-                    let refused = Refused::because(503, "Too Many Transactions");
-                    return self.refuse_caller(now, id, &refused, Outcome::Rejected(503));
-                };
-                call.leg_mut(Side::Callee).inviting = Some(client);
-                self.observe(Observation::InviteForwarded { received_at });
-            }
-        }
-    }
-
-    /// The INVITE as the callee sees it.
-    fn callee_invite(&self, call: &Call, invite: &Invite, branch: &str, call_id: &str) -> Result<Vec<u8>, Refused> {
-        let request = invite.request.view();
-        let callee = call.leg(Side::Callee);
-        let target = callee.flow.remote;
-        let advertised = self.policy.listeners[callee.flow.listener].advertised;
-        let bad = || Refused::new(400);
-        let from = request.from().map_err(|_| bad())?;
-        let to = request.to().map_err(|_| bad())?;
-        let mut caller = forward::party(&from, advertised);
-        caller.extend_from_slice(format!(";tag={}", callee.tag).as_bytes());
-        let uri = forward::request_uri(request.request_uri().unwrap_or_default(), target);
-        let writer = Writer::request(Method::Invite, &uri)
-            .header("Via", forward::via(advertised, branch))
-            .header("Max-Forwards", (invite.max_forwards - 1).to_string())
-            .header("From", caller)
-            .header("To", forward::party(&to, target))
-            .header("Call-ID", call_id)
-            .header("CSeq", "1 INVITE")
-            .header("Contact", forward::contact(advertised))
-            .header("Allow", ALLOW);
-        let body = self.body_for(call, Side::Callee, request)?;
-        Ok(self.crossing(call, Side::Callee).finish(writer, request, &body))
-    }
-
     /// How headers cross to the leg of `to`.
     pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing {
         Crossing {
@@ -245,18 +204,21 @@ impl Worker {
         let Some(status) = arrival.message.status() else { return };
         match status {
             0..=100 => {}
-            101..=199 => self.progress(arrival, id),
+            101..=199 => self.progress(arrival, client, id),
             200..=299 => self.accepted(arrival, client, id),
             _ => self.refused_by_callee(arrival, client, id, status),
         }
     }
 
-    fn progress(&mut self, arrival: Arrival<'_>, id: SessionId) {
+    fn progress(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
         let Arrival { now, message, .. } = arrival;
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.phase != Phase::Inviting {
             return;
         }
+        let Some(attempt) = call.attempt_mut(client) else { return };
+        attempt.note_early(message);
+        let flow = attempt.destination.flow;
         let first = call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.progressed, true));
         // An early answer. What would be an offer (the INVITE had none) cannot be one in an unreliable
         // response (RFC 3261 13.2.1), and one that cannot be anchored is left out: ringing goes on.
@@ -268,6 +230,7 @@ impl Worker {
         let answered = early.is_some();
         if answered {
             call.said[Side::Callee.index()] = early;
+            call.leg_mut(Side::Callee).flow = flow;
             self.update_media(id);
         }
         let Some(call) = self.calls.get(&id) else { return };
@@ -285,10 +248,9 @@ impl Worker {
     }
 
     /// A response of the callee as the caller sees it.
-    fn answer_for_caller(&self, call: &Call, response: Message<'_>, body: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn answer_for_caller(&self, call: &Call, response: Message<'_>, body: &[u8]) -> Option<Vec<u8>> {
         let invite = call.invite.as_ref()?;
         let caller = call.leg(Side::Caller);
-        let advertised = self.advertised(caller.flow.listener);
         let status = response.status()?;
         let tag = caller.tag.to_string();
         let reason = response.reason().unwrap_or_default();
@@ -296,7 +258,7 @@ impl Worker {
         if status < 300 {
             writer = writer
                 .record_route(invite.request.view())
-                .header("Contact", forward::contact(advertised))
+                .header("Contact", self.shown(caller.flow).contact())
                 .header("Allow", ALLOW);
         }
         Some(self.crossing(call, Side::Caller).finish(writer, response, body))
@@ -304,15 +266,22 @@ impl Worker {
 
     /// A 2xx of the callee.
     fn accepted(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
-        let Arrival { now, message, .. } = arrival;
+        let Arrival { now, message, flow } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
-        let known = call.leg(Side::Callee).dialog.as_ref();
+        let callee = call.leg(Side::Callee);
+        let known = callee.dialog.as_ref();
         let tag = forward::to_tag(message).unwrap_or_default();
-        if known.is_some_and(|dialog| dialog.remote_tag == tag) {
+        let ours = message.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        if known.is_some_and(|dialog| dialog.remote_tag == tag && dialog.local_tag == ours) {
             return self.repeated_answer(arrival);
         }
-        let target = format!("sip:{}", arrival.flow.remote);
-        let Ok(dialog) = Dialog::uac(message, target.as_bytes()) else { return };
+        let target = format!("sip:{}", flow.remote);
+        let attempt = call.attempts.iter().find(|attempt| attempt.client == client);
+        let dialog = match attempt {
+            Some(attempt) => attempt.confirmed(message),
+            None => Dialog::uac(message, target.as_bytes()).ok(),
+        };
+        let Some(dialog) = dialog else { return };
         if known.is_some() || call.phase != Phase::Inviting {
             // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
             // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
@@ -320,11 +289,16 @@ impl Worker {
         }
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(attempt) = call.take_attempt(client) else { return };
         let callee = call.leg_mut(Side::Callee);
+        callee.flow = attempt.destination.flow;
+        callee.tag = attempt.tag;
         callee.dialog = Some(dialog);
-        callee.inviting = None;
         callee.unacknowledged = Some(cseq);
         callee.confirmed = true;
+        for other in &call.attempts {
+            self.layer.cancel(now, other.client, Some(ANSWERED_ELSEWHERE));
+        }
         self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.answered_at = Some(now);
@@ -375,47 +349,6 @@ impl Worker {
         call.leg_mut(side).confirming =
             Some(Confirming { server, cseq, response, interval_ns: T1_NS, next_at, give_up_at });
         self.timers.set(next_at, super::Due::Confirm(id, side));
-    }
-
-    /// A final refusal of the callee: the next target is tried where the trunk has one and nothing has
-    /// rung yet, else the caller hears it.
-    fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
-        let Arrival { now, message, .. } = arrival;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.leg(Side::Callee).inviting == Some(client) {
-            call.leg_mut(Side::Callee).inviting = None;
-        }
-        match call.phase {
-            Phase::Cancelled => self.end(now, id),
-            Phase::Inviting => {
-                if status == 503 && self.next_target(now, id) {
-                    return;
-                }
-                let Some(call) = self.calls.get(&id) else { return };
-                let Some(invite) = &call.invite else { return };
-                let server = invite.server;
-                let Some(answer) = self.answer_for_caller(call, message, refusal_body(message)) else { return };
-                self.layer.respond(now, server, answer);
-                self.finish(now, id, Outcome::Refused(status));
-                self.end(now, id);
-            }
-            Phase::Answered | Phase::Ending => {}
-        }
-    }
-
-    /// Sends the INVITE to the callee trunk's next target; false where there is none, or the callee has
-    /// shown signs of life.
-    pub(super) fn next_target(&mut self, now: u64, id: SessionId) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
-        let trunk = &self.policy.trunks[call.legs[Side::Callee.index()].trunk];
-        let Some(invite) = &mut call.invite else { return false };
-        let Some(target) = trunk.targets.get(invite.target + 1).copied().filter(|_| !invite.progressed) else {
-            return false;
-        };
-        invite.target += 1;
-        call.leg_mut(Side::Callee).flow.remote = target;
-        self.forward_invite(now, id);
-        true
     }
 
     /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.

@@ -9,7 +9,6 @@ use super::setup::{Refused, T2_NS, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Phase, Waiting};
-use crate::forward;
 use crate::leg::Side;
 
 /// Branches of a forked INVITE whose ACK is remembered; more are answered anew each time.
@@ -21,9 +20,8 @@ impl Worker {
         match self.servers.get(&server) {
             Some(ServerUse::Invite(id)) => {
                 let id = *id;
-                let client = self.calls.get(&id).and_then(|call| call.leg(Side::Callee).inviting);
-                if let Some(client) = client {
-                    self.layer.cancel(now, client, reason);
+                for attempt in self.calls.get(&id).map(|call| &call.attempts[..]).unwrap_or_default() {
+                    self.layer.cancel(now, attempt.client, reason);
                 }
                 self.give_up(now, id, &Refused::new(487), Outcome::Cancelled);
             }
@@ -54,7 +52,7 @@ impl Worker {
         if call.phase != Phase::Inviting {
             return;
         }
-        let asked = call.leg(Side::Callee).inviting.is_some();
+        let asked = !call.attempts.is_empty();
         self.refuse_caller(now, id, refused, outcome);
         if asked {
             self.enter(id, Phase::Cancelled, None);
@@ -109,8 +107,8 @@ impl Worker {
         self.acknowledge(now, id, side, None);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let flow = call.leg(side).next_hop();
-        let advertised = self.policy.listeners[flow.listener].advertised;
-        let via = forward::via(advertised, &self.identities.branch(id));
+        let via = self.shown(flow).via(&self.identities.branch(id));
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
         let writer = dialog.request(Method::Bye, via.as_bytes());
         let bye = match (original, self.calls.get(&id)) {
@@ -128,8 +126,8 @@ impl Worker {
         if let Some((_, ack)) = call.declined.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
             return self.layer.send_ack(flow, ack.clone());
         }
-        let advertised = self.advertised(flow.listener);
-        let mut via = || forward::via(advertised, &self.identities.branch(id)).into_bytes();
+        let shown = self.shown(flow);
+        let mut via = || shown.via(&self.identities.branch(id)).into_bytes();
         let (ack_via, bye_via) = (via(), via());
         let ack = dialog.ack(cseq, &ack_via).finish(b"");
         self.layer.send_ack(flow, ack.clone());
@@ -139,8 +137,8 @@ impl Worker {
         if call.declined.len() < MAX_DECLINED {
             call.declined.push((dialog.remote_tag, ack));
         }
-        if call.phase == Phase::Cancelled && call.leg(Side::Callee).inviting == Some(client) {
-            call.leg_mut(Side::Callee).inviting = None;
+        call.take_attempt(client);
+        if call.phase == Phase::Cancelled && call.attempts.is_empty() {
             self.end(now, id);
         }
     }
@@ -150,15 +148,7 @@ impl Worker {
         match self.clients.get(&client) {
             Some(ClientUse::Invite(id)) => {
                 let id = *id;
-                let Some(call) = self.calls.get_mut(&id) else { return };
-                if call.leg(Side::Callee).inviting == Some(client) {
-                    call.leg_mut(Side::Callee).inviting = None;
-                }
-                if call.phase != Phase::Inviting {
-                    self.end(now, id);
-                } else if !self.next_target(now, id) {
-                    self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
-                }
+                self.unanswered_by_callee(now, client, id);
             }
             Some(ClientUse::Reinvite(id, side)) => {
                 let (id, side) = (*id, *side);
@@ -173,8 +163,8 @@ impl Worker {
     /// The transaction of a first INVITE is over; a call that was given up has nothing more to wait for.
     pub(super) fn invite_ended(&mut self, now: u64, client: ClientId, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.phase == Phase::Cancelled && call.leg(Side::Callee).inviting.is_none_or(|other| other == client) {
-            call.leg_mut(Side::Callee).inviting = None;
+        call.take_attempt(client);
+        if call.phase == Phase::Cancelled && call.attempts.is_empty() {
             self.end(now, id);
         }
     }
@@ -229,6 +219,9 @@ impl Worker {
     pub(super) fn end(&mut self, now: u64, id: SessionId) {
         self.enter(id, Phase::Ending, None);
         let Some(call) = self.calls.get_mut(&id) else { return };
+        for attempt in &call.attempts {
+            self.layer.cancel(now, attempt.client, None);
+        }
         for side in Side::BOTH {
             // An INVITE that rings would never end by itself (RFC 3261 17.1.1.2).
             if let Some(client) = call.leg(side).inviting {

@@ -1,0 +1,73 @@
+//! INVITEs to the called side: where they may go, and those under way.
+
+use std::collections::VecDeque;
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, Flow};
+use moorline_sip::{Dialog, Message, OwnedMessage};
+
+/// Early dialogs of one attempt that are remembered; branches beyond them ring unseen.
+const MAX_EARLY: usize = 8;
+
+/// Where an INVITE may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// The listener it leaves from, and the address it goes to.
+    pub(crate) flow: Flow,
+    /// The Request-URI, where it is not the called number at that address.
+    pub(crate) uri: Option<Vec<u8>>,
+}
+
+/// The destinations of a call that were not tried yet: those of a group ring together, and the next group is
+/// tried when nobody of the one before has answered.
+pub(crate) type Groups = VecDeque<Vec<Destination>>;
+
+/// An INVITE to one destination that is not finally answered.
+pub(crate) struct Attempt {
+    pub(crate) client: ClientId,
+    /// Our tag towards it. Each attempt has its own, as it has its own Call-ID: to those who are called, they
+    /// are different calls.
+    pub(crate) tag: SessionId,
+    pub(crate) destination: Destination,
+    /// The dialogs that provisional answers have set up (RFC 3261 12.1), one for each branch of a fork.
+    pub(crate) early: Vec<Dialog>,
+}
+
+impl Attempt {
+    pub(crate) fn new(client: ClientId, tag: SessionId, destination: Destination) -> Attempt {
+        Attempt { client, tag, destination, early: Vec::new() }
+    }
+
+    /// Takes note of the early dialog that a provisional answer sets up, if it does.
+    pub(crate) fn note_early(&mut self, response: Message<'_>) {
+        let Ok(Some(tag)) = response.to().map(|to| to.tag()) else { return };
+        if self.early.len() < MAX_EARLY && self.early.iter().all(|dialog| dialog.remote_tag != tag) {
+            let target = format!("sip:{}", self.destination.flow.remote);
+            self.early.extend(Dialog::uac(response, target.as_bytes()));
+        }
+    }
+
+    /// The dialog that a 2xx sets up. Requests that were sent in it while it was early have used CSeq numbers;
+    /// target and route set are those of the 2xx (RFC 3261 13.2.2.4).
+    pub(crate) fn confirmed(&self, response: Message<'_>) -> Option<Dialog> {
+        let target = format!("sip:{}", self.destination.flow.remote);
+        let mut dialog = Dialog::uac(response, target.as_bytes()).ok()?;
+        if let Some(early) = self.early.iter().find(|early| early.remote_tag == dialog.remote_tag) {
+            dialog.local_cseq = dialog.local_cseq.max(early.local_cseq);
+            dialog.remote_cseq = early.remote_cseq;
+        }
+        Some(dialog)
+    }
+}
+
+/// The refusal that the caller hears when all attempts have failed (RFC 3261 16.7, step 6): a 6xx if there is
+/// one, else one of the lowest class; the first of its like.
+pub(crate) fn keep_better(best: &mut Option<OwnedMessage>, refusal: Message<'_>) {
+    let rank = |message: Message<'_>| match message.status().unwrap_or(u16::MAX) / 100 {
+        6 => 0,
+        class => class,
+    };
+    if best.as_ref().is_none_or(|best| rank(refusal) < rank(best.view())) {
+        *best = Some(refusal.to_owned());
+    }
+}

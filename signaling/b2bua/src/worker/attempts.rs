@@ -1,0 +1,176 @@
+//! The called side before it has answered: where the INVITE goes, and what becomes of refusals.
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, Flow};
+use moorline_sip::{Method, Transport, Writer};
+
+use super::setup::{Refused, refusal_body};
+use super::{Arrival, ClientUse, Worker};
+use crate::attempt::{Attempt, Destination, Groups, keep_better};
+use crate::call::{Call, Invite, Phase};
+use crate::forward::{self, ALLOW};
+use crate::leg::Side;
+use crate::{Observation, Outcome};
+
+/// Our identifiers in one INVITE.
+struct Identifiers {
+    tag: SessionId,
+    branch: String,
+    call_id: String,
+}
+
+impl Worker {
+    /// Where a call to `trunk` may go: its targets, one after the other.
+    pub(super) fn destinations(&self, trunk: usize) -> Groups {
+        let trunk = &self.policy.trunks[trunk];
+        let flow = |remote| Flow { listener: trunk.listener, transport: Transport::Udp, remote };
+        trunk.targets.iter().map(|target| vec![Destination { flow: flow(*target), uri: None }]).collect()
+    }
+
+    /// The media session is open: the INVITE goes on to the called side.
+    pub(super) fn forward_invite(&mut self, now: u64, id: SessionId) {
+        if self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting) {
+            return;
+        }
+        if !self.next_group(now, id) {
+            self.refuse_caller(now, id, &Refused::new(480), Outcome::Rejected(480));
+        }
+    }
+
+    /// Sends the INVITE to the next group of destinations; false where there is none, or the called side has
+    /// shown signs of life.
+    pub(super) fn next_group(&mut self, now: u64, id: SessionId) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let Some(invite) = &mut call.invite else { return false };
+        if invite.progressed {
+            return false;
+        }
+        let Some(group) = invite.groups.pop_front() else { return false };
+        if let Some(first) = group.first() {
+            call.leg_mut(Side::Callee).flow = first.flow;
+        }
+        let mut refusal = None;
+        for destination in group {
+            if let Err(refused) = self.attempt(now, id, destination) {
+                refusal = Some(refused);
+            }
+        }
+        let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
+        if let Some(refused) = refusal.filter(|_| idle) {
+            self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+        }
+        true
+    }
+
+    /// Sends the INVITE to one destination.
+    fn attempt(&mut self, now: u64, id: SessionId, destination: Destination) -> Result<(), Refused> {
+        let identifiers = Identifiers {
+            tag: self.identities.token(id),
+            branch: self.identities.branch(id),
+            call_id: self.identities.token(id).to_string(),
+        };
+        let tag = identifiers.tag;
+        let Some(call) = self.calls.get(&id) else { return Ok(()) };
+        let Some(invite) = &call.invite else { return Ok(()) };
+        let received_at = invite.received_at;
+        let bytes = self.callee_invite(call, invite, &destination, &identifiers)?;
+        let client = self.send(now, destination.flow, bytes, ClientUse::Invite(id));
+        let client = client.ok_or_else(|| Refused::because(503, "Too Many Transactions"))?;
+        let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
+        self.tags.insert(tag, (id, Side::Callee));
+        call.tags.push(tag);
+        call.attempts.push(Attempt::new(client, tag, destination));
+        if call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.forwarded, true)) {
+            self.observe(Observation::InviteForwarded { received_at });
+        }
+        Ok(())
+    }
+
+    /// The INVITE as one destination sees it.
+    fn callee_invite(
+        &self,
+        call: &Call,
+        invite: &Invite,
+        destination: &Destination,
+        ours: &Identifiers,
+    ) -> Result<Vec<u8>, Refused> {
+        let request = invite.request.view();
+        let target = destination.flow.remote;
+        let shown = self.shown(destination.flow);
+        let bad = || Refused::new(400);
+        let from = request.from().map_err(|_| bad())?;
+        let to = request.to().map_err(|_| bad())?;
+        let mut caller = forward::party(&from, shown.address);
+        caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
+        let uri = match &destination.uri {
+            Some(uri) => uri.clone(),
+            None => forward::request_uri(request.request_uri().unwrap_or_default(), target),
+        };
+        let writer = Writer::request(Method::Invite, &uri)
+            .header("Via", shown.via(&ours.branch))
+            .header("Max-Forwards", (invite.max_forwards - 1).to_string())
+            .header("From", caller)
+            .header("To", forward::party(&to, target))
+            .header("Call-ID", &ours.call_id)
+            .header("CSeq", "1 INVITE")
+            .header("Contact", shown.contact())
+            .header("Allow", ALLOW);
+        let body = self.body_for(call, Side::Callee, request)?;
+        Ok(self.crossing(call, Side::Callee).finish(writer, request, &body))
+    }
+
+    /// A final refusal of one destination. When all of a group have refused, the next one is tried where
+    /// nothing has rung yet, else the caller hears the best refusal.
+    pub(super) fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.take_attempt(client);
+        match call.phase {
+            Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
+            Phase::Inviting => {
+                let Some(invite) = &mut call.invite else { return };
+                keep_better(&mut invite.refusal, message);
+                if status / 100 == 6 {
+                    // Nobody else need be asked (RFC 3261 16.7, step 5).
+                    invite.groups.clear();
+                    for other in &call.attempts {
+                        self.layer.cancel(now, other.client, None);
+                    }
+                }
+                self.all_refused(now, id, status == 503);
+            }
+            Phase::Cancelled | Phase::Answered | Phase::Ending => {}
+        }
+    }
+
+    /// One destination does not answer, or cannot be reached.
+    pub(super) fn unanswered_by_callee(&mut self, now: u64, client: ClientId, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.take_attempt(client);
+        match call.phase {
+            Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
+            Phase::Inviting => self.all_refused(now, id, true),
+            Phase::Cancelled | Phase::Answered | Phase::Ending => {}
+        }
+    }
+
+    /// Goes on when no attempt is left: with the next group if `another` may do better, else with the best
+    /// refusal, or 408 where nobody said anything.
+    fn all_refused(&mut self, now: u64, id: SessionId, another: bool) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if !call.attempts.is_empty() || (another && self.next_group(now, id)) {
+            return;
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(invite) = &call.invite else { return };
+        let Some(refusal) = &invite.refusal else {
+            return self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
+        };
+        let server = invite.server;
+        let status = refusal.view().status().unwrap_or_default();
+        let Some(answer) = self.answer_for_caller(call, refusal.view(), refusal_body(refusal.view())) else { return };
+        self.layer.respond(now, server, answer);
+        self.finish(now, id, Outcome::Refused(status));
+        self.end(now, id);
+    }
+}
