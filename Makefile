@@ -10,7 +10,7 @@ SHELL := bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := sip multipart sdp rtp control
+FUZZ_TARGETS := sip digest multipart sdp rtp control
 
 # What was left out, shown at the end of `make test`.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped
@@ -95,6 +95,7 @@ fuzz:
 	    seeds=()
 	    [ $$name != sip ] || seeds+=(signaling/sip/tests/corpora/rfc*)
 	    [ $$name != multipart ] || seeds+=(signaling/sip/tests/corpora/multipart)
+	    [ $$name != digest ] || seeds+=(signaling/sip/tests/corpora/digest)
 	    mkdir -p "$$out/corpus/$$name" "$$out/found"
 	    echo "fuzzing $$name for $(FUZZ_SECONDS) s, seeds: $${seeds[*]:-none}"
 	    if ! "$$out/$$host/debug/fuzz-$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=65535 \

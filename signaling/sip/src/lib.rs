@@ -18,6 +18,7 @@
 
 mod check;
 mod dialog;
+pub mod digest;
 mod fault;
 mod framer;
 mod header;
