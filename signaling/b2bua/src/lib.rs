@@ -16,6 +16,7 @@ mod call;
 mod forward;
 mod identity;
 mod leg;
+pub mod locate;
 mod media;
 pub mod policy;
 mod seam;
