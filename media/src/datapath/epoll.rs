@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use moorline_relay::{BindError, EndpointId, Ports, Verdict};
 
 use self::batch::{Inbox, Outbox, Queued};
+use super::control_message::Lost;
 use super::{BATCH, Datapath, Interface, KernelDrop, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
@@ -45,6 +46,7 @@ struct Slot {
     socket: OwnedFd,
     /// It is on the ready list.
     queued: bool,
+    lost: Lost,
 }
 
 impl Datapath for Epoll {
@@ -92,6 +94,9 @@ impl Datapath for Epoll {
         }
 
         for received in self.inbox.datagrams() {
+            if let Some(slot) = self.slots.get_mut(received.endpoint.0 as usize).and_then(Option::as_mut) {
+                tally.overflow(slot.lost.newly(received.control));
+            }
             if received.truncated {
                 tally.drop(KernelDrop::Truncated);
                 continue;
@@ -156,7 +161,7 @@ impl Ports for Epoll {
             .registry()
             .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
             .map_err(|e| BindError::System(format!("bind {address}: registering the socket: {e}")))?;
-        *slot = Some(Slot { socket, queued: false });
+        *slot = Some(Slot { socket, queued: false, lost: Lost::default() });
         Ok(())
     }
 

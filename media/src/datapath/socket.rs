@@ -46,6 +46,8 @@ fn try_open(address: SocketAddr, interfaces: &[Interface]) -> io::Result<Socket>
         socket.bind_device(Some(interface.name.as_bytes()))?;
     }
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    // Costs nothing until the buffer overflows.
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -15,6 +15,8 @@ pub(crate) enum KernelDrop {
     Closed,
     /// Received, but the kernel's answer could not be read.
     Receive,
+    /// Not received: the socket's receive buffer was full, the shard was too late.
+    Overflow,
     /// Not sent: no route, or the network or host is unreachable.
     Unreachable,
     /// Not sent: the socket's or the interface's queue is full.
@@ -26,10 +28,11 @@ pub(crate) enum KernelDrop {
 }
 
 impl KernelDrop {
-    pub(crate) const ALL: [KernelDrop; 7] = [
+    pub(crate) const ALL: [KernelDrop; 8] = [
         KernelDrop::Truncated,
         KernelDrop::Closed,
         KernelDrop::Receive,
+        KernelDrop::Overflow,
         KernelDrop::Unreachable,
         KernelDrop::QueueFull,
         KernelDrop::Filtered,
@@ -42,6 +45,7 @@ impl KernelDrop {
             KernelDrop::Truncated => "truncated",
             KernelDrop::Closed => "closed",
             KernelDrop::Receive => "receive_error",
+            KernelDrop::Overflow => "receive_buffer_full",
             KernelDrop::Unreachable => "send_unreachable",
             KernelDrop::QueueFull => "send_queue_full",
             KernelDrop::Filtered => "send_filtered",
@@ -100,6 +104,11 @@ impl Tally {
 
     pub(crate) fn drop(&mut self, reason: KernelDrop) {
         self.dropped[reason as usize] += 1;
+    }
+
+    /// Counts what a socket says that it lost before it received a datagram.
+    pub(crate) fn overflow(&mut self, lost: u32) {
+        self.dropped[KernelDrop::Overflow as usize] += u64::from(lost);
     }
 
     pub(crate) fn dropped(&self, reason: KernelDrop) -> u64 {
@@ -189,7 +198,7 @@ mod tests {
             (0..=index).for_each(|_| tally.drop(reason));
         }
         let counted: Vec<u64> = KernelDrop::ALL.into_iter().map(|reason| tally.dropped(reason)).collect();
-        assert_eq!(counted, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(counted, [1, 2, 3, 4, 5, 6, 7, 8]);
         let mut names: Vec<&str> = KernelDrop::ALL.into_iter().map(KernelDrop::as_str).collect();
         names.sort_unstable();
         names.dedup();

@@ -65,7 +65,7 @@ impl<D: Datapath> Forwarder<D> {
         }
     }
 
-    pub(super) fn relay(&mut self) {
+    pub(super) fn relay(&mut self) -> usize {
         let (to, seen) = (self.listener.local_addr().unwrap(), &mut self.seen);
         let nowhere = "127.78.0.1:0".parse().unwrap();
         let verdict = |packet: super::Packet<'_>| {
@@ -77,7 +77,7 @@ impl<D: Datapath> Forwarder<D> {
                 _ => Verdict::Forward { from: OUT, to, traffic: Traffic::Rtp },
             }
         };
-        self.datapath.relay(&mut self.tally, verdict).unwrap();
+        self.datapath.relay(&mut self.tally, verdict).unwrap()
     }
 
     pub(super) fn heard(&self) -> Vec<u8> {
@@ -118,6 +118,35 @@ fn a_datagram_longer_than_a_buffer_is_counted_and_not_seen<D: Datapath>(third_oc
     forwarder.relay_until(1);
     assert_eq!(forwarder.heard(), [2; 10]);
     assert_eq!(forwarder.tally.dropped(KernelDrop::Truncated), 1);
+}
+
+fn what_a_full_socket_lost_is_counted<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    let mut sent = 0;
+    for round in 1..=3 {
+        let before = forwarder.tally.dropped(KernelDrop::Overflow);
+        // More than any receive buffer holds, while nobody looks.
+        for _ in 0..5_000 {
+            forwarder.send(b"drop");
+        }
+        sent += 5_000;
+        // The loss is said with a packet that came after it.
+        while forwarder.seen.len() as u64 + forwarder.tally.dropped(KernelDrop::Overflow) < sent {
+            if forwarder.relay() == 0 {
+                assert!(sent < 100_000, "nothing is said of the loss");
+                forwarder.send(b"drop");
+                sent += 1;
+                forwarder.datapath.sleep(Duration::from_millis(10)).unwrap();
+            }
+        }
+        assert_eq!(forwarder.seen.len() as u64 + forwarder.tally.dropped(KernelDrop::Overflow), sent);
+        assert!(forwarder.tally.dropped(KernelDrop::Overflow) > before, "in round {round}");
+        if round == 2 {
+            // Another socket in the same place begins at nothing.
+            forwarder.datapath.unbind(IN);
+            forwarder.datapath.bind(IN, forwarder.local).unwrap();
+        }
+    }
 }
 
 fn what_an_old_socket_received_is_not_seen_by_its_successor<D: Datapath>(third_octet: u8) {
@@ -212,5 +241,6 @@ on_every_datapath!(
     what_an_old_socket_received_is_not_seen_by_its_successor(3),
     endpoints_beyond_the_bound_or_open_already_are_refused(4),
     a_busy_socket_leaves_the_others_their_turn(6),
+    what_a_full_socket_lost_is_counted(8),
     a_wake_up_ends_a_sleep_as_often_as_it_is_written(),
 );

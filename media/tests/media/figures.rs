@@ -1,5 +1,8 @@
 //! What a scrape shows.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use moorline_control::{Request, StreamSpec};
 use moorline_media::DatapathChoice;
 
@@ -8,6 +11,7 @@ use crate::stage::{Media, call, id, local, receive, rtcp, rtp};
 crate::on_both_datapaths!(
     a_scrape_shows_the_packets_on_the_datapath_that_carried_them,
     what_could_not_be_sent_is_not_counted_as_relayed,
+    what_the_kernel_had_no_room_for_is_counted,
 );
 
 async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: DatapathChoice) {
@@ -66,4 +70,40 @@ async fn what_could_not_be_sent_is_not_counted_as_relayed(datapath: DatapathChoi
     assert_eq!(media.metric("moorline_media_packets_total", &["kind=\"rtp\""]).await, 0);
     assert_eq!(media.metric("moorline_media_bytes_total", &["kind=\"rtp\""]).await, 0);
     assert_eq!(media.metric("moorline_media_residence_seconds_count", &[]).await, 0);
+}
+
+async fn what_the_kernel_had_no_room_for_is_counted(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| config.cores = vec![0]).await;
+    let mut client = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let session = client.open(id(1), call([a.stream(), b.stream()])).await;
+    let to_a = local(&session, 0).0;
+    let reason = ["reason=\"receive_buffer_full\""];
+    assert_eq!(media.metric("moorline_media_dropped_total", &reason).await, 0);
+    // Faster than the shard can relay, until it has been too late once.
+    let a = Arc::new(a.rtp.into_std().unwrap());
+    a.set_nonblocking(false).unwrap();
+    let mut sent = 0;
+    while media.metric("moorline_media_dropped_total", &reason).await == 0 {
+        assert!(sent < 5_000_000, "nothing was ever too much");
+        let floods: Vec<_> = (0..3)
+            .map(|_| {
+                let a = Arc::clone(&a);
+                std::thread::spawn(move || {
+                    (0..20_000).for_each(|n| {
+                        a.send_to(&rtp(1, n), to_a).unwrap();
+                    })
+                })
+            })
+            .collect();
+        floods.into_iter().for_each(|flood| flood.join().unwrap());
+        sent += 60_000;
+        // The packet with which the loss is said, if the last ones were lost.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        a.send_to(&rtp(1, 0), to_a).unwrap();
+        sent += 1;
+    }
+    let relayed = media.metric("moorline_media_packets_total", &["kind=\"rtp\""]).await;
+    let lost = media.metric("moorline_media_dropped_total", &[]).await;
+    assert!(relayed > 0 && relayed + lost <= sent, "{relayed} relayed and {lost} lost of {sent}");
 }

@@ -38,7 +38,7 @@ pub(super) struct Datagram<'a> {
     /// It was longer than the room for it.
     pub(super) truncated: bool,
     name: &'a [u8],
-    control: &'a [u8],
+    pub(super) control: &'a [u8],
 }
 
 impl Datagram<'_> {

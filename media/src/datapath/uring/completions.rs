@@ -71,6 +71,9 @@ impl Uring {
             tally.drop(KernelDrop::Receive);
             return Ok(());
         };
+        if let Some(lost) = self.slots.lost(endpoint) {
+            tally.overflow(lost.newly(received.control_data()));
+        }
         let payload = received.payload_data();
         // The buffer is rounded up and may hold a little more than the limit.
         if received.is_payload_truncated() || payload.len() > MAX_DATAGRAM {

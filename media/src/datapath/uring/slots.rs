@@ -6,6 +6,8 @@
 
 use moorline_relay::EndpointId;
 
+use crate::datapath::control_message::Lost;
+
 /// What a completion is about, as 64 bits of user data: kind (8), generation (24), number (32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
@@ -51,6 +53,7 @@ impl Token {
 struct Slot {
     file: Option<u32>,
     generation: u32,
+    lost: Lost,
 }
 
 /// The endpoints of a ring. There may be more endpoint numbers than places in the file table.
@@ -71,6 +74,7 @@ impl Slots {
         let file = self.free.pop()?;
         slot.file = Some(file);
         slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        slot.lost = Lost::default();
         Some((file, Token::Receive { endpoint, generation: slot.generation }))
     }
 
@@ -85,6 +89,11 @@ impl Slots {
     /// The place of an open endpoint.
     pub(super) fn file(&self, endpoint: EndpointId) -> Option<u32> {
         self.slots.get(endpoint.0 as usize)?.file
+    }
+
+    /// What the socket of an endpoint has said that it lost.
+    pub(super) fn lost(&mut self, endpoint: EndpointId) -> Option<&mut Lost> {
+        self.slots.get_mut(endpoint.0 as usize).map(|slot| &mut slot.lost)
     }
 
     /// The place of an endpoint if it is still of this generation.
