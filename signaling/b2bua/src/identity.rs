@@ -3,26 +3,26 @@
 
 use moorline_control::SessionId;
 
-use crate::Entropy;
+use crate::{Entropy, Place};
 
 /// The magic cookie of RFC 3261 branches (section 8.1.1.7).
 const COOKIE: &str = "z9hG4bK";
 
 /// Makes the identifiers of one worker.
 pub(crate) struct Identities {
-    node: u16,
+    place: Place,
     entropy: Entropy,
 }
 
 impl Identities {
-    pub(crate) fn new(node: u16, entropy: Entropy) -> Self {
-        Identities { node, entropy }
+    pub(crate) fn new(place: Place, entropy: Entropy) -> Self {
+        Identities { place, entropy }
     }
 
-    /// The id of a new call and of its media session, in a virtual shard drawn at random.
+    /// The id of a new call and of its media session, in a virtual shard of this worker drawn at random.
     pub(crate) fn call(&mut self) -> SessionId {
-        let virtual_shard = (self.entropy)().to_be_bytes()[0];
-        SessionId { node: self.node, virtual_shard, random: (self.entropy)() }
+        let virtual_shard = self.place.virtual_shard((self.entropy)());
+        SessionId { node: self.place.node, virtual_shard, random: (self.entropy)() }
     }
 
     /// A tag, Call-ID or branch that belongs to the same owner as `call`, yet does not show it.
@@ -34,4 +34,14 @@ impl Identities {
     pub(crate) fn branch(&mut self, call: SessionId) -> String {
         format!("{COOKIE}{}", self.token(call))
     }
+}
+
+/// What a tag made by [`Identities::token`] says; `None` for one that others made.
+pub(crate) fn of_tag(tag: &[u8]) -> Option<SessionId> {
+    std::str::from_utf8(tag).ok()?.parse().ok()
+}
+
+/// What a branch made by [`Identities::branch`] says; `None` for one that others made.
+pub(crate) fn of_branch(branch: &[u8]) -> Option<SessionId> {
+    of_tag(branch.strip_prefix(COOKIE.as_bytes())?)
 }

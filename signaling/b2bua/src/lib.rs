@@ -13,15 +13,19 @@
 
 mod attempt;
 mod call;
+mod dispatch;
 mod forward;
 mod identity;
 mod leg;
 pub mod locate;
 mod media;
+mod place;
 pub mod policy;
 mod seam;
 mod snapshot;
 mod worker;
 
+pub use dispatch::Dispatch;
+pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
 pub use worker::{Counters, Worker};

@@ -5,6 +5,8 @@ mod trunk;
 
 use std::net::SocketAddr;
 
+use moorline_sip::Transport;
+
 pub use route::Route;
 pub use trunk::{MediaNat, Trunk};
 
@@ -28,6 +30,8 @@ pub struct Listener {
     pub name: String,
     /// The bound address.
     pub bind: SocketAddr,
+    /// What is served there.
+    pub transports: Vec<Transport>,
     /// The address in Via, Contact, From and To: the bound one, or the public one of a 1:1 NAT.
     pub advertised: SocketAddr,
 }

@@ -27,7 +27,7 @@ use crate::forward::{self, ALLOW, Shown};
 use crate::identity::Identities;
 use crate::leg::Side;
 use crate::policy::Policy;
-use crate::{Entropy, Input, MediaInput, Observation, Output};
+use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
 use media::MediaLink;
 use pass::Passing;
@@ -42,6 +42,7 @@ const RETRY_AFTER: &str = "5";
 
 /// Owns the calls of its virtual shards; see the crate's documentation for how it is driven.
 pub struct Worker {
+    place: Place,
     policy: Policy,
     identities: Identities,
     layer: Layer,
@@ -73,6 +74,8 @@ pub struct Counters {
     pub bad_requests: u64,
     /// Requests from a source that belongs to no trunk: dropped in silence.
     pub unknown_source: u64,
+    /// Call attempts: new INVITEs outside dialogs.
+    pub attempts: u64,
     /// Call attempts admitted.
     pub calls: u64,
     /// Calls answered.
@@ -117,13 +120,16 @@ struct Arrival<'a> {
 }
 
 impl Worker {
-    /// A worker of node `node` with no calls. `entropy` must be cryptographic outside tests: guessing an
-    /// identifier would let a stranger into a dialog.
-    pub fn new(node: u16, policy: Policy, entropy: Entropy) -> Worker {
+    /// A worker with no calls, in its place among the workers of its process: a node's number alone says that it
+    /// is the only one. `entropy` must be cryptographic outside tests: guessing an identifier would let a stranger
+    /// into a dialog.
+    pub fn new(place: impl Into<Place>, policy: Policy, entropy: Entropy) -> Worker {
+        let place = place.into();
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
-            identities: Identities::new(node, entropy),
+            identities: Identities::new(place.clone(), entropy),
             layer: Layer::new(SipTimers::default(), transactions),
+            place,
             policy,
             calls: HashMap::new(),
             tags: HashMap::new(),
@@ -231,7 +237,10 @@ impl Worker {
         match (self.dialog_of(arrival.flow, arrival.message), method) {
             (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
             (None, _) if in_dialog => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
-            (None, Method::Invite) => self.invite(arrival, trunk, server),
+            (None, Method::Invite) => {
+                self.counters.attempts += 1;
+                self.invite(arrival, trunk, server);
+            }
             (None, Method::Options) => self.options(arrival, trunk, server),
             (None, Method::Message) => self.pass_outside(arrival, trunk, server),
             (None, Method::Bye | Method::Info | Method::Cancel | Method::Prack | Method::Update) => {

@@ -73,7 +73,8 @@ impl Config {
                 let problem = format!("{advertised} and {} are of different families", listener.bind);
                 faults.add(key("advertised"), problem, "use one listener for IPv4 and one for IPv6");
             }
-            resolved.push(Listener { name: listener.name.clone(), bind: listener.bind, advertised });
+            let transports = vec![moorline_sip::Transport::Udp];
+            resolved.push(Listener { name: listener.name.clone(), bind: listener.bind, transports, advertised });
         }
         resolved
     }

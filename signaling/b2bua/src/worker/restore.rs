@@ -56,8 +56,8 @@ impl Worker {
     pub(super) fn listed(&mut self, now: u64, page: Listed) {
         let last = page.sessions.last().map(|listing| listing.session);
         for listing in page.sessions {
-            // What another client that still lives owns is none of ours.
-            if !listing.owned && !self.calls.contains_key(&listing.session) {
+            // What another client that still lives owns is none of ours, nor what another worker will take back.
+            if !listing.owned && self.place.owns(listing.session) && !self.calls.contains_key(&listing.session) {
                 self.restore(now, listing);
             }
         }
@@ -81,6 +81,8 @@ impl Worker {
                 let until = call.answered_at.unwrap_or(now).saturating_add(self.policy.limits.call_duration_ns);
                 self.calls.insert(id, call);
                 self.live += 1;
+                // A call that is up is never refused, whatever the limit is by now.
+                self.place.calls.enter(usize::MAX);
                 self.enter(id, Phase::Answered, Some(until.max(now)));
                 self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;

@@ -67,6 +67,7 @@ impl Worker {
             Err(refused) => return self.reject(arrival, server, &refused),
         };
         let Ok((dialog, id)) = self.caller_dialog(arrival.message) else {
+            self.place.calls.leave();
             return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
         };
         self.counters.calls += 1;
@@ -137,11 +138,12 @@ impl Worker {
         if groups.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
-        if self.live >= self.policy.limits.calls {
-            return Err(Refused::because(503, "Call Limit Reached"));
-        }
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
+        }
+        // Last: from here on the call counts.
+        if !self.place.calls.enter(self.policy.limits.calls) {
+            return Err(Refused::because(503, "Call Limit Reached"));
         }
         Ok(Admission { egress, groups, max_forwards, offer })
     }

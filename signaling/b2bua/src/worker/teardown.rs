@@ -244,6 +244,7 @@ impl Worker {
         call.phase = phase;
         if was_live && !call.is_live() {
             self.live = self.live.saturating_sub(1);
+            self.place.calls.leave();
         }
         if let Some(at) = call.deadline.take() {
             self.timers.cancel(at, Due::Phase(id));

@@ -89,6 +89,7 @@ pub(crate) fn policy() -> Policy {
     let listener = |name: &str, at: &str| Listener {
         name: name.into(),
         bind: at.parse().unwrap(),
+        transports: Transport::ALL.to_vec(),
         advertised: at.parse().unwrap(),
     };
     let trunk = |name: &str, listener, sources: &[&str], targets: &[&str]| Trunk {
