@@ -149,7 +149,7 @@ impl Dialog {
 }
 
 fn is_loose(uri: &[u8]) -> bool {
-    Uri::parse(uri).is_ok_and(|uri| uri.param(b"lr").is_some())
+    Uri::parse(uri).is_ok_and(|uri| uri.is_loose_router())
 }
 
 /// A Request-URI has no headers.

@@ -168,3 +168,9 @@ pub(crate) fn unquoted(value: &[u8]) -> Option<&[u8]> {
         Some(rest) => rest.strip_suffix(b"\"").filter(|inner| memchr::memchr2(b'"', b'\\', inner).is_none()),
     }
 }
+
+/// A number of seconds (`delta-seconds`): more than can be counted is the most that can.
+pub(crate) fn seconds(value: &[u8]) -> Option<u32> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| number(value).and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX))
+}

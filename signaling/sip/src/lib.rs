@@ -38,7 +38,10 @@ mod write;
 pub use dialog::{Dialog, OutOfOrder};
 pub use fault::{Fault, ParseError, ParseErrorKind};
 pub use framer::{Frame, Framer, FramingError};
-pub use header::{CSeq, NameAddr, Params, Rport, Via};
+pub use header::{
+    CSeq, Contact, Event, NameAddr, Params, Privacy, RAck, Refresher, Replaces, Rport, SessionExpires,
+    SubscriptionState, Via,
+};
 pub use media_type::MediaType;
 pub use message::{HeaderLine, Index, Message, OwnedMessage, StartLine};
 pub use method::Method;
@@ -46,5 +49,5 @@ pub use name::Name;
 pub use parse::{MAX_HEADERS, MAX_MESSAGE_BYTES};
 pub use respond::{reason_phrase, respond};
 pub use transport::Transport;
-pub use uri::{Scheme, Uri};
+pub use uri::{Scheme, Uri, unescape};
 pub use write::Writer;

@@ -30,8 +30,8 @@ macro_rules! names {
                 match self { $(Name::$variant => concat!("Malformed ", $text, " Header"),)+ Name::Other => "Malformed Header" }
             }
 
-            #[cfg(test)]
-            pub(crate) const ALL: &'static [Name] = &[$(Name::$variant,)+];
+            /// Every name that is known.
+            pub const KNOWN: &'static [Name] = &[$(Name::$variant,)+];
         }
 
         /// Every spelling in lower case, with the name in full as it is usually written.
@@ -87,6 +87,7 @@ names! {
     ProxyAuthorization "Proxy-Authorization" b"proxy-authorization";
     WwwAuthenticate "WWW-Authenticate" b"www-authenticate";
     ProxyAuthenticate "Proxy-Authenticate" b"proxy-authenticate";
+    AuthenticationInfo "Authentication-Info" b"authentication-info";
     UserAgent "User-Agent" b"user-agent";
     Server "Server" b"server";
     Organization "Organization" b"organization";
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_name_is_found_by_its_text_in_any_case() {
-        for name in Name::ALL {
+        for name in Name::KNOWN {
             assert_eq!(Name::new(name.text().as_bytes()), *name);
             assert_eq!(Name::new(name.text().to_ascii_uppercase().as_bytes()), *name);
             assert_eq!(name.missing(), format!("Missing {} Header", name.text()));

@@ -1,10 +1,13 @@
 //! SIP, SIPS and tel URIs (RFC 3261 section 19.1, RFC 3966); others are kept whole.
 
+mod compare;
+
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use crate::Fault;
 use crate::header::{Params, is_absolute_uri};
 use crate::lexical::{host_port, ip_literal};
+use crate::{Fault, Transport};
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +69,42 @@ impl<'a> Uri<'a> {
         Some(SocketAddr::new(ip_literal(self.host)?, self.port.unwrap_or(default_port)))
     }
 
+    /// The transport that the URI asks for: that of its `transport` parameter, TLS if it is a sips URI, or none.
+    /// One that Moorline does not speak is a fault, and so is one that a sips URI cannot use (RFC 3261 section 19.1.2).
+    pub fn transport(&self) -> Result<Option<Transport>, Fault> {
+        let named = match self.param(b"transport") {
+            None => None,
+            Some(name) => Some(name.and_then(Transport::parse).ok_or(Fault::Uri)?),
+        };
+        match (self.scheme, named) {
+            (Scheme::Sips, Some(Transport::Udp)) => Err(Fault::Uri),
+            (Scheme::Sips, _) => Ok(Some(Transport::Tls)),
+            (_, named) => Ok(named),
+        }
+    }
+
+    /// Where to send instead of the host (RFC 3261 section 19.1.1).
+    pub fn maddr(&self) -> Option<&'a [u8]> {
+        self.param(b"maddr").flatten()
+    }
+
+    /// Whether the user is a telephone number: a tel URI, or `user=phone`.
+    pub fn is_phone(&self) -> bool {
+        let says_so = |user: &[u8]| user.eq_ignore_ascii_case(b"phone");
+        self.scheme == Scheme::Tel || self.param(b"user").flatten().is_some_and(says_so)
+    }
+
+    /// Whether a route leads to a loose router (RFC 3261 section 16.12).
+    pub fn is_loose_router(&self) -> bool {
+        self.param(b"lr").is_some()
+    }
+
+    /// A header that the URI would have set, by its name, in any case, and unescaped: the Replaces of a Refer-To.
+    pub fn header(&self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+        let (_, value) = compare::headers(self.headers).find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(unescape(value))
+    }
+
     fn read(uri: &'a [u8]) -> Option<Uri<'a>> {
         if !is_absolute_uri(uri) {
             return None;
@@ -114,6 +153,28 @@ impl<'a> Uri<'a> {
         let (host, port) = host_port(address)?;
         Some(Uri { scheme, user, password, host, port, params, headers })
     }
+}
+
+/// Text of a URI with its escapes resolved (RFC 3986 section 2.1). A percent sign that starts none stays.
+pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let escaped = escaped_byte(rest);
+        out.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &rest[3..] } else { after };
+    }
+    Cow::Owned(out)
+}
+
+/// The byte that the escape at the start of `text` stands for.
+fn escaped_byte(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    Some((digit(*high)? * 16 + digit(*low)?) as u8)
 }
 
 #[cfg(test)]
@@ -178,5 +239,31 @@ mod tests {
         ] {
             assert_eq!(Uri::parse(uri), Err(Fault::Uri), "{}", String::from_utf8_lossy(uri));
         }
+    }
+
+    #[test]
+    fn what_a_uri_asks_for() {
+        let transport = |uri: &str| Uri::parse(uri.as_bytes()).unwrap().transport();
+        assert_eq!(transport("sip:a@b"), Ok(None));
+        assert_eq!(transport("sip:a@b;transport=TCP"), Ok(Some(Transport::Tcp)));
+        assert_eq!(transport("sip:a@b;transport=tls"), Ok(Some(Transport::Tls)));
+        assert_eq!(transport("sips:a@b"), Ok(Some(Transport::Tls)));
+        assert_eq!(transport("sips:a@b;transport=tcp"), Ok(Some(Transport::Tls)));
+        for uri in ["sip:a@b;transport=sctp", "sip:a@b;transport", "sips:a@b;transport=udp"] {
+            assert_eq!(transport(uri), Err(Fault::Uri), "{uri}");
+        }
+        let uri = Uri::parse(b"sip:+1@b;user=Phone;maddr=192.0.2.1;lr").unwrap();
+        assert!(uri.is_phone() && uri.is_loose_router());
+        assert_eq!(uri.maddr(), Some(&b"192.0.2.1"[..]));
+        assert!(Uri::parse(b"tel:+1").unwrap().is_phone() && !Uri::parse(b"sip:+1@b;user=ip").unwrap().is_phone());
+    }
+
+    #[test]
+    fn headers_of_a_uri_are_unescaped() {
+        let uri = Uri::parse(b"sip:a@b?Subject=x&replaces=1%402%3bto-tag%3Da%3Bfrom-tag=b").unwrap();
+        assert_eq!(uri.header(b"Replaces").as_deref(), Some(&b"1@2;to-tag=a;from-tag=b"[..]));
+        assert_eq!(uri.header(b"Subject").as_deref(), Some(&b"x"[..]));
+        assert_eq!(uri.header(b"Require"), None);
+        assert_eq!(*unescape(b"%41%4g%4%"), *b"A%4g%4%");
     }
 }
