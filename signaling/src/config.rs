@@ -76,6 +76,10 @@ pub struct TrunkConfig {
     /// trunk.
     #[serde(default)]
     pub trusted: bool,
+    /// Whether callers are not named to it, even those who do not ask for that (RFC 3323): From becomes
+    /// anonymous.
+    #[serde(default)]
+    pub withhold_caller: bool,
 }
 
 /// Whether media may be latched (symmetric RTP).

@@ -19,6 +19,8 @@ pub(crate) struct Call {
     pub(crate) invite: Option<Invite>,
     /// INVITEs to the called side that are not finally answered.
     pub(crate) attempts: Vec<Attempt>,
+    /// The caller is not to be named to the callee.
+    pub(crate) withheld: bool,
     /// Our tags in all its dialogs, for as long as it is known.
     pub(crate) tags: Vec<SessionId>,
     /// What each party's SDP last said, agreed or early; by [`Side::index`].

@@ -4,9 +4,13 @@
 //! identity headers cross only between trusted trunks; option tags that Moorline does not carry are
 //! neither offered nor accepted.
 
+mod privacy;
+
 use std::net::SocketAddr;
 
-use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Writer};
+use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Via, Writer};
+
+use crate::identity::{COOKIE, TOKEN};
 
 /// The methods that Moorline takes (RFC 3261 20.5).
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
@@ -16,6 +20,8 @@ pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE
 pub(crate) struct Crossing {
     /// Identity headers cross: both trunks are trusted.
     pub(crate) trusted: bool,
+    /// Who sends the message is withheld from this leg, whether it asks for that or not.
+    pub(crate) withheld: bool,
     /// Our address on the side that is shown the message.
     pub(crate) shown_as: SocketAddr,
 }
@@ -24,14 +30,33 @@ impl Crossing {
     /// Copies what crosses of a message's headers, and ends the message with `body`: the original's as this
     /// leg is shown it, or nothing. Without a body, what describes one stays behind too.
     pub(crate) fn finish(self, mut writer: Writer, message: Message<'_>, body: &[u8]) -> Vec<u8> {
+        let withheld = self.withholds(message);
         for line in message.lines() {
+            if withheld && (privacy::is_telling(&line) || line.name == Name::Privacy) {
+                continue;
+            }
             if line.name == Name::Warning {
                 writer = self.warnings(writer, line.value);
             } else if self.crosses(&line) && !(body.is_empty() && describes_body(line.name)) {
                 writer = writer.line(line.raw);
             }
         }
+        if withheld {
+            // Whoever carries it further is to keep it so (RFC 3325 9.3).
+            writer = writer.header("Privacy", "id");
+        }
         writer.finish(body)
+    }
+
+    /// True where the message's sender is not to be named on this leg. Those who are trusted learn who it is, and
+    /// that they must not tell (RFC 3325 5).
+    pub(crate) fn withholds(self, message: Message<'_>) -> bool {
+        self.withheld || (!self.trusted && privacy::is_asked(message))
+    }
+
+    /// The From value, without a tag, of a request that `from` sent.
+    pub(crate) fn caller(self, request: Message<'_>, from: &NameAddr<'_>) -> Vec<u8> {
+        if self.withholds(request) { ANONYMOUS.to_vec() } else { party(from, self.shown_as) }
     }
 
     fn crosses(self, line: &HeaderLine<'_>) -> bool {
@@ -185,6 +210,8 @@ pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
     out
 }
 
+pub(crate) use privacy::{ANONYMOUS, is_asked as is_privacy_asked};
+
 /// URI parameters that tell the way to one side, not who is meant.
 const TRANSPORT_PARAMS: &[&str] = &["transport", "maddr", "ttl", "lr", "received"];
 
@@ -238,6 +265,26 @@ pub(crate) fn body(message: Message<'_>) -> Body<'_> {
     } else {
         Body::Opaque(body)
     }
+}
+
+/// What a branch of ours ends with, so that a request that comes back to us unchanged is known (RFC 3261 16.6,
+/// step 8): a hash of whom it calls. One that comes back for somebody else has only taken a detour.
+pub(crate) fn loop_mark(request_uri: &[u8]) -> String {
+    let called = Uri::parse(request_uri).ok().and_then(|uri| uri.user).unwrap_or(request_uri);
+    // FNV-1a: any hash will do that is the same in all processes of a host.
+    let hash = called.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    format!("-{hash:08x}")
+}
+
+/// True for a request that this node has sent before, to the same callee.
+pub(crate) fn is_looping(request: Message<'_>, node: u16) -> bool {
+    let mark = loop_mark(request.request_uri().unwrap_or_default());
+    let ours = format!("{COOKIE}{node:04x}");
+    request.values(Name::Via).filter_map(|via| Via::parse(via).ok()?.branch).any(|branch| {
+        branch.len() == COOKIE.len() + TOKEN + mark.len()
+            && branch.starts_with(ours.as_bytes())
+            && branch.ends_with(mark.as_bytes())
+    })
 }
 
 /// The To tag of a message, if it has one.

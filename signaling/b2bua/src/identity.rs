@@ -6,7 +6,10 @@ use moorline_control::SessionId;
 use crate::{Entropy, Place};
 
 /// The magic cookie of RFC 3261 branches (section 8.1.1.7).
-const COOKIE: &str = "z9hG4bK";
+pub(crate) const COOKIE: &str = "z9hG4bK";
+
+/// The length of an identifier as text.
+pub(crate) const TOKEN: usize = 22;
 
 /// Makes the identifiers of one worker.
 pub(crate) struct Identities {
@@ -17,6 +20,11 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(place: Place, entropy: Entropy) -> Self {
         Identities { place, entropy }
+    }
+
+    /// The node whose identifiers these are.
+    pub(crate) fn node(&self) -> u16 {
+        self.place.node
     }
 
     /// The id of a new call and of its media session, in a virtual shard of this worker drawn at random.
@@ -41,7 +49,7 @@ pub(crate) fn of_tag(tag: &[u8]) -> Option<SessionId> {
     std::str::from_utf8(tag).ok()?.parse().ok()
 }
 
-/// What a branch made by [`Identities::branch`] says; `None` for one that others made.
+/// What a branch made by [`Identities::branch`] says, whatever follows it; `None` for one that others made.
 pub(crate) fn of_branch(branch: &[u8]) -> Option<SessionId> {
-    of_tag(branch.strip_prefix(COOKIE.as_bytes())?)
+    of_tag(branch.strip_prefix(COOKIE.as_bytes())?.get(..TOKEN)?)
 }

@@ -140,6 +140,7 @@ pub(crate) fn restore(
         legs,
         invite: None,
         attempts: Vec::new(),
+        withheld: false,
         said,
         offer: None,
         local,

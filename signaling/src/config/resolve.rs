@@ -117,6 +117,7 @@ impl Config {
                     MediaNatConfig::Always => MediaNat::Always,
                 },
                 trusted: trunk.trusted,
+                withhold_caller: trunk.withhold_caller,
             });
         }
         resolved

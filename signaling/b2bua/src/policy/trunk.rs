@@ -27,6 +27,8 @@ pub struct Trunk {
     /// P-Charging-Vector) are taken from it and given to it; they cross only between two such trunks
     /// (RFC 3325 2.3).
     pub trusted: bool,
+    /// Callers are not named to it, whether they ask for that (RFC 3323) or not.
+    pub withhold_caller: bool,
 }
 
 /// Whether media may be latched (symmetric RTP).

@@ -64,14 +64,15 @@ impl Worker {
 
     /// Sends the INVITE to one destination.
     fn attempt(&mut self, now: u64, id: SessionId, destination: Destination) -> Result<(), Refused> {
+        let Some(call) = self.calls.get(&id) else { return Ok(()) };
+        let Some(invite) = &call.invite else { return Ok(()) };
+        let called = invite.request.view().request_uri().unwrap_or_default();
         let identifiers = Identifiers {
             tag: self.identities.token(id),
-            branch: self.identities.branch(id),
+            branch: self.identities.branch(id) + &forward::loop_mark(called),
             call_id: self.identities.token(id).to_string(),
         };
         let tag = identifiers.tag;
-        let Some(call) = self.calls.get(&id) else { return Ok(()) };
-        let Some(invite) = &call.invite else { return Ok(()) };
         let received_at = invite.received_at;
         let bytes = self.callee_invite(call, invite, &destination, &identifiers)?;
         let client = self.send(now, destination.flow, bytes, ClientUse::Invite(id));
@@ -100,7 +101,8 @@ impl Worker {
         let bad = || Refused::new(400);
         let from = request.from().map_err(|_| bad())?;
         let to = request.to().map_err(|_| bad())?;
-        let mut caller = forward::party(&from, shown.address);
+        let crossing = self.crossing(call, Side::Callee);
+        let mut caller = crossing.caller(request, &from);
         caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
         let uri = match &destination.uri {
             Some(uri) => uri.clone(),
@@ -116,7 +118,7 @@ impl Worker {
             .header("Contact", shown.contact())
             .header("Allow", ALLOW);
         let body = self.body_for(call, Side::Callee, request)?;
-        Ok(self.crossing(call, Side::Callee).finish(writer, request, &body))
+        Ok(crossing.finish(writer, request, &body))
     }
 
     /// A final refusal of one destination. When all of a group have refused, the next one is tried where

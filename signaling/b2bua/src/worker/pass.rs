@@ -49,6 +49,9 @@ impl Worker {
         if !forward::required(message).is_empty() {
             return self.refuse_extension(arrival, server);
         }
+        if forward::is_looping(message, self.identities.node()) {
+            return self.refuse(arrival, server, 482, b"Loop Detected");
+        }
         let uri = message.request_uri().unwrap_or_default();
         let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
         let egress = self.policy.egress(trunk, called);
@@ -62,12 +65,14 @@ impl Worker {
         let owner = self.identities.call();
         let listener = self.policy.trunks[egress].listener;
         let advertised = self.advertised(listener);
-        let mut caller = forward::party(&from, advertised);
-        caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
         let flow = Flow { listener, transport: Transport::Udp, remote: target };
-        let branch = self.identities.branch(owner);
+        let branch = self.identities.branch(owner) + &forward::loop_mark(uri);
         let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
         let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
+        let withheld = self.policy.trunks[egress].withhold_caller;
+        let crossing = Crossing { trusted, withheld, shown_as: advertised };
+        let mut caller = crossing.caller(message, &from);
+        caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
         let writer = Writer::request(method, &forward::request_uri(uri, target))
             .header("Via", self.shown(flow).via(&branch))
             .header("Max-Forwards", (max_forwards - 1).to_string())
@@ -75,7 +80,7 @@ impl Worker {
             .header("To", forward::party(&to, target))
             .header("Call-ID", self.identities.token(owner).to_string())
             .header("CSeq", format!("1 {method_name}"));
-        let bytes = Crossing { trusted, shown_as: advertised }.finish(writer, message, body);
+        let bytes = crossing.finish(writer, message, body);
         let passing = Passing {
             server,
             request: message.to_owned(),
@@ -140,7 +145,7 @@ impl Worker {
         if status < 300 {
             writer = writer.header("Contact", shown.contact()).header("Allow", ALLOW);
         }
-        let crossing = Crossing { trusted: passing.trusted, shown_as: shown.address };
+        let crossing = Crossing { trusted: passing.trusted, withheld: false, shown_as: shown.address };
         // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
         let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());
         let server = passing.server;

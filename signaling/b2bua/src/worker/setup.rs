@@ -84,6 +84,7 @@ impl Worker {
         let deadline = arrival.now + self.policy.limits.ring_ns;
         self.timers.set(deadline, super::Due::Phase(id));
         let caller_tag = caller.tag;
+        let both_trusted = [trunk, admission.egress].iter().all(|trunk| self.policy.trunks[*trunk].trusted);
         let call = Call {
             id,
             phase: Phase::Inviting,
@@ -99,6 +100,7 @@ impl Worker {
                 progressed: false,
             }),
             attempts: Vec::new(),
+            withheld: forward::is_privacy_asked(arrival.message) && !both_trusted,
             tags: vec![caller_tag],
             said: [admission.offer, None],
             offer: None,
@@ -126,6 +128,9 @@ impl Worker {
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
             return Err(Refused::new(483));
+        }
+        if forward::is_looping(invite, self.identities.node()) {
+            return Err(Refused::new(482));
         }
         let offer = match forward::body(invite) {
             Body::Sdp(sdp) => Some(read(sdp)?),
@@ -179,7 +184,9 @@ impl Worker {
 
     /// How headers cross to the leg of `to`.
     pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing {
+        let egress = &self.policy.trunks[call.leg(to).trunk];
         Crossing {
+            withheld: to == Side::Callee && (call.withheld || egress.withhold_caller),
             trusted: call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted),
             shown_as: self.advertised(call.leg(to).flow.listener),
         }

@@ -100,7 +100,7 @@ pub(crate) fn policy() -> Policy {
         media_range: name.into(),
         media_sources: Vec::new(),
         media_nat: MediaNat::Auto,
-        trusted: false,
+        ..Trunk::default()
     };
     Policy {
         listeners: vec![listener("inside", INSIDE), listener("outside", OUTSIDE)],

@@ -5,5 +5,6 @@ mod calls;
 mod chaos;
 mod harness;
 mod peers;
+mod privacy;
 mod reinvites;
 mod restarts;
