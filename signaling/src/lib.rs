@@ -15,6 +15,7 @@ mod media_client;
 mod metrics;
 mod privilege;
 mod process;
+pub mod resolver;
 mod transport;
 
 pub use config::{Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RouteConfig, TrunkConfig};
