@@ -15,8 +15,9 @@ FUZZ_TARGETS := sip digest multipart sdp rtp control
 # What was left out, shown at the end of `make test`.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped
 
-# Commands that the tests and the lab use, and the Debian packages they come from.
-TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester
+# Commands that the tests, the lab and the benchmarks use, and the Debian packages they come from.
+TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester \
+    kamailio:kamailio rtpengine:rtpengine-daemon
 
 .PHONY: help demo test deps fmt clippy doc unit deny fuzz lab summary clean-summary
 
@@ -42,8 +43,15 @@ deps:
 	    exit 0
 	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
 	    echo "installing: $${missing[*]}"
+	    # The packages' own services would take the ports of SIP: nothing is started, now or at boot.
+	    policy=/usr/sbin/policy-rc.d
+	    [ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"; } \
 	        > /dev/null || echo "WARNING: these could not be installed: $${missing[*]}" >&2
+	    for package in kamailio rtpengine-daemon; do
+	        [[ " $${missing[*]} " != *" $$package "* ]] || ! command -v systemctl > /dev/null \
+	            || systemctl --quiet disable $$package 2> /dev/null || true
+	    done
 	else
 	    echo "WARNING: not installed, and not root to install them: $${missing[*]}" >&2
 	    echo "         as root: apt-get install $${missing[*]}" >&2

@@ -4,8 +4,11 @@ pub(crate) mod garbage;
 pub(crate) mod load;
 pub(crate) mod relay;
 pub(crate) mod scrape;
+pub(crate) mod signaling;
 pub(crate) mod speech;
 pub(crate) mod verify_captures;
+
+mod process;
 
 /// What a command comes to: an exit status, or why it could not be done.
 pub(crate) type Outcome = Result<std::process::ExitCode, Box<dyn std::error::Error>>;

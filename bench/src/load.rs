@@ -21,6 +21,7 @@ mod callee;
 mod caller;
 mod dialog;
 mod message;
+pub mod probe;
 mod signaling;
 
 /// The load to place. `calls` are placed at `rate_per_s`; each rings, talks, and is hung up, the even

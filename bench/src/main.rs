@@ -19,6 +19,8 @@ struct Cli {
 enum Command {
     /// Measure the relay: CPU per packet and latency, on each datapath in turn.
     Relay(commands::relay::Args),
+    /// Measure signaling: CPU per call, calls per second, added delay and memory, beside Kamailio and rtpengine.
+    Signaling(commands::signaling::Args),
     /// Place calls through a running Moorline and verify every packet.
     Load(commands::load::Args),
     /// Judge captures of both sides of Moorline: loss, order, content, addresses, crossing of calls.
@@ -34,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Relay(args) => commands::relay::run(&args),
+        Command::Signaling(args) => commands::signaling::run(&args),
         Command::Load(args) => commands::load::run(&args),
         Command::VerifyCaptures(args) => commands::verify_captures::run(&args),
         Command::Scrape(args) => commands::scrape::run(&args),

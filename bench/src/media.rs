@@ -14,7 +14,7 @@ mod endpoint;
 mod engine;
 mod flow;
 mod packet;
-mod receive;
+pub(crate) mod receive;
 mod rtcp;
 
 pub use endpoint::Endpoint;

@@ -1,12 +1,12 @@
 //! `moorline-bench relay`: what relaying a packet costs, on each datapath, on this machine, in one run.
 
 mod measure;
-mod process;
+mod media;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::Outcome;
+use super::{Outcome, process};
 use measure::{Figures, Load};
 
 /// The datapaths are measured in turn, so that what the machine does besides falls on both alike; the
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut rounds: Vec<Vec<Figures>> = args.datapaths.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
         for (datapath, figures) in args.datapaths.iter().zip(&mut rounds) {
-            let media = process::Media::start(&executable, datapath, args.calls, args.relay_core)?;
+            let media = media::Media::start(&executable, datapath, args.calls, args.relay_core)?;
             let measured = measure::measure(&media, &load)?;
             media.stop()?;
             println!("round {round} {datapath:<9} {measured}");

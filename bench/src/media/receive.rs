@@ -71,14 +71,14 @@ impl Batch {
     }
 }
 
-fn stamp_of(message: ControlMessageOwned) -> Option<u64> {
+pub(crate) fn stamp_of(message: ControlMessageOwned) -> Option<u64> {
     match message {
         ControlMessageOwned::ScmTimestampns(time) => Some(clock::nanos(Duration::from(time))),
         _ => None,
     }
 }
 
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+pub(crate) fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
     // Scope and flow label are no part of what a description can say.
     let v6 = || address.as_sockaddr_in6().map(|v6| SocketAddrV6::new(v6.ip(), v6.port(), 0, 0).into());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use moorline_bench::media::{Endpoint, MediaPlan, run};
 use moorline_bench::scrape::Metrics;
 
-use super::process::{Media, pin};
+use super::media::Media;
+use crate::commands::process::{median, pin};
 
 /// What the relay is given to do.
 pub(super) struct Load {
@@ -83,11 +84,7 @@ impl Figures {
 
     /// The median of each figure by itself; what was lost is a sum.
     pub(super) fn median(rounds: &[Figures]) -> Figures {
-        let median = |figure: &dyn Fn(&Figures) -> f64| {
-            let mut values: Vec<f64> = rounds.iter().map(figure).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
+        let median = |figure: &dyn Fn(&Figures) -> f64| median(rounds.iter().map(figure));
         Figures {
             relayed: median(&|figures| figures.relayed as f64) as u64,
             shard_ns: median(&|figures| figures.shard_ns),
