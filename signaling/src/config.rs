@@ -1,5 +1,6 @@
 //! What the operator writes under `[signaling]`: one documented struct per configured thing.
 
+mod dialogs;
 mod fault;
 mod resolve;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use dialogs::ReliableProvisionalConfig;
 pub use fault::ConfigFault;
 
 /// The signaling process's configuration. Every key may be left out, but without `trunks` nobody can call.
@@ -80,6 +82,9 @@ pub struct TrunkConfig {
     /// anonymous.
     #[serde(default)]
     pub withhold_caller: bool,
+    /// Whether its provisional answers, and ours to it, are acknowledged: `off`, `supported` or `required`.
+    #[serde(default)]
+    pub reliable_provisional: ReliableProvisionalConfig,
 }
 
 /// Whether media may be latched (symmetric RTP).

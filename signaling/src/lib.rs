@@ -18,6 +18,9 @@ mod process;
 pub mod resolver;
 mod transport;
 
-pub use config::{Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RouteConfig, TrunkConfig};
+pub use config::{
+    Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, ReliableProvisionalConfig, RouteConfig,
+    TrunkConfig,
+};
 pub use error::SignalingError;
 pub use process::run;

@@ -6,6 +6,8 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow};
 use moorline_sip::{Dialog, Message, OwnedMessage};
 
+use crate::extension::{self, RAck};
+
 /// Early dialogs of one attempt that are remembered; branches beyond them ring unseen.
 const MAX_EARLY: usize = 8;
 
@@ -30,7 +32,30 @@ pub(crate) struct Attempt {
     pub(crate) tag: SessionId,
     pub(crate) destination: Destination,
     /// The dialogs that provisional answers have set up (RFC 3261 12.1), one for each branch of a fork.
-    pub(crate) early: Vec<Dialog>,
+    pub(crate) early: Vec<Early>,
+}
+
+/// A dialog that a provisional answer has set up.
+pub(crate) struct Early {
+    pub(crate) dialog: Dialog,
+    /// The RSeq of its last reliable provisional answer (RFC 3262 4).
+    pub(crate) rseq: Option<u32>,
+    /// Its Allow names UPDATE.
+    pub(crate) updates: bool,
+    /// The first offer was answered in it for good, by a reliable provisional answer or its PRACK: another may
+    /// follow (RFC 3311 5.1).
+    pub(crate) settled: bool,
+}
+
+/// What a provisional answer is to the dialog it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Provision {
+    /// Sent once and not acknowledged.
+    Plain,
+    /// To be acknowledged so.
+    Reliable(RAck),
+    /// A repetition, or one that overtook another: not for use (RFC 3262 4).
+    Stray,
 }
 
 impl Attempt {
@@ -39,12 +64,34 @@ impl Attempt {
     }
 
     /// Takes note of the early dialog that a provisional answer sets up, if it does.
-    pub(crate) fn note_early(&mut self, response: Message<'_>) {
-        let Ok(Some(tag)) = response.to().map(|to| to.tag()) else { return };
-        if self.early.len() < MAX_EARLY && self.early.iter().all(|dialog| dialog.remote_tag != tag) {
+    pub(crate) fn note_early(&mut self, response: Message<'_>) -> Provision {
+        let Ok(Some(tag)) = response.to().map(|to| to.tag()) else { return Provision::Plain };
+        if self.early.len() < MAX_EARLY && self.early(tag).is_none() {
             let target = format!("sip:{}", self.destination.flow.remote);
-            self.early.extend(Dialog::uac(response, target.as_bytes()));
+            let dialog = Dialog::uac(response, target.as_bytes()).ok();
+            self.early.extend(dialog.map(|dialog| Early { dialog, rseq: None, updates: false, settled: false }));
         }
+        let due = RAck::due(response);
+        let Some(early) = self.early_mut(tag) else {
+            // A branch that is not remembered cannot be sent a PRACK.
+            return if due.is_some() { Provision::Stray } else { Provision::Plain };
+        };
+        early.updates = extension::allows(response, b"UPDATE").unwrap_or(early.updates);
+        match (due, early.rseq) {
+            (None, _) => Provision::Plain,
+            (Some(rack), Some(last)) if rack.rseq != last.wrapping_add(1) => Provision::Stray,
+            (Some(rack), _) => Provision::Reliable(rack),
+        }
+    }
+
+    /// The early dialog with this tag of theirs.
+    pub(crate) fn early(&self, tag: &[u8]) -> Option<&Early> {
+        self.early.iter().find(|early| early.dialog.remote_tag == tag)
+    }
+
+    /// The same, to change.
+    pub(crate) fn early_mut(&mut self, tag: &[u8]) -> Option<&mut Early> {
+        self.early.iter_mut().find(|early| early.dialog.remote_tag == tag)
     }
 
     /// The dialog that a 2xx sets up. Requests that were sent in it while it was early have used CSeq numbers;
@@ -52,7 +99,7 @@ impl Attempt {
     pub(crate) fn confirmed(&self, response: Message<'_>) -> Option<Dialog> {
         let target = format!("sip:{}", self.destination.flow.remote);
         let mut dialog = Dialog::uac(response, target.as_bytes()).ok()?;
-        if let Some(early) = self.early.iter().find(|early| early.remote_tag == dialog.remote_tag) {
+        if let Some(Early { dialog: early, .. }) = self.early(&dialog.remote_tag) {
             dialog.local_cseq = dialog.local_cseq.max(early.local_cseq);
             dialog.remote_cseq = early.remote_cseq;
         }

@@ -1,13 +1,14 @@
 //! A call: two legs, one media session, and how far it has come.
 
 use moorline_control::{LocalSession, SessionId, SessionReport};
-use moorline_sip::OwnedMessage;
-use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Dialog, OwnedMessage};
 
 use crate::Outcome;
-use crate::attempt::{Attempt, Groups};
-use crate::leg::{Leg, Side};
+use crate::attempt::{Attempt, Early, Groups};
+use crate::leg::{Leg, Side, next_hop};
 use crate::media::Remote;
+use crate::reliable::OfferedIn;
 
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
 pub(crate) struct Call {
@@ -21,6 +22,9 @@ pub(crate) struct Call {
     pub(crate) attempts: Vec<Attempt>,
     /// The caller is not to be named to the callee.
     pub(crate) withheld: bool,
+    /// The early dialog of the callee that the caller was shown last, or that a request came in last: what the
+    /// caller asks goes there until somebody has answered.
+    pub(crate) early: Option<(ClientId, Vec<u8>)>,
     /// Our tags in all its dialogs, for as long as it is known.
     pub(crate) tags: Vec<SessionId>,
     /// What each party's SDP last said, agreed or early; by [`Side::index`].
@@ -29,9 +33,9 @@ pub(crate) struct Call {
     pub(crate) offer: Option<Offer>,
     /// The local media addresses.
     pub(crate) local: LocalSession,
-    /// The message that waits for the media process before it can go on.
-    pub(crate) waiting: Waiting,
-    /// The last request about this call to the media process: its reply is what `waiting` waits for.
+    /// The messages that wait for the media process before they can go on, in their order.
+    pub(crate) waiting: Vec<Waiting>,
+    /// The last request about this call to the media process: its reply is what those wait for.
     pub(crate) media_request: u32,
     /// When its phase must be over.
     pub(crate) deadline: Option<u64>,
@@ -73,6 +77,12 @@ pub(crate) struct Invite {
     pub(crate) forwarded: bool,
     /// A provisional answer above 100 came from the callee: no other group is tried after that.
     pub(crate) progressed: bool,
+    /// It holds the offer; else the called side makes it.
+    pub(crate) offered: bool,
+    /// The caller has offer and answer for good: from a reliable provisional answer and its PRACK.
+    pub(crate) settled: bool,
+    /// The 2xx, received then, that waits for the caller's PRACK (RFC 3262 3).
+    pub(crate) held: Option<(OwnedMessage, u64)>,
 }
 
 /// How far a call has come.
@@ -96,14 +106,18 @@ pub(crate) struct Offer {
 
 /// What waits for the reply of the media process.
 pub(crate) enum Waiting {
-    /// Nothing.
-    Nothing,
     /// The first INVITE, for the session to be open.
     Invite,
+    /// A reliable provisional answer with the offer.
+    Offered { response: OwnedMessage, offered_in: OfferedIn },
     /// A re-INVITE of this side.
     Reinvite(Side),
+    /// An UPDATE, or PRACK, of this side with an offer.
+    Update(Side),
     /// A 2xx to an INVITE, from this side.
     Answer { from: Side, response: OwnedMessage, received_at: u64 },
+    /// A 2xx to what was made of an UPDATE, from this side.
+    Updated { from: Side, response: OwnedMessage },
 }
 
 impl Call {
@@ -113,6 +127,58 @@ impl Call {
 
     pub(crate) fn leg_mut(&mut self, side: Side) -> &mut Leg {
         &mut self.legs[side.index()]
+    }
+
+    /// The early dialog that the callee is spoken to in until somebody has answered.
+    pub(crate) fn early(&self) -> Option<&Early> {
+        let (client, tag) = self.early.as_ref()?;
+        self.attempts.iter().find(|attempt| attempt.client == *client)?.early(tag)
+    }
+
+    /// The attempt and early dialog with this tag of ours and that one of theirs.
+    pub(crate) fn early_of(&self, ours: SessionId, theirs: &[u8]) -> Option<(ClientId, &Early)> {
+        let attempt = self.attempts.iter().find(|attempt| attempt.tag == ours)?;
+        Some((attempt.client, attempt.early(theirs)?))
+    }
+
+    /// The dialog of `side`, the callee's while it is early too.
+    pub(crate) fn dialog(&self, side: Side) -> Option<&Dialog> {
+        let early = || self.early().filter(|_| side == Side::Callee).map(|early| &early.dialog);
+        self.leg(side).dialog.as_ref().or_else(early)
+    }
+
+    /// The same, to change.
+    pub(crate) fn dialog_mut(&mut self, side: Side) -> Option<&mut Dialog> {
+        if self.leg(side).dialog.is_some() || side == Side::Caller {
+            return self.leg_mut(side).dialog.as_mut();
+        }
+        let (client, tag) = self.early.as_ref()?;
+        let attempt = self.attempts.iter_mut().find(|attempt| attempt.client == *client)?;
+        Some(&mut attempt.early_mut(tag)?.dialog)
+    }
+
+    /// Where requests in the dialog of `side` go.
+    pub(crate) fn next_hop(&self, side: Side) -> Flow {
+        let leg = self.leg(side);
+        if leg.dialog.is_none()
+            && side == Side::Callee
+            && let Some((client, _)) = &self.early
+            && let Some(attempt) = self.attempts.iter().find(|attempt| attempt.client == *client)
+        {
+            return next_hop(self.dialog(side), attempt.destination.flow);
+        }
+        leg.next_hop()
+    }
+
+    /// True where `side` takes UPDATE.
+    pub(crate) fn updates(&self, side: Side) -> bool {
+        let early = side == Side::Callee && self.early().is_some_and(|early| early.updates);
+        self.leg(side).updates || (self.leg(side).dialog.is_none() && early)
+    }
+
+    /// True while the first INVITE waits for the session to be open.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.waiting.iter().any(|waiting| matches!(waiting, Waiting::Invite))
     }
 
     /// The attempt of this transaction.
@@ -141,7 +207,7 @@ impl Call {
     /// parties may send by the old agreement until the answer (RFC 3264 8).
     pub(crate) fn view(&self, side: Side) -> Vec<Option<Remote>> {
         let said = self.said[side.index()].as_deref().unwrap_or_default();
-        if self.phase == Phase::Inviting && side == Side::Callee {
+        if self.phase == Phase::Inviting && side == Side::Callee && self.offer.is_none() {
             // An early answer may still be followed by another one, of another branch: what it refuses is
             // kept until the final one.
             return said.iter().map(|remote| remote.active.then(|| remote.clone())).collect();

@@ -13,7 +13,7 @@ use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transpor
 use crate::identity::{COOKIE, TOKEN};
 
 /// The methods that Moorline takes (RFC 3261 20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE";
 
 /// How headers cross to a leg.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +82,8 @@ impl Crossing {
     }
 }
 
-/// Headers of extensions that are negotiated per leg and not carried here: reliable provisional answers
-/// (RFC 3262) and session timers (RFC 4028).
+/// Headers of extensions that each leg has for itself: reliable provisional answers (RFC 3262) and session timers
+/// (RFC 4028).
 fn is_negotiated(name: Name) -> bool {
     matches!(name, Name::RSeq | Name::RAck | Name::SessionExpires | Name::MinSe)
 }
@@ -131,13 +131,6 @@ fn is_own(name: Name) -> bool {
             | Name::ProxyRequire
             | Name::Allow
     )
-}
-
-/// The option tags that a request requires (RFC 3261 8.2.2.3): Moorline carries none, so each is named
-/// in the 420. Empty where nothing is required.
-pub(crate) fn required(request: Message<'_>) -> Vec<u8> {
-    let tags: Vec<&[u8]> = request.values(Name::Require).chain(request.values(Name::ProxyRequire)).collect();
-    tags.join(&b", "[..])
 }
 
 /// How a peer sees this host: an advertised address, over a transport.

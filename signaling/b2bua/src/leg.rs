@@ -8,6 +8,8 @@ use moorline_sip::OwnedMessage;
 use moorline_sip::Uri;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 
+use crate::reliable::Reliable;
+
 /// Which party of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Side {
@@ -49,6 +51,14 @@ pub(crate) struct Leg {
     pub(crate) reinvite: Option<Reinvite>,
     /// Our INVITE to this party, not finally answered yet.
     pub(crate) inviting: Option<ClientId>,
+    /// Provisional answers to the caller's first INVITE, where they are reliable.
+    pub(crate) reliable: Option<Box<Reliable>>,
+    /// An UPDATE or PRACK of this party with an offer, not answered yet.
+    pub(crate) update: Option<Box<Update>>,
+    /// Our UPDATE to this party, not answered yet.
+    pub(crate) updating: Option<ClientId>,
+    /// It takes UPDATE (RFC 3311): its Allow says so.
+    pub(crate) updates: bool,
     /// The CSeq of a 2xx to our INVITE that this party was not sent an ACK for yet.
     pub(crate) unacknowledged: Option<u32>,
     /// The last ACK that this party was sent, to repeat when its 2xx is repeated (RFC 3261 13.2.2.4).
@@ -81,6 +91,16 @@ pub(crate) struct Reinvite {
     pub(crate) until: u64,
 }
 
+/// An UPDATE, or a PRACK with an offer, on its way to the other party.
+pub(crate) struct Update {
+    pub(crate) server: ServerId,
+    pub(crate) request: OwnedMessage,
+    /// Where the answer goes.
+    pub(crate) source: SocketAddr,
+    /// When it must be answered.
+    pub(crate) until: u64,
+}
+
 /// An ACK to a 2xx.
 pub(crate) struct SentAck {
     pub(crate) cseq: u32,
@@ -97,6 +117,10 @@ impl Leg {
             confirming: None,
             reinvite: None,
             inviting: None,
+            reliable: None,
+            update: None,
+            updating: None,
+            updates: false,
             unacknowledged: None,
             ack: None,
             confirmed: false,
@@ -105,31 +129,39 @@ impl Leg {
         }
     }
 
-    /// Where requests in this dialog go: the address its next hop names, or, where that is a host name or
-    /// an address of another kind than its signaling comes from, that source. So a private Contact is
-    /// believed of a private peer, and nobody can point us at loopback or multicast.
+    /// Where requests in this dialog go.
     pub(crate) fn next_hop(&self) -> Flow {
-        let named = self.dialog.as_ref().and_then(|dialog| {
-            let hop = Uri::parse(dialog.next_hop()).ok()?;
-            hop.socket_addr(5060)
-        });
-        let remote = self.flow.remote;
-        let reachable = named.filter(|address| {
-            address.is_ipv4() == remote.is_ipv4()
-                && (address.ip() == remote.ip() || address_kind(address.ip()) == address_kind(remote.ip()))
-        });
-        match reachable {
-            // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
-            Some(named) if !self.flow.transport.is_reliable() || named.ip() != remote.ip() => {
-                Flow { remote: named, ..self.flow }
-            }
-            _ => self.flow,
-        }
+        next_hop(self.dialog.as_ref(), self.flow)
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
     pub(crate) fn is_inviting(&self) -> bool {
         self.inviting.is_some() || self.reinvite.is_some() || self.confirming.is_some()
+    }
+
+    /// True while an UPDATE of either party is under way in this dialog.
+    pub(crate) fn is_updating(&self) -> bool {
+        self.update.is_some() || self.updating.is_some()
+    }
+}
+
+/// Where requests in a dialog go: the address its next hop names, or, where that is a host name or an address of
+/// another kind than its signaling comes from, that source. So a private Contact is believed of a private peer, and
+/// nobody can point us at loopback or multicast.
+pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow) -> Flow {
+    let named = dialog.and_then(|dialog| {
+        let hop = Uri::parse(dialog.next_hop()).ok()?;
+        hop.socket_addr(5060)
+    });
+    let remote = flow.remote;
+    let reachable = named.filter(|address| {
+        address.is_ipv4() == remote.is_ipv4()
+            && (address.ip() == remote.ip() || address_kind(address.ip()) == address_kind(remote.ip()))
+    });
+    match reachable {
+        // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
+        Some(named) if !flow.transport.is_reliable() || named.ip() != remote.ip() => Flow { remote: named, ..flow },
+        _ => flow,
     }
 }
 

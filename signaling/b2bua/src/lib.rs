@@ -14,6 +14,7 @@
 mod attempt;
 mod call;
 mod dispatch;
+mod extension;
 mod forward;
 mod identity;
 mod leg;
@@ -21,6 +22,7 @@ pub mod locate;
 mod media;
 mod place;
 pub mod policy;
+mod reliable;
 mod seam;
 mod snapshot;
 mod worker;

@@ -1,5 +1,6 @@
 //! Who may call, where calls go, and what each side is shown: plain data that configuration fills.
 
+mod dialogs;
 mod route;
 mod trunk;
 
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
+pub use dialogs::{Dialogs, ReliableProvisional};
 pub use route::Route;
 pub use trunk::{MediaNat, Trunk};
 

@@ -8,7 +8,7 @@ use moorline_control::{LocalSession, MAX_SNAPSHOT, SessionId};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Dialog, Transport};
 
-use crate::call::{Call, Phase, Waiting};
+use crate::call::{Call, Phase};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
 use crate::policy::Policy;
@@ -141,10 +141,11 @@ pub(crate) fn restore(
         invite: None,
         attempts: Vec::new(),
         withheld: false,
+        early: None,
         said,
         offer: None,
         local,
-        waiting: Waiting::Nothing,
+        waiting: Vec::new(),
         media_request: 0,
         deadline: None,
         answered_at: Some(answered_at),

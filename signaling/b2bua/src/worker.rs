@@ -1,25 +1,28 @@
 //! A worker owns calls: it takes datagrams, timers and news from the media process, and says what to send.
 //!
-//! The steps of a call are told in the order of its life: [`setup`] (the first INVITE and its answer),
-//! [`attempts`] (where it goes),
-//! [`dialog`] (what happens inside: ACK, re-INVITE, other requests), [`teardown`] (CANCEL, BYE, timeouts),
+//! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
+//! [`reliable`] (provisional answers), [`answer`] (the final one), [`dialog`] (what happens inside: ACK, re-INVITE,
+//! other requests), [`update`] (offers without an INVITE), [`teardown`] (CANCEL, BYE, timeouts),
 //! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
 
+mod answer;
 mod attempts;
 mod dialog;
 mod media;
 mod pass;
+mod reliable;
 mod restore;
 mod setup;
 mod teardown;
 mod timers;
+mod update;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Event, Flow, Layer, Received, ServerId, Timers as SipTimers};
-use moorline_sip::{Index, Message, Method, Name};
+use moorline_sip::{Dialog, Index, Message, Method, Name};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
@@ -105,10 +108,25 @@ enum ClientUse {
     Invite(SessionId),
     /// A re-INVITE to a side.
     Reinvite(SessionId, Side),
+    /// What was made of an UPDATE or PRACK of the other side, to a side.
+    Update(SessionId, Side),
     /// A BYE: its answer changes nothing.
     Bye(SessionId),
+    /// A PRACK: its answer changes nothing.
+    Prack(SessionId),
     /// A request that is carried to the other side and its answer back.
     Pass(Box<Passing>),
+}
+
+impl ClientUse {
+    /// The call whose end waits for the transaction.
+    fn call(&self) -> Option<SessionId> {
+        match self {
+            ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
+            ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
+            ClientUse::Pass(_) => None,
+        }
+    }
 }
 
 /// A message in hand, with where it came from.
@@ -266,8 +284,9 @@ impl Worker {
         match self.clients.get(&client) {
             Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
             Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
+            Some(ClientUse::Update(call, side)) => self.updated(arrival, client, *call, *side),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
-            Some(ClientUse::Bye(_)) | None => {}
+            Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
     }
 
@@ -276,12 +295,16 @@ impl Worker {
     fn dialog_of(&self, flow: Flow, request: Message<'_>) -> Option<(SessionId, Side)> {
         let tag = std::str::from_utf8(forward::to_tag(request)?).ok()?.parse().ok()?;
         let (id, side) = *self.tags.get(&tag)?;
-        let leg = self.calls.get(&id)?.leg(side);
-        let dialog = leg.dialog.as_ref()?;
-        let same = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote)
-            && request.call_id().ok()? == dialog.call_id
-            && request.from().ok()?.tag().unwrap_or_default() == dialog.remote_tag;
-        same.then_some((id, side))
+        let call = self.calls.get(&id)?;
+        let leg = call.leg(side);
+        let (call_id, theirs) = (request.call_id().ok()?, request.from().ok()?.tag().unwrap_or_default());
+        let same = |dialog: &Dialog| call_id == dialog.call_id && theirs == dialog.remote_tag;
+        let known = match &leg.dialog {
+            Some(dialog) => same(dialog) && tag == leg.tag,
+            None => call.early_of(tag, theirs).is_some_and(|(_, early)| same(&early.dialog)),
+        };
+        let speaks = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote);
+        (known && speaks).then_some((id, side))
     }
 
     fn timeout(&mut self, now: u64) {
@@ -291,6 +314,8 @@ impl Worker {
                 Due::Phase(call) => self.phase_over(now, call),
                 Due::Confirm(call, side) => self.confirm_again(now, call, side),
                 Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
+                Due::Update(call, side) => self.update_over(now, call, side),
+                Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Media => self.work_backlog(now),
             }
         }
@@ -325,7 +350,7 @@ impl Worker {
         if let ClientUse::Invite(id) = &usage {
             self.invite_ended(now, client, *id);
         }
-        if let ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Bye(call) = usage
+        if let Some(call) = usage.call()
             && let Some(known) = self.calls.get_mut(&call)
         {
             known.clients = known.clients.saturating_sub(1);
@@ -376,8 +401,8 @@ impl Worker {
     /// Starts a client transaction for `call`. `None` when the transaction table is full.
     fn send(&mut self, now: u64, flow: Flow, request: Vec<u8>, usage: ClientUse) -> Option<ClientId> {
         let client = self.layer.request(now, flow, request).ok()?;
-        if let ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Bye(call) = &usage
-            && let Some(known) = self.calls.get_mut(call)
+        if let Some(call) = usage.call()
+            && let Some(known) = self.calls.get_mut(&call)
         {
             known.clients += 1;
         }

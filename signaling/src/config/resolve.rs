@@ -118,6 +118,7 @@ impl Config {
                 },
                 trusted: trunk.trusted,
                 withhold_caller: trunk.withhold_caller,
+                dialogs: trunk.dialogs(),
             });
         }
         resolved

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::Policy;
+use super::{Dialogs, Policy};
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub struct Trunk {
     pub trusted: bool,
     /// Callers are not named to it, whether they ask for that (RFC 3323) or not.
     pub withhold_caller: bool,
+    /// What its dialogs may do beyond RFC 3261.
+    pub dialogs: Dialogs,
 }
 
 /// Whether media may be latched (symmetric RTP).

@@ -8,8 +8,10 @@ use super::setup::{Refused, refusal_body};
 use super::{Arrival, ClientUse, Worker};
 use crate::attempt::{Attempt, Destination, Groups, keep_better};
 use crate::call::{Call, Invite, Phase};
+use crate::extension::RELIABLE;
 use crate::forward::{self, ALLOW};
 use crate::leg::Side;
+use crate::policy::ReliableProvisional;
 use crate::{Observation, Outcome};
 
 /// Our identifiers in one INVITE.
@@ -117,6 +119,11 @@ impl Worker {
             .header("CSeq", "1 INVITE")
             .header("Contact", shown.contact())
             .header("Allow", ALLOW);
+        let writer = match self.reliable_wanted(call, invite) {
+            ReliableProvisional::Off => writer,
+            ReliableProvisional::Supported => writer.header("Supported", RELIABLE),
+            ReliableProvisional::Required => writer.header("Require", RELIABLE),
+        };
         let body = self.body_for(call, Side::Callee, request)?;
         Ok(crossing.finish(writer, request, &body))
     }
@@ -172,6 +179,7 @@ impl Worker {
         let status = refusal.view().status().unwrap_or_default();
         let Some(answer) = self.answer_for_caller(call, refusal.view(), refusal_body(refusal.view())) else { return };
         self.layer.respond(now, server, answer);
+        self.take_invite(id);
         self.finish(now, id, Outcome::Refused(status));
         self.end(now, id);
     }

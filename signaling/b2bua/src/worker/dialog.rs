@@ -9,8 +9,12 @@ use super::setup::{Refused, read, refusal_body};
 use super::{Arrival, ClientUse, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Offer, Phase, Waiting};
+use crate::extension::{self, RELIABLE};
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Reinvite, SentAck, Side};
+
+/// Extensions that a request in a dialog may require.
+const KNOWN: &[&[u8]] = &[RELIABLE];
 
 impl Worker {
     /// A request in the dialog of `side`.
@@ -18,16 +22,34 @@ impl Worker {
         let Some(method) = arrival.message.method() else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let over = matches!(call.phase, Phase::Ending | Phase::Cancelled);
-        let leg = call.leg_mut(side);
-        let in_order = leg.dialog.as_mut().is_some_and(|dialog| dialog.receive(arrival.message).is_ok());
+        let confirmed = call.leg(side).dialog.is_some();
+        if !confirmed {
+            // The callee speaks in an early dialog: from now on that is the one it is spoken to in.
+            let ours = forward::to_tag(arrival.message).and_then(|tag| std::str::from_utf8(tag).ok()?.parse().ok());
+            let theirs = arrival.message.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+            let meant = ours.and_then(|ours| Some((call.early_of(ours, theirs)?.0, theirs.to_vec())));
+            call.early = meant.or(call.early.take());
+        }
+        let in_order = call.dialog_mut(side).is_some_and(|dialog| dialog.receive(arrival.message).is_ok());
         if !in_order {
             return self.refuse(arrival, server, 500, b"Server Internal Error - CSeq Out Of Order");
         }
-        leg.flow.remote = arrival.flow.remote;
+        if confirmed {
+            call.leg_mut(side).flow.remote = arrival.flow.remote;
+        }
+        if let Some(updates) = extension::allows(arrival.message, b"UPDATE") {
+            call.leg_mut(side).updates = updates;
+        }
         match method {
-            Method::Bye => self.bye(arrival, server, id, side),
+            Method::Bye if confirmed => self.bye(arrival, server, id, side),
             _ if over => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
-            _ if !forward::required(arrival.message).is_empty() => self.refuse_extension(arrival, server),
+            // The callee ends an early dialog by its final answer (RFC 3261 15).
+            Method::Bye => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
+            _ if !extension::unknown(arrival.message, KNOWN).is_empty() => {
+                self.refuse_extension(arrival, server, KNOWN);
+            }
+            Method::Prack => self.pracked(arrival, server, id, side),
+            Method::Update => self.update(arrival, server, id, side),
             Method::Invite => self.reinvite(arrival, server, id, side),
             Method::Options | Method::Info | Method::Message => self.pass_inside(arrival, server, id, side, method),
             Method::Other(_) => self.not_allowed(arrival, server, 501, b"Not Implemented"),
@@ -36,9 +58,9 @@ impl Worker {
     }
 
     /// 420: the request requires extensions that Moorline does not carry (RFC 3261 8.2.2.3).
-    pub(super) fn refuse_extension(&mut self, arrival: Arrival<'_>, server: ServerId) {
-        let answer =
-            self.answer_to(arrival, 420, b"Bad Extension").header("Unsupported", forward::required(arrival.message));
+    pub(super) fn refuse_extension(&mut self, arrival: Arrival<'_>, server: ServerId, known: &[&[u8]]) {
+        let unknown = extension::unknown(arrival.message, known);
+        let answer = self.answer_to(arrival, 420, b"Bad Extension").header("Unsupported", unknown);
         self.layer.respond(arrival.now, server, answer.finish(b""));
     }
 
@@ -139,12 +161,12 @@ impl Worker {
         let Some(call) = self.calls.get(&id) else { return };
         if call.leg(side).reinvite.is_some() || (call.phase == Phase::Inviting && side == Side::Caller) {
             // RFC 3261 14.2: a second INVITE before the first is answered.
-            let pause = self.identities.call().random % 10;
-            let answer = self.answer_to(arrival, 500, b"Server Internal Error - INVITE Pending");
-            return self.layer.respond(now, server, answer.header("Retry-After", pause.to_string()).finish(b""));
+            return self.refuse_pending(arrival, server, b"Server Internal Error - INVITE Pending");
         }
         // A restored call may have been acknowledged after its snapshot.
-        let open = |leg: &crate::leg::Leg| leg.is_inviting() || (leg.unacknowledged.is_some() && !call.restored);
+        let open = |leg: &crate::leg::Leg| {
+            leg.is_inviting() || leg.is_updating() || (leg.unacknowledged.is_some() && !call.restored)
+        };
         let glare = call.legs.iter().any(open);
         if glare || call.phase != Phase::Answered {
             return self.refuse(arrival, server, 491, b"Request Pending");
@@ -175,7 +197,7 @@ impl Worker {
             Some(Reinvite { server, request: message.to_owned(), source: flow.remote, until });
         if offer.is_some() {
             call.offer = offer;
-            call.waiting = Waiting::Reinvite(side);
+            call.waiting.push(Waiting::Reinvite(side));
             self.update_media(id);
         } else {
             self.forward_reinvite(now, id, side);
@@ -319,12 +341,11 @@ impl Worker {
     /// Gives up the re-INVITE of `side`: its sender hears `refused`, the other party a CANCEL.
     pub(super) fn stop_reinvite(&mut self, now: u64, id: SessionId, side: Side, refused: &Refused) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        match call.waiting {
-            Waiting::Reinvite(_) => call.waiting = Waiting::Nothing,
+        if call.waiting.iter().any(|waiting| matches!(waiting, Waiting::Answer { .. })) {
             // It was answered, and the media process is away for longer than anybody rings.
-            Waiting::Answer { .. } => return self.hang_up_both(now, id, Outcome::MediaLost),
-            Waiting::Invite | Waiting::Nothing => {}
+            return self.hang_up_both(now, id, Outcome::MediaLost);
         }
+        call.waiting.retain(|waiting| !matches!(waiting, Waiting::Reinvite(_)));
         if let Some(client) = call.leg(side.other()).inviting {
             self.layer.cancel(now, client, None);
         }

@@ -11,6 +11,7 @@ use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, Body};
 use crate::leg::Side;
 use crate::media::{Remote, SideView, legs};
+use crate::reliable::Provisional;
 use crate::snapshot;
 use crate::{Outcome, Output};
 
@@ -200,7 +201,11 @@ impl Worker {
             _ => None,
         };
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
-        call.waiting = Waiting::Answer { from, response: message.to_owned(), received_at: now };
+        // While an UPDATE of the early dialog is open, the first offer was answered before: the 2xx only says so
+        // again (RFC 6337 3.1.1).
+        let open = call.invite.is_some() && call.legs.iter().any(|leg| leg.is_updating());
+        let streams = streams.filter(|_| !open);
+        call.waiting.push(Waiting::Answer { from, response: message.to_owned(), received_at: now });
         let reinvited = call.leg(from.other()).reinvite.is_some();
         let offered = match &call.offer {
             Some(offer) => offer.by != from,
@@ -269,7 +274,7 @@ impl Worker {
 
     /// True for the first `Open` of a call.
     fn is_new(&self, asked: Asked) -> bool {
-        let waits = |id| self.calls.get(&id).is_some_and(|call| matches!(call.waiting, Waiting::Invite));
+        let waits = |id| self.calls.get(&id).is_some_and(Call::is_opening);
         matches!(asked, Asked::Open(id) if waits(id))
     }
 
@@ -285,16 +290,21 @@ impl Worker {
     /// The session stands as asked: what waited for it goes on.
     fn media_ready(&mut self, now: u64, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        match std::mem::replace(&mut call.waiting, Waiting::Nothing) {
-            Waiting::Nothing => {}
-            Waiting::Invite => self.forward_invite(now, id),
-            Waiting::Reinvite(side) => self.forward_reinvite(now, id, side),
-            Waiting::Answer { from, response, received_at } => {
-                if call.invite.is_some() {
-                    self.forward_answer(now, id, response.view(), received_at);
-                } else {
-                    self.forward_reinvite_answer(now, id, from, response.view());
+        for waiting in std::mem::take(&mut call.waiting) {
+            let first = self.calls.get(&id).is_some_and(|call| call.invite.is_some());
+            match waiting {
+                Waiting::Invite => self.forward_invite(now, id),
+                Waiting::Offered { response, offered_in } => {
+                    let provisional = Provisional { response, described: true, offer: Some(offered_in) };
+                    self.forward_offered(now, id, provisional);
                 }
+                Waiting::Reinvite(side) => self.forward_reinvite(now, id, side),
+                Waiting::Update(side) => self.forward_update(now, id, side),
+                Waiting::Answer { response, received_at, .. } if first => {
+                    self.forward_answer(now, id, response.view(), received_at);
+                }
+                Waiting::Answer { from, response, .. } => self.forward_reinvite_answer(now, id, from, response.view()),
+                Waiting::Updated { from, response } => self.forward_updated(now, id, from, response.view()),
             }
         }
     }
@@ -303,18 +313,24 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let status = if refusal.is_capacity() || refusal.code == RefusalCode::NoSuchRange { 503 } else { 500 };
         let refused = Refused::because(status, &refusal.code.to_string());
-        match std::mem::replace(&mut call.waiting, Waiting::Nothing) {
-            Waiting::Invite => self.refuse_caller(now, id, &refused, Outcome::Rejected(status)),
-            Waiting::Reinvite(side) => {
-                call.offer = None;
-                self.refuse_reinvite(now, id, side, &refused);
-            }
-            Waiting::Answer { .. } if call.invite.is_some() => {
-                self.refuse_caller(now, id, &refused, Outcome::Rejected(status));
-                self.hang_up(now, id, Side::Callee, None);
-            }
-            Waiting::Nothing | Waiting::Answer { .. } if call.phase == Phase::Ending => {}
-            Waiting::Nothing | Waiting::Answer { .. } => self.hang_up_both(now, id, Outcome::MediaLost),
+        let waiting = std::mem::take(&mut call.waiting);
+        let offer = waiting.iter().find_map(|waiting| match waiting {
+            Waiting::Reinvite(side) | Waiting::Update(side) => Some(*side),
+            _ => None,
+        });
+        let answered = waiting.iter().any(|w| matches!(w, Waiting::Answer { .. } | Waiting::Updated { .. }));
+        if call.phase == Phase::Inviting {
+            // An UPDATE that was waiting too is refused with the call.
+            self.give_up(now, id, &refused, Outcome::Rejected(status));
+        } else if call.invite.is_some() {
+            self.refuse_caller(now, id, &refused, Outcome::Rejected(status));
+            self.hang_up(now, id, Side::Callee, None);
+        } else if let Some(side) = offer.filter(|_| !answered) {
+            call.offer = None;
+            self.refuse_reinvite(now, id, side, &refused);
+            self.refuse_update(now, id, side, &refused);
+        } else if call.phase != Phase::Ending {
+            self.hang_up_both(now, id, Outcome::MediaLost);
         }
     }
 

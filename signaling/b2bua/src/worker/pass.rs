@@ -6,6 +6,7 @@ use moorline_sip::{Method, OwnedMessage, Transport};
 use moorline_sip::{Writer, respond};
 
 use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
+use crate::extension;
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
 
@@ -46,8 +47,8 @@ impl Worker {
         if max_forwards == 0 {
             return self.refuse(arrival, server, 483, b"Too Many Hops");
         }
-        if !forward::required(message).is_empty() {
-            return self.refuse_extension(arrival, server);
+        if !extension::unknown(message, &[]).is_empty() {
+            return self.refuse_extension(arrival, server, &[]);
         }
         if forward::is_looping(message, self.identities.node()) {
             return self.refuse(arrival, server, 482, b"Loop Detected");
@@ -107,19 +108,19 @@ impl Worker {
             return self.refuse(arrival, server, 415, b"Unsupported Media Type");
         };
         let Some(call) = self.calls.get(&id) else { return };
-        if call.leg(side.other()).dialog.is_none() {
-            // The callee has not answered: 481 would tell the caller that its own dialog is gone.
+        if call.dialog(side.other()).is_none() {
+            // There is no dialog with the callee yet: 481 would tell the caller that its own dialog is gone.
             if method == Method::Options {
                 return self.pong(arrival, server);
             }
             let answer = self.answer_to(arrival, 500, b"Server Internal Error - Not Answered Yet");
             return self.layer.respond(now, server, answer.header("Retry-After", RETRY_AFTER).finish(b""));
         }
-        let hop = call.leg(side.other()).next_hop();
+        let hop = call.next_hop(side.other());
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(dialog) = &mut call.leg_mut(side.other()).dialog else {
+        let Some(dialog) = call.dialog_mut(side.other()) else {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());

@@ -6,7 +6,7 @@ use moorline_control::{Listed, Listing, SessionId};
 use super::Worker;
 use super::media::Asked;
 use super::setup::Refused;
-use crate::call::{Phase, Waiting};
+use crate::call::Phase;
 use crate::leg::Side;
 use crate::snapshot;
 use crate::{Observation, Outcome};
@@ -32,7 +32,7 @@ impl Worker {
     pub(super) fn media_disconnected(&mut self, now: u64) {
         self.media.connected = false;
         self.media.start_anew();
-        let opening = |call: &&crate::call::Call| matches!(call.waiting, Waiting::Invite);
+        let opening = |call: &&crate::call::Call| call.is_opening();
         let opening: Vec<SessionId> = self.calls.values().filter(opening).map(|call| call.id).collect();
         for id in opening {
             self.refuse_caller(now, id, &Refused::because(503, "Media Process Gone"), Outcome::Rejected(503));

@@ -1,25 +1,20 @@
 //! The beginning of a call: the first INVITE, its provisional answers, its final one.
 
 use moorline_sip::Dialog;
-use moorline_sip::Message;
 use moorline_sip::transaction::{ClientId, ServerId};
-use moorline_sip::{reason_phrase, respond};
+use moorline_sip::{Message, reason_phrase, respond};
 
 use super::{Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
-use crate::forward::{self, ALLOW, Body, Crossing};
-use crate::leg::{Confirming, Leg, Side};
+use crate::extension::{self, RELIABLE};
+use crate::forward::{self, Body, Crossing};
+use crate::leg::{Leg, Side};
 use crate::media::{self, Remote, Unusable};
+use crate::policy::ReliableProvisional;
+use crate::reliable::Reliable;
 use crate::{Observation, Outcome};
 use moorline_control::{LocalSession, SessionId};
-
-/// T1 and T2 of RFC 3261 17.1.1.1, for the repetition of a 2xx.
-pub(super) const T1_NS: u64 = 500_000_000;
-pub(super) const T2_NS: u64 = 4_000_000_000;
-
-/// Why those who rang in vain are cancelled (RFC 3326): their telephones show no missed call.
-const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// What a new INVITE must have been found to be before there is a call.
 struct Admission {
@@ -59,8 +54,15 @@ impl From<Unusable> for Refused {
 impl Worker {
     /// The first INVITE of a call.
     pub(super) fn invite(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
-        if !forward::required(arrival.message).is_empty() {
-            return self.refuse_extension(arrival, server);
+        let reliable = self.policy.trunks[trunk].dialogs.reliable_provisional;
+        let supported = extension::supports(arrival.message, RELIABLE);
+        let known: &[&[u8]] = if reliable == ReliableProvisional::Off { &[] } else { &[RELIABLE] };
+        if !extension::unknown(arrival.message, known).is_empty() {
+            return self.refuse_extension(arrival, server, known);
+        }
+        if reliable == ReliableProvisional::Required && !supported {
+            let answer = self.answer_to(arrival, 421, b"Extension Required").header("Require", RELIABLE);
+            return self.layer.respond(arrival.now, server, answer.finish(b""));
         }
         let admission = match self.admit(arrival.message, trunk) {
             Ok(admission) => admission,
@@ -75,6 +77,11 @@ impl Worker {
         self.layer.respond(arrival.now, server, trying.finish(b""));
 
         let mut caller = Leg::new(trunk, arrival.flow, dialog.1);
+        if supported && reliable != ReliableProvisional::Off {
+            let cseq = dialog.0.remote_cseq.unwrap_or_default();
+            caller.reliable = Some(Box::new(Reliable::new(cseq, self.identities.call().random)));
+        }
+        caller.updates = extension::allows(arrival.message, b"UPDATE").unwrap_or_default();
         caller.dialog = Some(dialog.0);
         // Until somebody has answered, the called side is where the first INVITE goes.
         let called_flow = admission.groups.front().and_then(|group| group.first()).map_or(arrival.flow, |to| to.flow);
@@ -98,14 +105,18 @@ impl Worker {
                 refusal: None,
                 forwarded: false,
                 progressed: false,
+                offered: admission.offer.is_some(),
+                settled: false,
+                held: None,
             }),
             attempts: Vec::new(),
             withheld: forward::is_privacy_asked(arrival.message) && !both_trusted,
+            early: None,
             tags: vec![caller_tag],
             said: [admission.offer, None],
             offer: None,
             local: LocalSession::default(),
-            waiting: Waiting::Invite,
+            waiting: vec![Waiting::Invite],
             media_request: 0,
             deadline: Some(deadline),
             answered_at: None,
@@ -217,165 +228,6 @@ impl Worker {
             200..=299 => self.accepted(arrival, client, id),
             _ => self.refused_by_callee(arrival, client, id, status),
         }
-    }
-
-    fn progress(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
-        let Arrival { now, message, .. } = arrival;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.phase != Phase::Inviting {
-            return;
-        }
-        let Some(attempt) = call.attempt_mut(client) else { return };
-        attempt.note_early(message);
-        let flow = attempt.destination.flow;
-        let first = call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.progressed, true));
-        // An early answer. What would be an offer (the INVITE had none) cannot be one in an unreliable
-        // response (RFC 3261 13.2.1), and one that cannot be anchored is left out: ringing goes on.
-        let offered = call.said[Side::Caller.index()].is_some();
-        let early = match forward::body(message) {
-            Body::Sdp(sdp) => read(sdp).ok().filter(|_| offered),
-            _ => None,
-        };
-        let answered = early.is_some();
-        if answered {
-            call.said[Side::Callee.index()] = early;
-            call.leg_mut(Side::Callee).flow = flow;
-            self.update_media(id);
-        }
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(invite) = &call.invite else { return };
-        let (server, invited_at) = (invite.server, invite.received_at);
-        let body = match forward::body(message) {
-            Body::Sdp(_) if !answered => Vec::new(),
-            _ => self.body_for(call, Side::Caller, message).unwrap_or_default(),
-        };
-        let Some(answer) = self.answer_for_caller(call, message, &body) else { return };
-        self.layer.respond(now, server, answer);
-        if first {
-            self.observe(Observation::FirstProvisional { invited_at });
-        }
-    }
-
-    /// A response of the callee as the caller sees it.
-    pub(super) fn answer_for_caller(&self, call: &Call, response: Message<'_>, body: &[u8]) -> Option<Vec<u8>> {
-        let invite = call.invite.as_ref()?;
-        let caller = call.leg(Side::Caller);
-        let status = response.status()?;
-        let tag = caller.tag.to_string();
-        let reason = response.reason().unwrap_or_default();
-        let mut writer = respond(invite.request.view(), caller.flow.remote, status, reason, Some(tag.as_bytes()));
-        if status < 300 {
-            writer = writer
-                .record_route(invite.request.view())
-                .header("Contact", self.shown(caller.flow).contact())
-                .header("Allow", ALLOW);
-        }
-        Some(self.crossing(call, Side::Caller).finish(writer, response, body))
-    }
-
-    /// A 2xx of the callee.
-    fn accepted(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
-        let Arrival { now, message, flow } = arrival;
-        let Some(call) = self.calls.get(&id) else { return };
-        let callee = call.leg(Side::Callee);
-        let known = callee.dialog.as_ref();
-        let tag = forward::to_tag(message).unwrap_or_default();
-        let ours = message.from().ok().and_then(|from| from.tag()).unwrap_or_default();
-        if known.is_some_and(|dialog| dialog.remote_tag == tag && dialog.local_tag == ours) {
-            return self.repeated_answer(arrival);
-        }
-        let target = format!("sip:{}", flow.remote);
-        let attempt = call.attempts.iter().find(|attempt| attempt.client == client);
-        let dialog = match attempt {
-            Some(attempt) => attempt.confirmed(message),
-            None => Dialog::uac(message, target.as_bytes()).ok(),
-        };
-        let Some(dialog) = dialog else { return };
-        if known.is_some() || call.phase != Phase::Inviting {
-            // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
-            // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
-            return self.decline_answer(arrival, client, id, dialog);
-        }
-        let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(attempt) = call.take_attempt(client) else { return };
-        let callee = call.leg_mut(Side::Callee);
-        callee.flow = attempt.destination.flow;
-        callee.tag = attempt.tag;
-        callee.dialog = Some(dialog);
-        callee.unacknowledged = Some(cseq);
-        callee.confirmed = true;
-        for other in &call.attempts {
-            self.layer.cancel(now, other.client, Some(ANSWERED_ELSEWHERE));
-        }
-        self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.answered_at = Some(now);
-        self.counters.answered += 1;
-        if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {
-            self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
-            self.hang_up(now, id, Side::Callee, None);
-        }
-    }
-
-    /// The 2xx goes on to the caller, and is repeated until its ACK.
-    pub(super) fn forward_answer(&mut self, now: u64, id: SessionId, response: Message<'_>, received_at: u64) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(invite) = &call.invite else { return };
-        let (server, invited_at) = (invite.server, invite.received_at);
-        let cseq = invite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let body = match self.body_for(call, Side::Caller, response) {
-            Ok(body) => body,
-            Err(refused) => {
-                self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
-                return self.hang_up(now, id, Side::Callee, None);
-            }
-        };
-        let Some(answer) = self.answer_for_caller(call, response, &body) else { return };
-        self.confirm(now, id, Side::Caller, server, cseq, answer);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.invite = None;
-        }
-        self.observe(Observation::Answered { invited_at });
-        self.observe(Observation::AnswerForwarded { received_at });
-    }
-
-    /// Sends a 2xx to an INVITE of `side`, and again until the ACK comes (RFC 3261 13.3.1.4).
-    pub(super) fn confirm(
-        &mut self,
-        now: u64,
-        id: SessionId,
-        side: Side,
-        server: ServerId,
-        cseq: u32,
-        response: Vec<u8>,
-    ) {
-        self.layer.respond(now, server, response.clone());
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let next_at = now + T1_NS;
-        let give_up_at = now + 64 * T1_NS;
-        call.leg_mut(side).confirmed = true;
-        call.leg_mut(side).confirming =
-            Some(Confirming { server, cseq, response, interval_ns: T1_NS, next_at, give_up_at });
-        self.timers.set(next_at, super::Due::Confirm(id, side));
-    }
-
-    /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.
-    pub(super) fn refuse_caller(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(invite) = call.invite.take() {
-            let caller = call.leg(Side::Caller);
-            let tag = caller.tag.to_string();
-            let request = invite.request.view();
-            let mut answer =
-                respond(request, caller.flow.remote, refused.status, &refused.reason, Some(tag.as_bytes()));
-            if refused.status == 503 {
-                answer = answer.header("Retry-After", RETRY_AFTER);
-            }
-            self.layer.respond(now, invite.server, answer.finish(b""));
-        }
-        self.finish(now, id, outcome);
-        self.end(now, id);
     }
 }
 

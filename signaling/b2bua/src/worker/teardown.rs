@@ -5,7 +5,8 @@ use moorline_sip::respond;
 use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Dialog, Message, Method};
 
-use super::setup::{Refused, T2_NS, refusal_body};
+use super::answer::T2_NS;
+use super::setup::{Refused, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Phase, Waiting};
@@ -28,13 +29,14 @@ impl Worker {
             Some(ServerUse::Reinvite(id, side)) => {
                 let (id, side) = (*id, *side);
                 let Some(call) = self.calls.get(&id) else { return };
-                match (call.leg(side.other()).inviting, &call.waiting) {
+                let waits = call.waiting.iter().any(|waiting| matches!(waiting, Waiting::Reinvite(_)));
+                match call.leg(side.other()).inviting {
                     // The other party decides: its 487 or 2xx comes back as the answer.
-                    (Some(client), _) => self.layer.cancel(now, client, reason),
+                    Some(client) => self.layer.cancel(now, client, reason),
                     // It did not go on yet, and will not.
-                    (None, Waiting::Reinvite(_)) => self.stop_reinvite(now, id, side, &Refused::new(487)),
+                    None if waits => self.stop_reinvite(now, id, side, &Refused::new(487)),
                     // Its 2xx is on the way.
-                    (None, _) => {}
+                    None => {}
                 }
             }
             None => {}
@@ -155,8 +157,16 @@ impl Worker {
                 call_mut(self, id, |call| call.leg_mut(side).inviting = None);
                 self.refuse_reinvite(now, id, side.other(), &Refused::new(408));
             }
+            Some(ClientUse::Update(id, side)) => {
+                let (id, side) = (*id, *side);
+                call_mut(self, id, |call| {
+                    call.leg_mut(side).inviting.take_if(|inviting| *inviting == client);
+                    call.leg_mut(side).updating.take_if(|updating| *updating == client);
+                });
+                self.refuse_update(now, id, side.other(), &Refused::new(408));
+            }
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
-            Some(ClientUse::Bye(_)) | None => {}
+            Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
     }
 
@@ -218,11 +228,12 @@ impl Worker {
     /// forgotten when its transactions have run out.
     pub(super) fn end(&mut self, now: u64, id: SessionId) {
         self.enter(id, Phase::Ending, None);
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         for attempt in &call.attempts {
             self.layer.cancel(now, attempt.client, None);
         }
         for side in Side::BOTH {
+            let Some(call) = self.calls.get_mut(&id) else { return };
             // An INVITE that rings would never end by itself (RFC 3261 17.1.1.2).
             if let Some(client) = call.leg(side).inviting {
                 self.layer.cancel(now, client, None);
@@ -233,6 +244,7 @@ impl Worker {
                 let answer = respond(reinvite.request.view(), reinvite.source, refused.status, &refused.reason, None);
                 self.layer.respond(now, reinvite.server, answer.finish(b""));
             }
+            self.refuse_update(now, id, side, &Refused::new(487));
         }
         self.ending.insert(id);
     }

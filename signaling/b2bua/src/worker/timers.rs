@@ -13,6 +13,10 @@ pub(super) enum Due {
     Phase(SessionId),
     /// A re-INVITE of this side must be finally answered.
     Reinvite(SessionId, Side),
+    /// An UPDATE of this side must be answered.
+    Update(SessionId, Side),
+    /// A reliable provisional answer to the caller is due again (RFC 3262 3).
+    Reliable(SessionId),
     /// Requests that the media process had no room for may be asked again.
     Media,
     /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).

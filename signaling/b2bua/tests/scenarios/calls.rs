@@ -133,7 +133,7 @@ fn refusals_before_the_call_goes_on_name_their_reason() {
             invite("5551000", "r5", &sdp("192.0.2.10", 4000)).replace("application/sdp", "multipart/mixed;boundary=x"),
             "SIP/2.0 415",
         ),
-        (invite("5551000", "r6", "").replace("X-Kept:", "Require: 100rel\r\nX-Kept:"), "SIP/2.0 420"),
+        (invite("5551000", "r6", "").replace("X-Kept:", "Require: precondition\r\nX-Kept:"), "SIP/2.0 420"),
     ];
     for (request, start) in cases {
         net.receive(CALLER, &request);

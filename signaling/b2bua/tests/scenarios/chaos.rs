@@ -12,6 +12,8 @@ enum Step {
     Invite {
         call: u8,
         offer: bool,
+        /// It knows of extensions.
+        able: bool,
     },
     /// A party answers a request that it was sent.
     Answer {
@@ -19,6 +21,8 @@ enum Step {
         status: usize,
         sdp: bool,
         tag: u8,
+        /// It knows of extensions; its provisional answers are numbered so.
+        able: Option<u8>,
     },
     /// The caller does something in or about its call.
     Caller {
@@ -59,14 +63,17 @@ const STATUSES: [&str; 9] = [
     "491 Request Pending",
     "503 Service Unavailable",
 ];
-const METHODS: [&str; 6] = ["ACK", "BYE", "INVITE", "CANCEL", "INFO", "OPTIONS"];
+const METHODS: [&str; 9] = ["ACK", "BYE", "INVITE", "CANCEL", "INFO", "OPTIONS", "PRACK", "UPDATE", "UPDATE"];
+
+const ABLE: &str = "Supported: 100rel\r\nAllow: INVITE, UPDATE, PRACK\r\n";
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0u8..4, any::<bool>()).prop_map(|(call, offer)| Step::Invite { call, offer }),
-        6 => (any::<usize>(), 0..STATUSES.len(), any::<bool>(), 0u8..2)
-            .prop_map(|(which, status, sdp, tag)| Step::Answer { which, status, sdp, tag }),
-        5 => (0u8..4, 0..METHODS.len(), 1u8..5, any::<bool>())
+        3 => (0u8..4, any::<bool>(), any::<bool>())
+            .prop_map(|(call, offer, able)| Step::Invite { call, offer, able }),
+        8 => (any::<usize>(), 0..STATUSES.len(), any::<bool>(), 0u8..2, proptest::option::of(1u8..4))
+            .prop_map(|(which, status, sdp, tag, able)| Step::Answer { which, status, sdp, tag, able }),
+        7 => (0u8..4, 0..METHODS.len(), 1u8..7, any::<bool>())
             .prop_map(|(call, method, cseq, sdp)| Step::Caller { call, method, cseq, sdp }),
         3 => (any::<usize>(), 0..METHODS.len(), 1u8..5, any::<bool>())
             .prop_map(|(which, method, cseq, sdp)| Step::Callee { which, method, cseq, sdp }),
@@ -87,6 +94,8 @@ struct Heard {
     requests: Vec<(String, Message)>,
     /// Moorline's last tag in each of the caller's dialogs.
     tags: std::collections::BTreeMap<String, String>,
+    /// The last RSeq in each of them.
+    numbers: std::collections::BTreeMap<String, String>,
     /// Every datagram that was sent to Moorline.
     datagrams: Vec<(String, String)>,
 }
@@ -102,6 +111,9 @@ impl Heard {
                 .zip(message.find("To").and_then(|to| to.split(";tag=").nth(1)))
             {
                 self.tags.insert(call.to_owned(), tag.to_owned());
+                if let Some(number) = message.find("RSeq") {
+                    self.numbers.insert(call.to_owned(), number.to_owned());
+                }
             }
         }
     }
@@ -118,24 +130,36 @@ fn play(steps: Vec<Step>) {
     let mut heard = Heard::default();
     for step in steps {
         match step {
-            Step::Invite { call, offer } => {
+            Step::Invite { call, offer, able } => {
                 let body = if offer { sdp("192.0.2.10", 4000) } else { String::new() };
-                heard.say(&mut net, CALLER, invite("5551000", &format!("c{call}"), &body));
+                let text = invite("5551000", &format!("c{call}"), &body);
+                heard.say(&mut net, CALLER, if able { with(&text, ABLE) } else { text });
             }
-            Step::Answer { which, status, sdp: with_sdp, tag } => {
+            Step::Answer { which, status, sdp: with_sdp, tag, able } => {
                 if heard.requests.is_empty() {
                     continue;
                 }
                 let (to, request) = heard.requests[which % heard.requests.len()].clone();
                 let body = if with_sdp { sdp("198.51.100.20", 6000) } else { String::new() };
-                heard.say(&mut net, &to, answer(&request, STATUSES[status], &format!("t{tag}"), &to, &body));
+                let mut text = answer(&request, STATUSES[status], &format!("t{tag}"), &to, &body);
+                if let Some(number) = able {
+                    text = with(&text, ABLE);
+                    if STATUSES[status].starts_with("18") {
+                        text = with(&text, &format!("Require: 100rel\r\nRSeq: {number}\r\n"));
+                    }
+                }
+                heard.say(&mut net, &to, text);
             }
             Step::Caller { call, method, cseq, sdp: with_sdp } => {
                 let call = format!("c{call}");
                 let body = if with_sdp { sdp("192.0.2.10", 4010) } else { String::new() };
                 let text = match (METHODS[method], heard.tags.get(&call)) {
                     ("CANCEL", _) => invite("5551000", &call, "").replace("INVITE", "CANCEL"),
-                    (method, Some(tag)) => caller_request(method, cseq.into(), &call, tag, &body),
+                    (method, Some(tag)) => {
+                        let number = heard.numbers.get(&call).map_or("1", String::as_str);
+                        let rack = format!("RAck: {number} 1 INVITE\r\n");
+                        with(&caller_request(method, cseq.into(), &call, tag, &body), &rack)
+                    }
                     (_, None) => continue,
                 };
                 heard.say(&mut net, CALLER, text);

@@ -425,6 +425,11 @@ pub(crate) fn answer(request: &Message, status: &str, tag: &str, contact: &str, 
     )
 }
 
+/// A message with more header lines, each with its CRLF.
+pub(crate) fn with(text: &str, lines: &str) -> String {
+    text.replacen("Contact:", &format!("{lines}Contact:"), 1)
+}
+
 /// A call that is up, with what a test needs to go on in it.
 pub(crate) struct Up {
     /// Moorline's tag towards the caller.

@@ -7,4 +7,6 @@ mod harness;
 mod peers;
 mod privacy;
 mod reinvites;
+mod reliable;
 mod restarts;
+mod updates;

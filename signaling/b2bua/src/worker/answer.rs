@@ -1,0 +1,188 @@
+//! The called side has answered: its 2xx goes on to the caller, or the caller is refused.
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::{Dialog, Message, respond};
+
+use super::setup::Refused;
+use super::{Arrival, RETRY_AFTER, Worker};
+use crate::call::{Call, Invite, Phase};
+use crate::extension;
+use crate::forward::{self, ALLOW};
+use crate::leg::{Confirming, Side};
+use crate::{Observation, Outcome};
+
+/// T1 and T2 of RFC 3261 17.1.1.1, for the repetition of a 2xx.
+pub(super) const T1_NS: u64 = 500_000_000;
+pub(super) const T2_NS: u64 = 4_000_000_000;
+
+/// Why those who rang in vain are cancelled (RFC 3326): their telephones show no missed call.
+const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+
+impl Worker {
+    /// A response of the callee as the caller sees it.
+    pub(super) fn answer_for_caller(&self, call: &Call, response: Message<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        self.answer_with(call, response, body, &[])
+    }
+
+    /// The same, with more headers of our own.
+    pub(super) fn answer_with(
+        &self,
+        call: &Call,
+        response: Message<'_>,
+        body: &[u8],
+        headers: &[(&str, String)],
+    ) -> Option<Vec<u8>> {
+        let invite = call.invite.as_ref()?;
+        let caller = call.leg(Side::Caller);
+        let status = response.status()?;
+        let tag = caller.tag.to_string();
+        let reason = response.reason().unwrap_or_default();
+        let mut writer = respond(invite.request.view(), caller.flow.remote, status, reason, Some(tag.as_bytes()));
+        if status < 300 {
+            writer = writer
+                .record_route(invite.request.view())
+                .header("Contact", self.shown(caller.flow).contact())
+                .header("Allow", ALLOW);
+        }
+        for (name, value) in headers {
+            writer = writer.header(name, value);
+        }
+        Some(self.crossing(call, Side::Caller).finish(writer, response, body))
+    }
+
+    /// A 2xx of the callee.
+    pub(super) fn accepted(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
+        let Arrival { now, message, flow } = arrival;
+        let Some(call) = self.calls.get(&id) else { return };
+        let callee = call.leg(Side::Callee);
+        let known = callee.dialog.as_ref();
+        let tag = forward::to_tag(message).unwrap_or_default();
+        let ours = message.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        if known.is_some_and(|dialog| dialog.remote_tag == tag && dialog.local_tag == ours) {
+            return self.repeated_answer(arrival);
+        }
+        let target = format!("sip:{}", flow.remote);
+        let attempt = call.attempts.iter().find(|attempt| attempt.client == client);
+        let dialog = match attempt {
+            Some(attempt) => attempt.confirmed(message),
+            None => Dialog::uac(message, target.as_bytes()).ok(),
+        };
+        let Some(dialog) = dialog else { return };
+        if known.is_some() || call.phase != Phase::Inviting {
+            // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
+            // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
+            return self.decline_answer(arrival, client, id, dialog);
+        }
+        let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(attempt) = call.take_attempt(client) else { return };
+        let updates = attempt.early(&dialog.remote_tag).is_some_and(|early| early.updates);
+        let callee = call.leg_mut(Side::Callee);
+        callee.flow = attempt.destination.flow;
+        callee.tag = attempt.tag;
+        callee.updates = extension::allows(message, b"UPDATE").unwrap_or(updates);
+        callee.dialog = Some(dialog);
+        callee.unacknowledged = Some(cseq);
+        callee.confirmed = true;
+        for other in &call.attempts {
+            self.layer.cancel(now, other.client, Some(ANSWERED_ELSEWHERE));
+        }
+        self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.answered_at = Some(now);
+        self.counters.answered += 1;
+        if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {
+            self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+            self.hang_up(now, id, Side::Callee, None);
+        }
+    }
+
+    /// The 2xx goes on to the caller, and is repeated until its ACK.
+    pub(super) fn forward_answer(&mut self, now: u64, id: SessionId, response: Message<'_>, received_at: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let caller = call.leg(Side::Caller);
+        let unacknowledged = caller.reliable.as_ref().is_some_and(|reliable| reliable.holds_answer());
+        if (unacknowledged || caller.update.is_some())
+            && let Some(invite) = &mut call.invite
+        {
+            invite.held = Some((response.to_owned(), received_at));
+            return;
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(invite) = &call.invite else { return };
+        let (server, invited_at) = (invite.server, invite.received_at);
+        let cseq = invite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let body = match self.body_for(call, Side::Caller, response) {
+            Ok(body) => body,
+            Err(refused) => {
+                self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
+                return self.hang_up(now, id, Side::Callee, None);
+            }
+        };
+        let Some(answer) = self.answer_for_caller(call, response, &body) else { return };
+        self.confirm(now, id, Side::Caller, server, cseq, answer);
+        self.take_invite(id);
+        self.observe(Observation::Answered { invited_at });
+        self.observe(Observation::AnswerForwarded { received_at });
+    }
+
+    /// The 2xx that was held back goes on, if nothing holds it any more.
+    pub(super) fn release_answer(&mut self, now: u64, id: SessionId) {
+        let invite = self.calls.get_mut(&id).and_then(|call| call.invite.as_mut());
+        if let Some((response, received_at)) = invite.and_then(|invite| invite.held.take()) {
+            self.forward_answer(now, id, response.view(), received_at);
+        }
+    }
+
+    /// The first INVITE is finally answered.
+    pub(super) fn take_invite(&mut self, id: SessionId) -> Option<Invite> {
+        let call = self.calls.get_mut(&id)?;
+        if let Some(reliable) = &mut call.leg_mut(Side::Caller).reliable {
+            if let Some(at) = reliable.next_at() {
+                self.timers.cancel(at, super::Due::Reliable(id));
+            }
+            reliable.finish();
+        }
+        call.invite.take()
+    }
+
+    /// Sends a 2xx to an INVITE of `side`, and again until the ACK comes (RFC 3261 13.3.1.4).
+    pub(super) fn confirm(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        side: Side,
+        server: ServerId,
+        cseq: u32,
+        response: Vec<u8>,
+    ) {
+        self.layer.respond(now, server, response.clone());
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let next_at = now + T1_NS;
+        let give_up_at = now + 64 * T1_NS;
+        call.leg_mut(side).confirmed = true;
+        call.leg_mut(side).confirming =
+            Some(Confirming { server, cseq, response, interval_ns: T1_NS, next_at, give_up_at });
+        self.timers.set(next_at, super::Due::Confirm(id, side));
+    }
+
+    /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.
+    pub(super) fn refuse_caller(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
+        if let Some(invite) = self.take_invite(id)
+            && let Some(call) = self.calls.get(&id)
+        {
+            let caller = call.leg(Side::Caller);
+            let tag = caller.tag.to_string();
+            let request = invite.request.view();
+            let mut answer =
+                respond(request, caller.flow.remote, refused.status, &refused.reason, Some(tag.as_bytes()));
+            if refused.status == 503 {
+                answer = answer.header("Retry-After", RETRY_AFTER);
+            }
+            self.layer.respond(now, invite.server, answer.finish(b""));
+        }
+        self.finish(now, id, outcome);
+        self.end(now, id);
+    }
+}
