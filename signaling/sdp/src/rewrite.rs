@@ -32,6 +32,8 @@ pub struct Anchor {
 /// - `a=candidate`, `a=remote-candidates`, `a=end-of-candidates` are removed: they show addresses and
 ///   lead past the relay. An ICE agent that finds no candidate for the default destination goes without
 ///   ICE (RFC 8839 section 4.2.5). `a=rtcp` at session level, where it has no meaning, is removed too.
+/// - `a=ssrc:N cname:user@host` is removed: it shows the party's host, and nothing depends on it (RFC 5576
+///   section 6.1). Other canonical names stay.
 ///
 /// A section without an anchor is shown as refused (RFC 3264 section 6), so that no media goes past the
 /// relay: its port becomes 0, its addresses become `origin`, its candidates go.

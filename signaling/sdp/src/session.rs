@@ -46,7 +46,8 @@ pub(crate) enum What {
     ConnectionSlot(Line),
     /// `a=rtcp`: its port, and its address if it has one.
     Rtcp { port: Span, number: u16, address: Option<NetworkAddress> },
-    /// A line that a relay must not pass on: ICE candidates, and `a=rtcp` where it has no meaning.
+    /// A line that a relay must not pass on: ICE candidates, canonical names with a host, and `a=rtcp` where it
+    /// has no meaning.
     Topology(Span),
 }
 
@@ -165,6 +166,8 @@ impl<'a> Session<'a> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("candidate") || is("remote-candidates") || is("end-of-candidates") {
             self.mark(What::Topology(line.whole));
+        } else if is("ssrc") && self.is_host_cname(argument) {
+            self.mark(What::Topology(line.whole));
         } else if is("rtcp-mux") {
             if let Some(media) = self.media.last_mut() {
                 media.rtcp_mux = true;
@@ -185,6 +188,15 @@ impl<'a> Session<'a> {
             self.mark(What::Rtcp { port, number, address });
         }
         Some(())
+    }
+}
+
+impl Session<'_> {
+    /// Whether the argument of `a=ssrc` is a canonical name of the form user@host (RFC 3550 section 6.5.1), as
+    /// opposed to the random ones of RFC 7022.
+    fn is_host_cname(&self, argument: Span) -> bool {
+        let attribute = tokens(self.bytes, argument).nth(1).map(|attribute| attribute.of(self.bytes));
+        attribute.is_some_and(|attribute| attribute.starts_with(b"cname:") && attribute.contains(&b'@'))
     }
 }
 

@@ -123,6 +123,21 @@ fn candidates_go() {
     );
 }
 
+/// baresip's canonical name is its address of record: RFC 3550 section 6.5.1 suggests user@host.
+#[test]
+fn canonical_names_that_show_a_host_go() {
+    expect_changes(
+        "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\na=ssrc:7 cname:sip:7000@10.1.1.1:5070\n\
+         a=ssrc:7 msid:x y@z\na=ssrc:8 cname:pDUtFGLDTzrSqrfA\na=ssrc:9\n",
+        &[anchor(ORIGIN, 20000)],
+        &[
+            ("a=ssrc:7 cname:sip:7000@10.1.1.1:5070\n", ""),
+            ("10.1.1.1", ORIGIN),
+            ("40000", "20000"),
+        ],
+    );
+}
+
 #[test]
 fn stray_rtcp_at_session_level_goes() {
     expect_changes(
