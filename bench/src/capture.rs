@@ -10,11 +10,15 @@ mod flow;
 mod packet;
 mod pcap;
 mod report;
+mod stream;
+mod unsignaled;
 mod verify;
 
 pub use packet::Datagram;
 pub use pcap::{Capture, PcapError};
 pub use report::{Direction, Limits, Tally, Verdict};
+pub use stream::Segment;
+pub use unsignaled::verify_media;
 pub use verify::{Expectation, verify};
 
 #[cfg(test)]

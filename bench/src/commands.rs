@@ -7,6 +7,7 @@ pub(crate) mod scrape;
 pub(crate) mod signaling;
 pub(crate) mod speech;
 pub(crate) mod verify_captures;
+pub(crate) mod verify_media;
 
 mod process;
 

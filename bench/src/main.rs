@@ -25,6 +25,8 @@ enum Command {
     Load(commands::load::Args),
     /// Judge captures of both sides of Moorline: loss, order, content, addresses, crossing of calls.
     VerifyCaptures(commands::verify_captures::Args),
+    /// Judge the media of both captures alone, where the signaling is encrypted.
+    VerifyMedia(commands::verify_media::Args),
     /// Print figures of a running Moorline from its metrics.
     Scrape(commands::scrape::Args),
     /// Send datagrams that are neither SIP nor media, or only parts of it.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Signaling(args) => commands::signaling::run(&args),
         Command::Load(args) => commands::load::run(&args),
         Command::VerifyCaptures(args) => commands::verify_captures::run(&args),
+        Command::VerifyMedia(args) => commands::verify_media::run(&args),
         Command::Scrape(args) => commands::scrape::run(&args),
         Command::Garbage(args) => commands::garbage::run(&args),
         Command::Speech(args) => commands::speech::run(&args),

@@ -64,7 +64,7 @@ pub(super) fn is_sip(payload: &[u8]) -> bool {
     payload.first().is_some_and(u8::is_ascii_alphabetic)
 }
 
-/// Reads the calls of both captures. `header` is the one that tells a call on both sides; `inside` are the
+/// Reads the calls from what can be SIP messages of both captures. `header` is the one that tells a call on both sides; `inside` are the
 /// addresses that the carrier may not see.
 pub(super) fn read(core: &[Datagram<'_>], carrier: &[Datagram<'_>], header: &str, inside: &[IpNet]) -> Calls {
     let mut found = Calls::default();
@@ -149,7 +149,7 @@ fn read_leg(
 
 fn each_message<'a>(datagrams: &[Datagram<'a>], mut each: impl FnMut(&Datagram<'a>, Message<'_>)) {
     let mut index = Index::new();
-    for datagram in datagrams.iter().filter(|datagram| is_sip(datagram.payload)) {
+    for datagram in datagrams {
         // What is no SIP message, garbage for instance, belongs to no call.
         if let Ok(message) = index.parse(datagram.payload) {
             each(datagram, message);

@@ -1,17 +1,20 @@
 //! The file format that `tcpdump -w` writes, read as far as the lab needs it.
 
 use super::packet::{Datagram, Frame, read_frame};
+use super::stream::Segment;
 
-/// The datagrams of a capture, and what else was in it.
+/// The datagrams and segments of a capture, and what else was in it.
 #[derive(Debug, Default)]
 pub struct Capture<'a> {
     /// In the order of the file.
     pub datagrams: Vec<Datagram<'a>>,
+    /// In the order of the file.
+    pub segments: Vec<Segment<'a>>,
     /// Fragments of IP packets. They are not put together: what they carried is missing here.
     pub fragments: u64,
     /// Packets of which the capture holds only the beginning.
     pub cut: u64,
-    /// Everything that is no UDP over IP: ARP, ICMP, neighbour discovery.
+    /// Everything that is neither UDP nor TCP over IP: ARP, ICMP, neighbour discovery.
     pub other: u64,
 }
 
@@ -69,11 +72,10 @@ impl<'a> Capture<'a> {
             let (held, length) = (field(2)? as usize, field(3)? as usize);
             let start = at + PACKET_HEADER;
             let frame = bytes.get(start..start.saturating_add(held)).ok_or_else(ends)?;
-            match read_frame(frame) {
+            match read_frame(at_ns, frame) {
                 _ if held < length => capture.cut += 1,
-                Frame::Udp { source, destination, payload } => {
-                    capture.datagrams.push(Datagram { at_ns, source, destination, payload });
-                }
+                Frame::Udp(datagram) => capture.datagrams.push(datagram),
+                Frame::Tcp(segment) => capture.segments.push(segment),
                 Frame::Fragment => capture.fragments += 1,
                 Frame::Other => capture.other += 1,
             }

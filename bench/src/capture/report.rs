@@ -38,7 +38,7 @@ impl Tally {
 }
 
 /// Which way packets go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// From the core to the carrier.
     Outward,

@@ -10,6 +10,7 @@ use super::flow::{Flow, Identity};
 use super::packet::Datagram;
 use super::pcap::Capture;
 use super::report::{Direction, Verdict};
+use super::stream::{self, StreamMessage};
 
 /// What is known of the network around Moorline.
 #[derive(Debug, Clone)]
@@ -26,8 +27,10 @@ pub struct Expectation {
 /// Judges what crossed Moorline from captures on its core side and on its carrier side.
 pub fn verify(core: &Capture<'_>, carrier: &Capture<'_>, expectation: &Expectation) -> Verdict {
     let Expectation { inside, outside_range, call_header } = expectation;
-    let Calls { calls, unmatched, retransmissions, leaks } =
-        call::read(&core.datagrams, &carrier.datagrams, call_header, inside);
+    let (core_streams, core_holes) = stream::messages(&core.segments);
+    let (carrier_streams, carrier_holes) = stream::messages(&carrier.segments);
+    let (core_sip, carrier_sip) = (signaling(core, &core_streams), signaling(carrier, &carrier_streams));
+    let Calls { calls, unmatched, retransmissions, leaks } = call::read(&core_sip, &carrier_sip, call_header, inside);
     let is_inside = |address: SocketAddr| inside.iter().any(|network| network.contains(&address.ip()));
     let is_outside = |address: SocketAddr| outside_range.contains(&address.ip());
     let core_ports = Ports::new(&calls, |call| &call.core);
@@ -49,7 +52,7 @@ pub fn verify(core: &Capture<'_>, carrier: &Capture<'_>, expectation: &Expectati
         leaks,
         shared_ports: core_ports.shared + carrier_ports.shared,
         outside_range: calls.iter().filter(has_wrong_relay).count() as u64,
-        unreadable: core.fragments + core.cut + carrier.fragments + carrier.cut,
+        unreadable: core.fragments + core.cut + core_holes + carrier.fragments + carrier.cut + carrier_holes,
         ..Verdict::default()
     };
 
@@ -70,6 +73,18 @@ pub fn verify(core: &Capture<'_>, carrier: &Capture<'_>, expectation: &Expectati
         }
     }
     verdict
+}
+
+/// What can be SIP messages, over UDP and over TCP, in the order of their time.
+fn signaling<'a>(capture: &Capture<'a>, streams: &'a [StreamMessage]) -> Vec<Datagram<'a>> {
+    let datagrams = capture.datagrams.iter().filter(|datagram| call::is_sip(datagram.payload)).copied();
+    let messages = streams.iter().map(|message| {
+        let StreamMessage { at_ns, source, destination, bytes } = message;
+        Datagram { at_ns: *at_ns, source: *source, destination: *destination, payload: bytes }
+    });
+    let mut all: Vec<Datagram<'_>> = datagrams.chain(messages).collect();
+    all.sort_by_key(|message| message.at_ns);
+    all
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -65,10 +65,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Capture<'a>, String> {
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Capture<'a>, String> {
     Capture::parse(bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
