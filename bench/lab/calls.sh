@@ -103,6 +103,29 @@ routed = true
 TOML
 }
 
+# add_trunk NAME NUMBERS TARGET...: another trunk on the carrier's side, to which numbers go that begin so.
+add_trunk() {
+    local name=$1 numbers=$2 target targets=""
+    shift 2
+    for target in "$@"; do
+        targets+="\"$target\", "
+    done
+    cat >>moorline.toml <<TOML
+
+[[signaling.trunks]]
+name = "$name"
+listener = "carrier"
+targets = [${targets%, }]
+media_range = "carrier"
+media_nat = "off"
+
+[[signaling.routes]]
+from = "customers"
+prefix = "$numbers"
+to = "$name"
+TOML
+}
+
 start_moorline() {
     [[ -f moorline.toml ]] || write_config
     start moorline sbc "$MOORLINE" up --config moorline.toml
@@ -172,6 +195,19 @@ verify_captures() {
     done < <(sed -n 's/^fault: //p' captures.figures)
     grep -q '^calls=' captures.figures || fault "the captures could not be judged"
     summary "$(captured_summary)"
+}
+
+# verify_media OPTION...: judges the media of the captures alone, for calls whose signaling they do not show.
+verify_media() {
+    local line
+    "$MOORLINE_BENCH" verify-media --core core.pcap --carrier carrier.pcap --core-relays "$sbc_core_ip/32" \
+        --carrier-relays "$media_range" "$@" >captures.figures || true
+    while read -r line; do
+        fault "captures: $line"
+    done < <(sed -n 's/^fault: //p' captures.figures)
+    grep -q '^unreadable=' captures.figures || fault "the captures could not be judged"
+    summary "RTP $(figure captures.figures rtp_outward_sent) outward, $(figure captures.figures rtp_inward_sent) inward," \
+        "$(figure captures.figures rtp_outward_lost rtp_inward_lost) lost"
 }
 
 captured_summary() {
@@ -244,10 +280,10 @@ start_called_party() {
     await "SIPp in carrier" grep -qs . sipp-called.csv
 }
 
-# start_callers CALLS RATE TALK_MS [NAME]: calls that the caller ends.
+# start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends.
 start_callers() {
-    start_sipp callers core "$core_ip" 5060 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac.xml" -s 8610086 -m "$1" \
-        -r "$2" -l 1000 -d "$3"
+    start_sipp callers core "$core_ip" 5060 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac.xml" -s "${4:-8610086}" \
+        -m "$1" -r "$2" -l 1000 -d "$3"
     callers_pid=$started
 }
 

@@ -1,6 +1,6 @@
 # The lab's network: three namespaces and the two links between them.
 #
-#   core 192.0.2.10 ---- 192.0.2.1 sbc 198.51.100.1, 47.103.169.64/27 ---- 198.51.100.20 carrier
+#   core 192.0.2.10, .30 ---- 192.0.2.1 sbc 198.51.100.1, 47.103.169.64/27 ---- 198.51.100.20, .30 carrier
 #
 # Runs inside the private mount, network and PID namespaces that `lab` makes, where /run/netns is a tmpfs of
 # its own: with the last process of those, everything here is gone.
@@ -9,6 +9,9 @@ core_ip=192.0.2.10
 sbc_core_ip=192.0.2.1
 carrier_ip=198.51.100.20
 sbc_carrier_ip=198.51.100.1
+# For a proxy on either side.
+core_proxy_ip=192.0.2.30
+carrier_proxy_ip=198.51.100.30
 media_range=47.103.169.64/27
 lab_namespaces=(core sbc carrier)
 
@@ -33,6 +36,8 @@ network_up() {
     done
     link core sbc "$core_ip/24" "$sbc_core_ip/24"
     link carrier sbc "$carrier_ip/24" "$sbc_carrier_ip/24"
+    in_ns core ip address add "$core_proxy_ip/24" dev sbc
+    in_ns carrier ip address add "$carrier_proxy_ip/24" dev sbc
     for host in {64..95}; do
         in_ns sbc ip address add "47.103.169.$host/32" dev carrier
     done

@@ -14,6 +14,7 @@ all_tests=(
     no-free-port@io_uring
     garbage@io_uring
     garbage@epoll
+    baresip-udp@io_uring
 )
 
 test_names() {
@@ -98,6 +99,8 @@ run_test() {
         set -euo pipefail
         # shellcheck source=calls.sh
         source "$lab_dir/calls.sh"
+        # shellcheck source=peers.sh
+        source "$lab_dir/peers.sh"
         datapath=${test#*@}
         trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR
         set -E
