@@ -10,7 +10,7 @@ SHELL := bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := sip digest multipart sdp rtp control
+FUZZ_TARGETS := sip stream digest multipart sdp rtp control
 
 # What was left out, shown at the end of `make test`.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped
@@ -101,7 +101,7 @@ fuzz:
 	$(CARGO) build --package moorline-bench --features fuzz $(FUZZ_TARGETS:%=--bin fuzz-%) --locked --quiet --target "$$host" --target-dir "$$out"
 	for name in $(FUZZ_TARGETS); do
 	    seeds=()
-	    [ $$name != sip ] || seeds+=(signaling/sip/tests/corpora/rfc*)
+	    [ $$name != sip ] && [ $$name != stream ] || seeds+=(signaling/sip/tests/corpora/rfc*)
 	    [ $$name != multipart ] || seeds+=(signaling/sip/tests/corpora/multipart)
 	    [ $$name != digest ] || seeds+=(signaling/sip/tests/corpora/digest)
 	    mkdir -p "$$out/corpus/$$name" "$$out/found"

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use moorline_sip::{Index, Message, Name, NameAddr, Uri, respond};
+use moorline_sip::{Contact, Index, Message, Name, NameAddr, Uri, respond};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut index = Index::new();
@@ -41,5 +41,16 @@ fn walk(message: Message<'_>) {
     assert!(inside(message.body()));
     let _ = (message.via(), message.from(), message.to(), message.cseq(), message.call_id());
     let _ = (message.max_forwards(), message.contact(), message.status(), message.reason());
-    let _ = message.request_uri().map(Uri::parse);
+    let _ = (message.session_expires(), message.min_se(), message.rack(), message.rseq(), message.replaces());
+    let _ = (message.refer_to(), message.event(), message.subscription_state(), message.privacy(), message.expires());
+    for contact in message.contacts() {
+        if let Ok(Contact::Address(address)) = contact {
+            let _ = (address.q(), address.expires());
+            if let (Ok(uri), Some(Ok(other))) = (Uri::parse(address.uri), message.request_uri().map(Uri::parse)) {
+                assert!(uri.is_equivalent(&uri), "a URI is the same as itself");
+                assert_eq!(uri.is_equivalent(&other), other.is_equivalent(&uri));
+                let _ = (uri.transport(), uri.header(b"Replaces"));
+            }
+        }
+    }
 }
