@@ -101,7 +101,7 @@ fuzz:
 	$(CARGO) build --package moorline-bench --features fuzz $(FUZZ_TARGETS:%=--bin fuzz-%) --locked --quiet --target "$$host" --target-dir "$$out"
 	for name in $(FUZZ_TARGETS); do
 	    seeds=()
-	    [ $$name != sip ] && [ $$name != stream ] || seeds+=(signaling/sip/tests/corpora/rfc*)
+	    [ $$name != sip ] && [ $$name != stream ] || seeds+=(signaling/sip/tests/corpora/{rfc4475,rfc5118,pjproject})
 	    [ $$name != multipart ] || seeds+=(signaling/sip/tests/corpora/multipart)
 	    [ $$name != digest ] || seeds+=(signaling/sip/tests/corpora/digest)
 	    mkdir -p "$$out/corpus/$$name" "$$out/found"

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use moorline_sip::{Fault, Index, Name};
+use moorline_sip::{Fault, Frame, Framer, FramingError, Index, Name};
 
 /// Where the RFC leaves a choice, or Moorline does otherwise: the message, the status (`None` accepts), and why.
 const CHOICES: &[(&str, Option<u16>, &str)] = &[
@@ -106,6 +106,75 @@ fn rfc4475() {
 #[test]
 fn rfc5118() {
     hold("rfc5118");
+}
+
+#[test]
+fn pjproject() {
+    hold("pjproject");
+}
+
+/// Every file of a folder but its manifest.
+fn files(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(corpus(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "MANIFEST.tsv").collect()
+}
+
+#[test]
+fn no_message_is_without_expectation() {
+    for folder in FOLDERS {
+        let known: Vec<_> = manifest(folder).into_iter().map(|known| known.file).collect();
+        for file in files(folder).into_iter().filter(|file| file != "test.dat") {
+            assert!(known.contains(&file), "{file}");
+        }
+    }
+    // The RFC's archive holds one file that is none of its messages: its request line names no version.
+    assert_eq!(verdict(&fs::read(corpus("rfc4475").join("test.dat")).unwrap()), Verdict::Dropped);
+}
+
+const FOLDERS: [&str; 3] = ["rfc4475", "rfc5118", "pjproject"];
+
+/// What a stream makes of the messages, other than one message and nothing more: how many bytes follow it, that more
+/// is awaited (`Ok(None)`), or that the connection ends.
+const STREAMS: &[(&str, Result<Option<usize>, FramingError>)] = &[
+    ("baddn.dat", Ok(None)),
+    ("clerr.dat", Ok(None)),
+    ("dblreq.dat", Ok(Some(450))),
+    ("inv2543.dat", Err(FramingError::NoContentLength)),
+    ("mcl01.dat", Err(FramingError::ContentLengthConflict)),
+    ("ncl.dat", Err(FramingError::ContentLength)),
+    ("test.dat", Err(FramingError::Garbage)),
+    ("ipv4-mapped-ipv6", Ok(Some(9))),
+    ("ipv6-in-sdp", Ok(Some(10))),
+    ("mult-ip-in-sdp", Ok(Some(8))),
+    ("input.4.sip", Ok(None)),
+    ("multipart_alternative.sip", Ok(None)),
+    ("multipart_basic.sip", Ok(None)),
+];
+
+#[test]
+fn over_a_stream() {
+    let mut seen = 0;
+    for folder in FOLDERS {
+        for file in files(folder) {
+            let bytes = fs::read(corpus(folder).join(&file)).unwrap();
+            let mut framer = Framer::new();
+            let mut rest = &bytes[..];
+            let found = match framer.next(&mut rest) {
+                Ok(Some(Frame::Message(message))) => {
+                    assert!(bytes.starts_with(message));
+                    Ok(Some(bytes.len() - message.len()))
+                }
+                Ok(Some(frame)) => panic!("{file}: {frame:?}"),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let expected = STREAMS.iter().find(|stream| stream.0 == file);
+            seen += usize::from(expected.is_some());
+            assert_eq!(found, expected.map_or(Ok(Some(0)), |stream| stream.1), "{file}");
+        }
+    }
+    assert_eq!(seen, STREAMS.len());
 }
 
 #[test]
