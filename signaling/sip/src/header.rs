@@ -81,7 +81,7 @@ impl<'a> Via<'a> {
         let mut via = Via { transport, host, port, branch: None, received: None, rport: Rport::Absent, params };
         for (name, value) in Params::new(params) {
             match name {
-                _ if !is_token(name) => return None,
+                _ if !is_well_formed(name, value) => return None,
                 _ if name.eq_ignore_ascii_case(b"branch") => via.branch = via.branch.or(value),
                 _ if name.eq_ignore_ascii_case(b"received") => via.received = via.received.or(value),
                 _ if name.eq_ignore_ascii_case(b"rport") => {
@@ -167,7 +167,7 @@ impl<'a> NameAddr<'a> {
         let (display, rest) = value.split_at(display_len);
         let Some(bracketed) = rest.strip_prefix(b"<") else {
             let uri = trim_end(display);
-            let bare = is_absolute_uri(uri) && memchr::memchr2(b'?', b',', uri).is_none();
+            let bare = is_absolute_uri(uri) && memchr::memchr3(b'?', b',', b';', uri).is_none();
             return bare.then_some(NameAddr { display: b"", uri, params: rest });
         };
         let display = trim(display);
@@ -255,12 +255,21 @@ impl<'a> Params<'a> {
         self.find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// Whether all have names, and all quotes end.
+    /// Whether all are well formed.
     pub(crate) fn are_well_formed(mut self) -> bool {
-        self.all(|(name, value)| {
-            is_token(name) && !value.is_some_and(|value| value.first() == Some(&b'"') && quoted_len(value).is_none())
-        })
+        self.all(|(name, value)| is_well_formed(name, value))
     }
+}
+
+/// Whether a parameter has a name, and its value is one quoted string, or holds no white space, and no quote or bracket
+/// that could hide the parameters after it. What else a value may hold is not asked: it is passed on as it came.
+fn is_well_formed(name: &[u8], value: Option<&[u8]>) -> bool {
+    is_token(name)
+        && match value {
+            Some([b'"', ..]) => value.is_some_and(|value| quoted_len(value) == Some(value.len())),
+            Some(value) => !value.iter().fold(false, |found, &byte| found | is_lws(byte) | matches!(byte, b'"' | b'<')),
+            None => true,
+        }
 }
 
 impl<'a> Iterator for Params<'a> {

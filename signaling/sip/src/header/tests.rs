@@ -27,6 +27,8 @@ fn a_via_that_is_none() {
         b"SIP/2.0/UDP [::g]",
         b"SIP/2.0/UDP host;;branch=a",
         b"SIP/2.0/UDP host;rport=x",
+        b"SIP/2.0/UDP host;branch=z9hG4bKa\r\n Max-Forwards: 70",
+        b"SIP/2.0/UDP host;received=\"192.0.2.1;branch=z9hG4bKa",
     ] {
         assert_eq!(Via::parse(value), Err(Fault::Malformed(Name::Via)), "{}", String::from_utf8_lossy(value));
     }
@@ -90,6 +92,7 @@ fn an_address_that_is_none() {
         b"<sip: a@b>",
         b"< sip:a@b>",
         b"sip:a@b?x=y",
+        b"sip:;a@b;tag=1",
         b"<1sip:a@b>",
         b"<sip:>",
     ] {
@@ -114,5 +117,8 @@ fn parameters_split_outside_quotes() {
     assert_eq!(params, expected);
     assert_eq!(Params::new(b"").count(), 0);
     assert!(!Params::new(b";;").are_well_formed());
-    assert!(!Params::new(b";a=\"b").are_well_formed());
+    assert!(Params::new(b";a=\"b c\" ; d = e=f/@").are_well_formed());
+    for raw in [&b";a=\"b"[..], b";a=\"b\" c", b";a=b c", b";a=b\r\n c", b";a=b\";c", b";a=<b;c"] {
+        assert!(!Params::new(raw).are_well_formed(), "{}", String::from_utf8_lossy(raw));
+    }
 }
