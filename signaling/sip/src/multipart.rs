@@ -47,7 +47,7 @@ pub enum Fault {
     /// The boundary is absent, or not one (RFC 2046 section 5.1.1).
     #[error("no boundary, or a bad one")]
     Boundary,
-    /// No part starts.
+    /// No part is there: each multipart body has one at least.
     #[error("no parts")]
     NoParts,
     /// A line starts like the boundary but goes on, or a boundary comes after the last.
@@ -203,6 +203,7 @@ fn split<'a>(body: &'a [u8], outer: &Enclosing<'a>, found: &mut Vec<Part<'a>>) -
     let mut closed = false;
     let mut at = outer.range.start;
     let own = &body[..outer.range.end];
+    let before = found.len();
     while at < own.len() {
         let next = memchr::memchr(b'\n', &own[at..]).map_or(own.len(), |end| at + end + 1);
         let delimiter = delimiter(&own[at..next], outer.boundaries[0])?;
@@ -217,12 +218,11 @@ fn split<'a>(body: &'a [u8], outer: &Enclosing<'a>, found: &mut Vec<Part<'a>>) -
         }
         at = next;
     }
-    match start {
-        None => Err(Fault::NoParts),
-        Some(_) if closed => Ok(()),
-        // The last boundary is absent: the end of the body stands for it.
-        Some(start) => add(body, start..own.len(), outer, found),
+    // The last boundary may be absent: the end of the body stands for it.
+    if let Some(start) = start.filter(|_| !closed) {
+        add(body, start..own.len(), outer, found)?;
     }
+    if found.len() == before { Err(Fault::NoParts) } else { Ok(()) }
 }
 
 /// The end of what stands before a boundary: the line end before it is a part of the boundary.

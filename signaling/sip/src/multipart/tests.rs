@@ -125,7 +125,10 @@ fn boundaries_that_are_none() {
 fn what_others_could_read_differently_is_refused() {
     assert_eq!(fault(MIXED, ""), Some(Fault::NoParts));
     assert_eq!(fault(MIXED, " --b1\n\nx\n"), Some(Fault::NoParts));
-    assert_eq!(fault(MIXED, "--b1--\n"), None, "no part, but a body that ends");
+    assert_eq!(fault(MIXED, "--b1--\n"), Some(Fault::NoParts));
+    assert_eq!(fault(MIXED, "--b1\n--b1--\n"), Some(Fault::NoParts));
+    let hollow = "--b1\nContent-Type: multipart/mixed;boundary=b2\n\n--b2--\n--b1--";
+    assert_eq!(fault(MIXED, hollow), Some(Fault::NoParts));
     assert_eq!(fault(MIXED, "--b1\n\nx\n--b12\n\ny\n--b1--"), Some(Fault::Ambiguous));
     assert_eq!(fault(MIXED, "--b1\n\nx\n--b1--x\n"), Some(Fault::Ambiguous));
     assert_eq!(fault(MIXED, "--b1\n\nx\n--b1 --\n"), Some(Fault::Ambiguous));
