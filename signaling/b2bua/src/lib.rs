@@ -22,12 +22,15 @@ pub mod locate;
 mod media;
 mod place;
 pub mod policy;
+pub mod radius;
 mod reliable;
 mod seam;
 mod snapshot;
+mod verify;
 mod worker;
 
 pub use dispatch::Dispatch;
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
+pub use verify::{DigestQuestion, Verdict};
 pub use worker::{Counters, Worker};
