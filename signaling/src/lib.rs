@@ -15,6 +15,7 @@ mod media_client;
 mod metrics;
 mod privilege;
 mod process;
+pub mod radius;
 pub mod resolver;
 mod transport;
 
