@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use moorline_b2bua::policy::Target;
 use serde::Deserialize;
 
 pub use dialogs::ReliableProvisionalConfig;
@@ -62,9 +63,17 @@ pub struct TrunkConfig {
     /// Networks its requests come from, besides its targets. Anybody else gets silence.
     #[serde(default)]
     pub sources: Vec<IpNet>,
-    /// Where its calls are sent, in order of preference.
+    /// Where its calls are sent, in order of preference: `192.0.2.1:5060`, `carrier.example` (looked up by
+    /// RFC 3263), `sip:carrier.example;transport=tcp`, `sips:carrier.example`.
+    #[serde(default, deserialize_with = "targets")]
+    pub targets: Vec<Target>,
+    /// The host in the Request-URI, To and From of what is sent to it, where that is not the target's: the
+    /// domain behind an outbound proxy, a logical name that need not resolve.
     #[serde(default)]
-    pub targets: Vec<SocketAddr>,
+    pub domain: Option<String>,
+    /// How long a target may say nothing at all before the next one is tried, in seconds; 0 waits for 32.
+    #[serde(default = "default_failover_s")]
+    pub failover_s: u32,
     /// The media range (`[[media.ranges]]`) its legs take ports from.
     #[serde(default = "default_media_range")]
     pub media_range: String,
@@ -149,6 +158,16 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         LimitsConfig { calls: 20_000, call_duration_s: 4 * 3600, ring_s: 180, media_timeout_s: 60 }
     }
+}
+
+/// Four seconds: a peer that is there says at least 100 within 200 ms (RFC 3261 8.2.6.1), lost datagrams or not.
+fn default_failover_s() -> u32 {
+    4
+}
+
+fn targets<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 fn default_media_range() -> String {

@@ -118,6 +118,8 @@ impl EventLoop {
             match output {
                 Output::Transmit { flow, bytes } => self.transport.send(flow.listener, flow.remote, &bytes),
                 Output::Observe(observation) => self.statistics.observe(now_ns(), observation),
+                // There is no resolver here: the locator gives the name up by itself.
+                Output::Dns(_) => {}
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {

@@ -18,6 +18,8 @@ pub(crate) struct Destination {
     pub(crate) flow: Flow,
     /// The Request-URI, where it is not the called number at that address.
     pub(crate) uri: Option<Vec<u8>>,
+    /// The host in Request-URI and To, where it is not that address.
+    pub(crate) host: Option<String>,
 }
 
 /// The destinations of a call that were not tried yet: those of a group ring together, and the next group is
@@ -33,6 +35,10 @@ pub(crate) struct Attempt {
     pub(crate) destination: Destination,
     /// The dialogs that provisional answers have set up (RFC 3261 12.1), one for each branch of a fork.
     pub(crate) early: Vec<Early>,
+    /// It has answered, be it with 100.
+    pub(crate) heard: bool,
+    /// It kept silent for too long, and is waited for no more.
+    pub(crate) given_up: bool,
 }
 
 /// A dialog that a provisional answer has set up.
@@ -60,7 +66,7 @@ pub(crate) enum Provision {
 
 impl Attempt {
     pub(crate) fn new(client: ClientId, tag: SessionId, destination: Destination) -> Attempt {
-        Attempt { client, tag, destination, early: Vec::new() }
+        Attempt { client, tag, destination, early: Vec::new(), heard: false, given_up: false }
     }
 
     /// Takes note of the early dialog that a provisional answer sets up, if it does.

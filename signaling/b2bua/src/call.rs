@@ -1,5 +1,7 @@
 //! A call: two legs, one media session, and how far it has come.
 
+use std::collections::VecDeque;
+
 use moorline_control::{LocalSession, SessionId, SessionReport};
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Dialog, OwnedMessage};
@@ -7,7 +9,9 @@ use moorline_sip::{Dialog, OwnedMessage};
 use crate::Outcome;
 use crate::attempt::{Attempt, Early, Groups};
 use crate::leg::{Leg, Side, next_hop};
+use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
+use crate::policy::Target;
 use crate::reliable::OfferedIn;
 
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
@@ -69,8 +73,14 @@ pub(crate) struct Invite {
     pub(crate) received_at: u64,
     /// Its Max-Forwards, 70 where it had none; at least 1.
     pub(crate) max_forwards: u32,
-    /// Where it may still go.
+    /// Where it may still go: what was not looked up yet, what is being looked up, and what was found.
+    pub(crate) targets: VecDeque<Target>,
+    pub(crate) locating: Option<(Ticket, Target)>,
     pub(crate) groups: Groups,
+    /// Why a target was not found.
+    pub(crate) not_located: Option<NotLocated>,
+    /// When those called must have given a sign of life.
+    pub(crate) silent_at: Option<u64>,
     /// The best refusal so far.
     pub(crate) refusal: Option<OwnedMessage>,
     /// It went on to the called side.

@@ -79,7 +79,7 @@ impl Dispatch {
     fn by_call_id(&self, message: Message<'_>) -> usize {
         // The upper half is as good as the whole, and multiplied it spreads evenly over any number.
         let upper = self.hash.hash_one(message.call_id().unwrap_or_default()) >> 32;
-        (upper * self.workers as u64 >> 32) as usize
+        ((upper * self.workers as u64) >> 32) as usize
     }
 
     /// What an INVITE and its CANCEL have in common (RFC 3261 9.1).

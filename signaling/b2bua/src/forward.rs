@@ -54,9 +54,13 @@ impl Crossing {
         self.withheld || (!self.trusted && privacy::is_asked(message))
     }
 
-    /// The From value, without a tag, of a request that `from` sent.
-    pub(crate) fn caller(self, request: Message<'_>, from: &NameAddr<'_>) -> Vec<u8> {
-        if self.withholds(request) { ANONYMOUS.to_vec() } else { party(from, self.shown_as) }
+    /// The From value, without a tag, of a request that `from` sent: at `domain`, or at our own address.
+    pub(crate) fn caller(self, request: Message<'_>, from: &NameAddr<'_>, domain: Option<&str>) -> Vec<u8> {
+        match domain {
+            _ if self.withholds(request) => ANONYMOUS.to_vec(),
+            Some(domain) => party(from, domain),
+            None => party(from, &self.shown_as.to_string()),
+        }
     }
 
     fn crosses(self, line: &HeaderLine<'_>) -> bool {
@@ -156,15 +160,15 @@ impl Shown {
 }
 
 /// The Request-URI at the next hop: the user part and the parameters that are not about transport stay,
-/// the host becomes the hop's. A telephone number becomes its user part.
-pub(crate) fn request_uri(original: &[u8], hop: SocketAddr) -> Vec<u8> {
-    let Ok(uri) = Uri::parse(original) else { return format!("sip:{hop}").into_bytes() };
+/// the host (with its port, if it is to have one) becomes the hop's. A telephone number becomes its user part.
+pub(crate) fn request_uri(original: &[u8], host: &str) -> Vec<u8> {
+    let Ok(uri) = Uri::parse(original) else { return format!("sip:{host}").into_bytes() };
     let mut out = b"sip:".to_vec();
     if let Some(user) = uri.user {
         out.extend_from_slice(user);
         out.push(b'@');
     }
-    out.extend_from_slice(hop.to_string().as_bytes());
+    out.extend_from_slice(host.as_bytes());
     if uri.scheme == Scheme::Tel {
         out.extend_from_slice(b";user=phone");
         return out;
@@ -175,7 +179,7 @@ pub(crate) fn request_uri(original: &[u8], hop: SocketAddr) -> Vec<u8> {
 
 /// A From or To value whose host is replaced, so that the other leg's topology does not show. The display
 /// name, the user part and unknown parameters stay; a tag does not. A `tel:` URI has no host to hide.
-pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
+pub(crate) fn party(original: &NameAddr<'_>, host: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(original.display.len() + original.uri.len() + 48);
     if !original.display.is_empty() {
         out.extend_from_slice(&original.display_name());
@@ -190,12 +194,12 @@ pub(crate) fn party(original: &NameAddr<'_>, host: SocketAddr) -> Vec<u8> {
                 out.extend_from_slice(user);
                 out.push(b'@');
             }
-            out.extend_from_slice(host.to_string().as_bytes());
+            out.extend_from_slice(host.as_bytes());
             copy_params(&mut out, uri.params, TRANSPORT_PARAMS);
         }
         Err(_) => {
             out.extend_from_slice(b"sip:");
-            out.extend_from_slice(host.to_string().as_bytes());
+            out.extend_from_slice(host.as_bytes());
         }
     }
     out.push(b'>');

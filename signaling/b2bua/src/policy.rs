@@ -2,6 +2,7 @@
 
 mod dialogs;
 mod route;
+mod target;
 mod trunk;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use moorline_sip::Transport;
 
 pub use dialogs::{Dialogs, ReliableProvisional};
 pub use route::Route;
+pub use target::{NoTarget, Target};
 pub use trunk::{MediaNat, Trunk};
 
 /// Everything a worker decides by.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use moorline_control as control;
 use moorline_sip::transaction::Flow;
 
+use crate::locate::{Answer, Failure, Query};
+
 /// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 
@@ -22,6 +24,13 @@ pub enum Input<'a> {
     Broken {
         /// Which.
         flow: Flow,
+    },
+    /// DNS has answered [`Output::Dns`] with this number.
+    Dns {
+        /// The number.
+        number: u64,
+        /// The answer.
+        answer: Result<Answer, Failure>,
     },
     /// News from the media process.
     Media(MediaInput),
@@ -66,6 +75,8 @@ pub enum Output {
         /// The request.
         body: control::Request,
     },
+    /// Ask DNS; [`Input::Dns`] is awaited for a few seconds.
+    Dns(Query),
     /// Something to be counted into a histogram or logged, once per call step, never per packet.
     Observe(Observation),
 }

@@ -13,6 +13,7 @@ mod pass;
 mod reliable;
 mod restore;
 mod setup;
+mod targets;
 mod teardown;
 mod timers;
 mod update;
@@ -32,8 +33,11 @@ use crate::leg::Side;
 use crate::policy::Policy;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
+use crate::locate::{Health, Locator, Ticket};
+
 use media::MediaLink;
 use pass::Passing;
+use targets::Waiter;
 use timers::{Due, Timers};
 
 /// Transactions that one call can have at once: an INVITE on each leg, a BYE on each, and some in the
@@ -55,6 +59,10 @@ pub struct Worker {
     servers: HashMap<ServerId, ServerUse>,
     clients: HashMap<ClientId, ClientUse>,
     media: MediaLink,
+    locator: Locator,
+    health: Health,
+    /// Who waits for which lookup.
+    waiters: HashMap<Ticket, Waiter>,
     timers: Timers,
     /// Calls that may be over: looked at when the input has been handled.
     ending: HashSet<SessionId>,
@@ -141,8 +149,9 @@ impl Worker {
     /// A worker with no calls, in its place among the workers of its process: a node's number alone says that it
     /// is the only one. `entropy` must be cryptographic outside tests: guessing an identifier would let a stranger
     /// into a dialog.
-    pub fn new(place: impl Into<Place>, policy: Policy, entropy: Entropy) -> Worker {
+    pub fn new(place: impl Into<Place>, policy: Policy, mut entropy: Entropy) -> Worker {
         let place = place.into();
+        let lottery = lottery(entropy());
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
@@ -154,6 +163,9 @@ impl Worker {
             servers: HashMap::new(),
             clients: HashMap::new(),
             media: MediaLink::default(),
+            locator: Locator::new(lottery),
+            health: Health::new(),
+            waiters: HashMap::new(),
             timers: Timers::default(),
             ending: HashSet::new(),
             outputs: VecDeque::new(),
@@ -168,6 +180,7 @@ impl Worker {
         match input {
             Input::Message { flow, bytes } => self.message(now, flow, bytes),
             Input::Broken { flow } => self.layer.broken(now, flow),
+            Input::Dns { number, answer } => self.dns_answer(now, number, answer),
             Input::Media(MediaInput::Connected(_)) => self.media_connected(now),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
@@ -184,7 +197,7 @@ impl Worker {
 
     /// When to handle [`Input::Timeout`], in the time of `handle`; `None` while no timer runs.
     pub fn next_timeout(&self) -> Option<u64> {
-        [self.layer.next_timeout(), self.timers.next()].into_iter().flatten().min()
+        [self.layer.next_timeout(), self.timers.next(), self.locator.next_timeout()].into_iter().flatten().min()
     }
 
     /// What was counted so far.
@@ -309,6 +322,7 @@ impl Worker {
 
     fn timeout(&mut self, now: u64) {
         self.layer.handle_timeout(now);
+        self.locator.handle_timeout(now);
         while let Some(due) = self.timers.due(now) {
             match due {
                 Due::Phase(call) => self.phase_over(now, call),
@@ -316,6 +330,7 @@ impl Worker {
                 Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
                 Due::Update(call, side) => self.update_over(now, call, side),
                 Due::Reliable(call) => self.reliable_again(now, call),
+                Due::Silent(call) => self.silent(now, call),
                 Due::Media => self.work_backlog(now),
             }
         }
@@ -323,6 +338,7 @@ impl Worker {
 
     /// Carries out what the transaction layer wants, and forgets calls that are over.
     fn settle(&mut self, now: u64) {
+        self.poll_locator(now);
         while let Some(event) = self.layer.poll_event() {
             match event {
                 Event::TimedOut(client) | Event::Unreachable(client) => self.unanswered(now, client),
@@ -432,4 +448,15 @@ impl Worker {
         let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
         self.outputs.push_back(Output::Transmit { flow, bytes: bytes.into() });
     }
+}
+
+/// Numbers that need not be hard to guess, from a seed (SplitMix64): they draw among SRV records.
+fn lottery(seed: u64) -> Entropy {
+    let mut state = seed;
+    Box::new(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
 }

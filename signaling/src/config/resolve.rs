@@ -109,6 +109,8 @@ impl Config {
                 listener: found.unwrap_or_default(),
                 sources: trunk.sources.clone(),
                 targets: trunk.targets.clone(),
+                domain: trunk.domain.clone(),
+                failover_ns: u64::from(trunk.failover_s) * SECOND_NS,
                 media_range: trunk.media_range.clone(),
                 media_sources: trunk.media_sources.clone(),
                 media_nat: match trunk.media_nat {
@@ -127,10 +129,11 @@ impl Config {
     fn check_targets(&self, faults: &mut Faults, index: usize, trunk: &TrunkConfig, listener: Option<usize>) {
         for (position, target) in trunk.targets.iter().enumerate() {
             let key = format!("trunks[{index}].targets[{position}]");
-            if !reachable(*target) {
+            let address = target.address();
+            if address.is_some_and(|address| !reachable(address)) || target.port == Some(0) {
                 faults.add(&key, format!("calls cannot be sent to {target}"), "name one unicast address and a port");
             }
-            let own = |at: SocketAddr| at == *target;
+            let own = |at: SocketAddr| Some(at) == address;
             if let Some(other) = self.listeners.iter().find(|l| own(l.bind) || l.advertised.is_some_and(own)) {
                 let problem = format!("{target} is this host's own listener {:?}: calls would loop", other.name);
                 faults.add(&key, problem, "name the peer's address");
@@ -140,7 +143,8 @@ impl Config {
                 faults.add(&key, problem, "keep it in one of the two, or use another listener");
             }
             let bind = listener.and_then(|at| self.listeners.get(at)).map(|l| l.bind);
-            if let Some(bind) = bind.filter(|bind| bind.is_ipv4() != target.is_ipv4()) {
+            let other_family = |bind: &SocketAddr| address.is_some_and(|at| at.is_ipv4() != bind.is_ipv4());
+            if let Some(bind) = bind.filter(other_family) {
                 let problem = format!("{target} cannot be reached from {bind}: different address families");
                 faults.add(&key, problem, format!("use a listener of the family of {target}"));
             }

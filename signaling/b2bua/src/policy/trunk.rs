@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Dialogs, Policy};
+use super::{Dialogs, Policy, Target};
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +15,14 @@ pub struct Trunk {
     pub listener: usize,
     /// Networks its requests come from, besides its targets.
     pub sources: Vec<IpNet>,
-    /// Where its calls are sent.
-    pub targets: Vec<SocketAddr>,
+    /// Where its calls are sent, in order of preference.
+    pub targets: Vec<Target>,
+    /// The host in the Request-URI, To and From of what is sent to it, where that is not the target's: behind an
+    /// outbound proxy the domain is a logical name, which need not resolve.
+    pub domain: Option<String>,
+    /// How long a target may say nothing at all before the next one is tried; 0 waits for the transaction's end
+    /// (RFC 3261 timer B, 32 s).
+    pub failover_ns: u64,
     /// The media range its legs take ports from.
     pub media_range: String,
     /// Networks its media may come from; empty allows any.
@@ -52,7 +58,9 @@ impl Policy {
     /// port. `None` for a stranger.
     pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
         let here = || self.trunks.iter().enumerate().filter(move |(_, trunk)| trunk.listener == listener);
-        if let Some((found, _)) = here().find(|(_, trunk)| trunk.targets.contains(&source)) {
+        if let Some((found, _)) =
+            here().find(|(_, trunk)| trunk.targets.iter().any(|target| target.address() == Some(source)))
+        {
             return Some(found);
         }
         let longest = |trunk: &Trunk| {
@@ -80,7 +88,12 @@ impl Trunk {
             && (self.sources.iter().any(|net| net.contains(&source.ip())) || self.has_target_at(source.ip()))
     }
 
+    /// The host that messages to `target` name, where it is not the hop's own address.
+    pub(crate) fn host_at(&self, target: &Target) -> Option<String> {
+        self.domain.clone().or_else(|| target.name().map(str::to_owned))
+    }
+
     fn has_target_at(&self, address: IpAddr) -> bool {
-        self.targets.iter().any(|target| target.ip() == address)
+        self.targets.iter().any(|target| target.address().is_some_and(|at| at.ip() == address))
     }
 }

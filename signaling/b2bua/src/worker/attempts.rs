@@ -1,12 +1,13 @@
 //! The called side before it has answered: where the INVITE goes, and what becomes of refusals.
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{ClientId, Flow};
-use moorline_sip::{Method, Transport, Writer};
+use moorline_sip::transaction::ClientId;
+use moorline_sip::{Method, Writer};
 
 use super::setup::{Refused, refusal_body};
+use super::targets::nowhere;
 use super::{Arrival, ClientUse, Worker};
-use crate::attempt::{Attempt, Destination, Groups, keep_better};
+use crate::attempt::{Attempt, Destination, keep_better};
 use crate::call::{Call, Invite, Phase};
 use crate::extension::RELIABLE;
 use crate::forward::{self, ALLOW};
@@ -22,20 +23,13 @@ struct Identifiers {
 }
 
 impl Worker {
-    /// Where a call to `trunk` may go: its targets, one after the other.
-    pub(super) fn destinations(&self, trunk: usize) -> Groups {
-        let trunk = &self.policy.trunks[trunk];
-        let flow = |remote| Flow { listener: trunk.listener, transport: Transport::Udp, remote };
-        trunk.targets.iter().map(|target| vec![Destination { flow: flow(*target), uri: None }]).collect()
-    }
-
     /// The media session is open: the INVITE goes on to the called side.
     pub(super) fn forward_invite(&mut self, now: u64, id: SessionId) {
         if self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting) {
             return;
         }
         if !self.next_group(now, id) {
-            self.refuse_caller(now, id, &Refused::new(480), Outcome::Rejected(480));
+            self.all_refused(now, id, false);
         }
     }
 
@@ -47,21 +41,50 @@ impl Worker {
         if invite.progressed {
             return false;
         }
-        let Some(group) = invite.groups.pop_front() else { return false };
+        let Some(group) = invite.groups.pop_front() else {
+            return self.locate_more(now, id) && (self.is_locating(id) || self.next_group(now, id));
+        };
         if let Some(first) = group.first() {
             call.leg_mut(Side::Callee).flow = first.flow;
         }
+        let failover_ns = self.policy.trunks[call.leg(Side::Callee).trunk].failover_ns;
         let mut refusal = None;
         for destination in group {
             if let Err(refused) = self.attempt(now, id, destination) {
                 refusal = Some(refused);
             }
         }
+        let watched = failover_ns > 0 && self.has_more(id);
+        self.watch_silence(id, watched.then(|| now.saturating_add(failover_ns)));
         let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
         if let Some(refused) = refusal.filter(|_| idle) {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
         }
         true
+    }
+
+    /// True while a target of the call is looked up.
+    fn is_locating(&self, id: SessionId) -> bool {
+        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+        invite.is_some_and(|invite| invite.locating.is_some())
+    }
+
+    /// True where there is somebody else to call.
+    fn has_more(&self, id: SessionId) -> bool {
+        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+        invite.is_some_and(|invite| !invite.groups.is_empty() || !invite.targets.is_empty())
+    }
+
+    /// A destination has answered for the first time.
+    pub(super) fn heard(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
+        let Some(attempt) = self.calls.get_mut(&id).and_then(|call| call.attempt_mut(client)) else { return };
+        let first = !std::mem::replace(&mut attempt.heard, true);
+        let flow = attempt.destination.flow;
+        // A 503 counts whenever it comes.
+        if first || arrival.message.status() == Some(503) {
+            self.fared(arrival.now, flow, Some(arrival.message));
+            self.watch_silence(id, None);
+        }
     }
 
     /// Sends the INVITE to one destination.
@@ -98,23 +121,24 @@ impl Worker {
         ours: &Identifiers,
     ) -> Result<Vec<u8>, Refused> {
         let request = invite.request.view();
-        let target = destination.flow.remote;
+        let host = destination.host.clone().unwrap_or_else(|| destination.flow.remote.to_string());
         let shown = self.shown(destination.flow);
         let bad = || Refused::new(400);
         let from = request.from().map_err(|_| bad())?;
         let to = request.to().map_err(|_| bad())?;
         let crossing = self.crossing(call, Side::Callee);
-        let mut caller = crossing.caller(request, &from);
+        let trunk = &self.policy.trunks[call.leg(Side::Callee).trunk];
+        let mut caller = crossing.caller(request, &from, trunk.domain.as_deref());
         caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
         let uri = match &destination.uri {
             Some(uri) => uri.clone(),
-            None => forward::request_uri(request.request_uri().unwrap_or_default(), target),
+            None => forward::request_uri(request.request_uri().unwrap_or_default(), &host),
         };
         let writer = Writer::request(Method::Invite, &uri)
             .header("Via", shown.via(&ours.branch))
             .header("Max-Forwards", (invite.max_forwards - 1).to_string())
             .header("From", caller)
-            .header("To", forward::party(&to, target))
+            .header("To", forward::party(&to, &host))
             .header("Call-ID", &ours.call_id)
             .header("CSeq", "1 INVITE")
             .header("Contact", shown.contact())
@@ -132,6 +156,7 @@ impl Worker {
     /// nothing has rung yet, else the caller hears the best refusal.
     pub(super) fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
         let Arrival { now, message, .. } = arrival;
+        self.heard(arrival, client, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.take_attempt(client);
         match call.phase {
@@ -155,7 +180,12 @@ impl Worker {
     /// One destination does not answer, or cannot be reached.
     pub(super) fn unanswered_by_callee(&mut self, now: u64, client: ClientId, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.take_attempt(client);
+        let attempt = call.take_attempt(client);
+        let phase = call.phase;
+        if let Some(attempt) = attempt.filter(|attempt| !attempt.heard && phase != Phase::Cancelled) {
+            self.fared(now, attempt.destination.flow, None);
+        }
+        let Some(call) = self.calls.get(&id) else { return };
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             Phase::Inviting => self.all_refused(now, id, true),
@@ -165,15 +195,22 @@ impl Worker {
 
     /// Goes on when no attempt is left: with the next group if `another` may do better, else with the best
     /// refusal, or 408 where nobody said anything.
-    fn all_refused(&mut self, now: u64, id: SessionId, another: bool) {
+    pub(super) fn all_refused(&mut self, now: u64, id: SessionId, another: bool) {
         let Some(call) = self.calls.get(&id) else { return };
-        if !call.attempts.is_empty() || (another && self.next_group(now, id)) {
+        if call.attempts.iter().any(|attempt| !attempt.given_up) || (another && self.next_group(now, id)) {
             return;
         }
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
+        if invite.locating.is_some() {
+            return;
+        }
         let Some(refusal) = &invite.refusal else {
-            return self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
+            if invite.forwarded {
+                return self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
+            }
+            let (refused, outcome) = nowhere(invite.not_located);
+            return self.refuse_caller(now, id, &refused, outcome);
         };
         let server = invite.server;
         let status = refusal.view().status().unwrap_or_default();

@@ -2,13 +2,15 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Method, OwnedMessage, Transport};
+use moorline_sip::{Method, OwnedMessage};
 use moorline_sip::{Writer, respond};
 
+use super::targets::{Request, Waiter, nowhere};
 use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::extension;
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
+use crate::locate::{Hop, Located, NotLocated};
 
 /// A request on its way to the other party.
 pub(super) struct Passing {
@@ -42,7 +44,6 @@ impl Worker {
     /// A request outside a dialog goes on by the routes.
     pub(super) fn pass_outside(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
         let Arrival { now, message, .. } = arrival;
-        let Some(method) = message.method() else { return };
         let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
             return self.refuse(arrival, server, 483, b"Too Many Hops");
@@ -56,8 +57,40 @@ impl Worker {
         let uri = message.request_uri().unwrap_or_default();
         let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
         let egress = self.policy.egress(trunk, called);
-        let Some((egress, target)) = egress.and_then(|e| Some((e, *self.policy.trunks[e].targets.first()?))) else {
+        let Some(egress) = egress.filter(|egress| !self.policy.trunks[*egress].targets.is_empty()) else {
             return self.refuse(arrival, server, 404, b"Not Found - No Route");
+        };
+        let target = &self.policy.trunks[egress].targets[0];
+        let wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
+        match self.locator.locate(now, &wanted) {
+            Located::Ready(hops) => self.pass_to(arrival, trunk, server, hops),
+            Located::Pending(ticket) => {
+                let request = Request { server, flow: arrival.flow, message: message.to_owned(), trunk };
+                self.waiters.insert(ticket, Waiter::Request(Box::new(request)));
+            }
+        }
+    }
+
+    /// A request outside a dialog goes on to the hops that its trunk's target was found to have.
+    pub(super) fn pass_to(
+        &mut self,
+        arrival: Arrival<'_>,
+        trunk: usize,
+        server: ServerId,
+        hops: Result<Vec<Hop>, NotLocated>,
+    ) {
+        let Arrival { now, message, .. } = arrival;
+        let Some(method) = message.method() else { return };
+        let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
+        let uri = message.request_uri().unwrap_or_default();
+        let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
+        let Some(egress) = self.policy.egress(trunk, called) else { return };
+        let hop = match hops.map(|hops| self.health.order(now, &hops).first().copied()) {
+            Ok(Some(hop)) => hop,
+            problem => {
+                let (refused, _) = nowhere(problem.err());
+                return self.refuse(arrival, server, refused.status, &refused.reason);
+            }
         };
         let (Ok(from), Ok(to)) = (message.from(), message.to()) else { return };
         let Some(body) = opaque(arrival) else {
@@ -66,19 +99,22 @@ impl Worker {
         let owner = self.identities.call();
         let listener = self.policy.trunks[egress].listener;
         let advertised = self.advertised(listener);
-        let flow = Flow { listener, transport: Transport::Udp, remote: target };
+        let domain = self.policy.trunks[egress].domain.clone();
+        let host = self.policy.trunks[egress].host_at(&self.policy.trunks[egress].targets[0]);
+        let host = host.unwrap_or_else(|| hop.address.to_string());
+        let flow = Flow { listener, transport: hop.transport, remote: hop.address };
         let branch = self.identities.branch(owner) + &forward::loop_mark(uri);
         let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
         let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
         let withheld = self.policy.trunks[egress].withhold_caller;
         let crossing = Crossing { trusted, withheld, shown_as: advertised };
-        let mut caller = crossing.caller(message, &from);
+        let mut caller = crossing.caller(message, &from, domain.as_deref());
         caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
-        let writer = Writer::request(method, &forward::request_uri(uri, target))
+        let writer = Writer::request(method, &forward::request_uri(uri, &host))
             .header("Via", self.shown(flow).via(&branch))
             .header("Max-Forwards", (max_forwards - 1).to_string())
             .header("From", caller)
-            .header("To", forward::party(&to, target))
+            .header("To", forward::party(&to, &host))
             .header("Call-ID", self.identities.token(owner).to_string())
             .header("CSeq", format!("1 {method_name}"));
         let bytes = crossing.finish(writer, message, body);

@@ -32,7 +32,7 @@ impl Worker {
         if call.phase != Phase::Inviting {
             return;
         }
-        let Some(attempt) = call.attempt_mut(client) else { return };
+        let Some(attempt) = call.attempt_mut(client).filter(|attempt| !attempt.given_up) else { return };
         let provision = attempt.note_early(message);
         if provision == Provision::Stray {
             return;

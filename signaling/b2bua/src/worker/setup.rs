@@ -1,7 +1,7 @@
 //! The beginning of a call: the first INVITE, its provisional answers, its final one.
 
 use moorline_sip::Dialog;
-use moorline_sip::transaction::{ClientId, ServerId};
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, reason_phrase, respond};
 
 use super::{Arrival, RETRY_AFTER, ServerUse, Worker};
@@ -19,7 +19,6 @@ use moorline_control::{LocalSession, SessionId};
 /// What a new INVITE must have been found to be before there is a call.
 struct Admission {
     egress: usize,
-    groups: Groups,
     max_forwards: u32,
     offer: Option<Vec<Remote>>,
 }
@@ -83,8 +82,9 @@ impl Worker {
         }
         caller.updates = extension::allows(arrival.message, b"UPDATE").unwrap_or_default();
         caller.dialog = Some(dialog.0);
-        // Until somebody has answered, the called side is where the first INVITE goes.
-        let called_flow = admission.groups.front().and_then(|group| group.first()).map_or(arrival.flow, |to| to.flow);
+        // Where it goes is found out when the media session is open.
+        let listener = self.policy.trunks[admission.egress].listener;
+        let called_flow = Flow { listener, ..arrival.flow };
         let callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
         self.tags.insert(caller.tag, (id, Side::Caller));
         self.servers.insert(server, ServerUse::Invite(id));
@@ -101,7 +101,11 @@ impl Worker {
                 request: arrival.message.to_owned(),
                 received_at: arrival.now,
                 max_forwards: admission.max_forwards,
-                groups: admission.groups,
+                targets: self.policy.trunks[admission.egress].targets.iter().cloned().collect(),
+                locating: None,
+                groups: Groups::new(),
+                not_located: None,
+                silent_at: None,
                 refusal: None,
                 forwarded: false,
                 progressed: false,
@@ -150,8 +154,7 @@ impl Worker {
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
         let egress = self.policy.egress(trunk, called).ok_or_else(|| Refused::because(404, "No Route"))?;
-        let groups = self.destinations(egress);
-        if groups.is_empty() {
+        if self.policy.trunks[egress].targets.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
         if !self.media.is_connected() {
@@ -161,7 +164,7 @@ impl Worker {
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
-        Ok(Admission { egress, groups, max_forwards, offer })
+        Ok(Admission { egress, max_forwards, offer })
     }
 
     /// Refuses a new INVITE before there is a call.
@@ -223,8 +226,11 @@ impl Worker {
     pub(super) fn invite_answered(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
         let Some(status) = arrival.message.status() else { return };
         match status {
-            0..=100 => {}
-            101..=199 => self.progress(arrival, client, id),
+            0..=100 => self.heard(arrival, client, id),
+            101..=199 => {
+                self.heard(arrival, client, id);
+                self.progress(arrival, client, id);
+            }
             200..=299 => self.accepted(arrival, client, id),
             _ => self.refused_by_callee(arrival, client, id, status),
         }

@@ -11,6 +11,8 @@ use crate::leg::Side;
 pub(super) enum Due {
     /// The call has been in its phase for as long as it may: ringing, giving up, or talking.
     Phase(SessionId),
+    /// Those called must have given a sign of life.
+    Silent(SessionId),
     /// A re-INVITE of this side must be finally answered.
     Reinvite(SessionId, Side),
     /// An UPDATE of this side must be answered.

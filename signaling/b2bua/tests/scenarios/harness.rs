@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use moorline_b2bua::locate::Query;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
 use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
 use moorline_control::{
@@ -27,6 +28,8 @@ pub(crate) struct Net {
     pub(crate) now: u64,
     pub(crate) media: Media,
     pub(crate) observed: Vec<Observation>,
+    /// What DNS was asked, and has not answered.
+    pub(crate) questions: Vec<Query>,
     sent: VecDeque<(SocketAddr, Message)>,
     /// Of the worker's identifiers; another one for each worker.
     seed: u64,
@@ -146,6 +149,7 @@ impl Net {
             now: SECOND,
             media: Media::default(),
             observed: Vec::new(),
+            questions: Vec::new(),
             sent: VecDeque::new(),
             seed: 1,
         };
@@ -181,6 +185,7 @@ impl Net {
                         self.worker.handle(self.now, Input::Media(MediaInput::Reply { request, reply }));
                     }
                 }
+                Output::Dns(query) => self.questions.push(query),
                 Output::Observe(observation) => self.observed.push(observation),
             }
         }

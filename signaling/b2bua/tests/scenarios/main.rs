@@ -4,6 +4,7 @@
 mod calls;
 mod chaos;
 mod harness;
+mod hops;
 mod peers;
 mod privacy;
 mod reinvites;

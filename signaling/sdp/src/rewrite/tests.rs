@@ -130,11 +130,7 @@ fn canonical_names_that_show_a_host_go() {
         "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\na=ssrc:7 cname:sip:7000@10.1.1.1:5070\n\
          a=ssrc:7 msid:x y@z\na=ssrc:8 cname:pDUtFGLDTzrSqrfA\na=ssrc:9\n",
         &[anchor(ORIGIN, 20000)],
-        &[
-            ("a=ssrc:7 cname:sip:7000@10.1.1.1:5070\n", ""),
-            ("10.1.1.1", ORIGIN),
-            ("40000", "20000"),
-        ],
+        &[("a=ssrc:7 cname:sip:7000@10.1.1.1:5070\n", ""), ("10.1.1.1", ORIGIN), ("40000", "20000")],
     );
 }
 

@@ -1,0 +1,178 @@
+//! Finding the hops of a trunk's targets, and remembering how they fared.
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{Flow, ServerId};
+use moorline_sip::{Message, Name, OwnedMessage};
+
+use super::setup::Refused;
+use super::{Arrival, Due, Worker};
+use crate::attempt::Destination;
+use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
+use crate::policy::Target;
+use crate::{Outcome, Output};
+
+/// Who waits for a lookup.
+pub(super) enum Waiter {
+    /// The first INVITE of a call.
+    Call(SessionId),
+    /// A request outside a dialog that is carried across.
+    Request(Box<Request>),
+}
+
+/// A request that waits for where it goes.
+pub(super) struct Request {
+    pub(super) server: ServerId,
+    pub(super) flow: Flow,
+    pub(super) message: OwnedMessage,
+    /// The trunk it came from.
+    pub(super) trunk: usize,
+}
+
+impl Worker {
+    /// DNS has answered.
+    pub(super) fn dns_answer(&mut self, now: u64, number: u64, answer: Result<Answer, Failure>) {
+        self.locator.answer(now, number, answer);
+    }
+
+    /// Asks DNS what the locator must know, and goes on with what it has found.
+    pub(super) fn poll_locator(&mut self, now: u64) {
+        while let Some(event) = self.locator.poll_event() {
+            match event {
+                LocatorEvent::Query(query) => self.outputs.push_back(Output::Dns(query)),
+                LocatorEvent::Located { ticket, hops } => self.located(now, ticket, hops),
+            }
+        }
+    }
+
+    fn located(&mut self, now: u64, ticket: Ticket, hops: Result<Vec<Hop>, NotLocated>) {
+        match self.waiters.remove(&ticket) {
+            Some(Waiter::Call(id)) => {
+                let Some(invite) = self.calls.get_mut(&id).and_then(|call| call.invite.as_mut()) else { return };
+                let target = invite.locating.take().map(|(_, target)| target);
+                if let Some(target) = target {
+                    self.found(now, id, vec![(target, hops)]);
+                }
+                if !self.next_group(now, id) {
+                    self.all_refused(now, id, false);
+                }
+            }
+            Some(Waiter::Request(request)) => {
+                let Request { server, flow, message, trunk } = *request;
+                let arrival = Arrival { now, flow, message: message.view() };
+                self.pass_to(arrival, trunk, server, hops);
+            }
+            None => {}
+        }
+    }
+
+    /// Looks up targets of the call until there is somewhere to go: those that need no question asked all at
+    /// once, so that one that rests comes behind those alive; the others one after the other. False where nothing
+    /// was found and nothing is being looked up.
+    pub(super) fn locate_more(&mut self, now: u64, id: SessionId) -> bool {
+        let mut found = Vec::new();
+        while let Some((target, listener)) = self.next_target(id) {
+            let wanted = target.to_locate(&self.policy.listeners[listener]);
+            match self.locator.locate(now, &wanted) {
+                Located::Ready(hops) => found.push((target, hops)),
+                Located::Pending(ticket) => {
+                    let Some(invite) = self.calls.get_mut(&id).and_then(|call| call.invite.as_mut()) else { break };
+                    if found.iter().any(|(_, hops)| hops.is_ok()) {
+                        self.locator.cancel(ticket);
+                        invite.targets.push_front(target);
+                    } else {
+                        invite.locating = Some((ticket, target));
+                        self.waiters.insert(ticket, Waiter::Call(id));
+                    }
+                    break;
+                }
+            }
+        }
+        self.found(now, id, found);
+        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+        invite.is_some_and(|invite| !invite.groups.is_empty() || invite.locating.is_some())
+    }
+
+    /// The next target that was not looked up yet, and the listener that its trunk is reached through.
+    fn next_target(&mut self, id: SessionId) -> Option<(Target, usize)> {
+        let call = self.calls.get_mut(&id)?;
+        let trunk = call.leg(crate::leg::Side::Callee).trunk;
+        let target = call.invite.as_mut()?.targets.pop_front()?;
+        Some((target, self.policy.trunks[trunk].listener))
+    }
+
+    /// Notes what lookups have found: hops to try, those alive first, or why there are none.
+    fn found(&mut self, now: u64, id: SessionId, found: Vec<(Target, Result<Vec<Hop>, NotLocated>)>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let trunk = &self.policy.trunks[call.leg(crate::leg::Side::Callee).trunk];
+        let Some(invite) = &mut call.invite else { return };
+        let mut hops = Vec::new();
+        for (target, result) in found {
+            match result {
+                Ok(located) => hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target)))),
+                Err(problem) => invite.not_located = Some(problem),
+            }
+        }
+        hops.sort_by_key(|(hop, _)| self.health.rests_until(now, *hop).unwrap_or_default());
+        for (hop, host) in hops {
+            let flow = Flow { listener: trunk.listener, transport: hop.transport, remote: hop.address };
+            invite.groups.push_back(vec![Destination { flow, uri: None, host }]);
+        }
+    }
+
+    /// A hop of a trunk has answered, or not.
+    pub(super) fn fared(&mut self, now: u64, flow: Flow, answer: Option<Message<'_>>) {
+        let hop = Hop { transport: flow.transport, address: flow.remote };
+        match answer {
+            Some(answer) if answer.status() != Some(503) => self.health.succeeded(now, hop),
+            _ => self.health.failed(now, hop, answer.and_then(retry_after_ns)),
+        }
+    }
+
+    /// Nothing was heard of those called for as long as their trunk allows: the next ones are called. Those before
+    /// are cancelled as soon as they show signs of life.
+    pub(super) fn silent(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(invite) = &mut call.invite else { return };
+        invite.silent_at = None;
+        let asked = |attempt: &&mut crate::attempt::Attempt| !attempt.heard && !attempt.given_up;
+        let mut silent = Vec::new();
+        for attempt in call.attempts.iter_mut().filter(asked) {
+            attempt.given_up = true;
+            silent.push((attempt.client, attempt.destination.flow));
+        }
+        for (client, flow) in silent {
+            self.layer.cancel(now, client, None);
+            self.fared(now, flow, None);
+        }
+        self.all_refused(now, id, true);
+    }
+
+    /// Starts or stops waiting for the first sign of life.
+    pub(super) fn watch_silence(&mut self, id: SessionId, until: Option<u64>) {
+        let Some(invite) = self.calls.get_mut(&id).and_then(|call| call.invite.as_mut()) else { return };
+        if let Some(at) = std::mem::replace(&mut invite.silent_at, until) {
+            self.timers.cancel(at, Due::Silent(id));
+        }
+        if let Some(at) = until {
+            self.timers.set(at, Due::Silent(id));
+        }
+    }
+}
+
+/// What a caller hears whose call can go nowhere.
+pub(super) fn nowhere(problem: Option<NotLocated>) -> (Refused, Outcome) {
+    let (status, why) = match problem {
+        None => (480, "Trunk Has No Target".to_owned()),
+        Some(problem) if problem.is_temporary() => (503, problem.to_string()),
+        Some(problem) => (502, problem.to_string()),
+    };
+    (Refused::because(status, &why), Outcome::Rejected(status))
+}
+
+/// The Retry-After of a response (RFC 3261 20.33): seconds, which a comment or parameters may follow.
+fn retry_after_ns(response: Message<'_>) -> Option<u64> {
+    let value = response.header(Name::RetryAfter)?;
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let seconds: u64 = std::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
+    seconds.checked_mul(1_000_000_000)
+}

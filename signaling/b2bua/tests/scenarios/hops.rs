@@ -1,0 +1,217 @@
+//! Where calls go: names, targets that are silent, refuse or cannot be reached.
+
+use moorline_b2bua::Input;
+use moorline_b2bua::locate::{Answer, Failure, RecordKind, Records, Srv};
+use moorline_b2bua::policy::Policy;
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
+
+use crate::harness::*;
+
+/// The carrier is reached by these targets.
+fn to(targets: &[&str]) -> Policy {
+    let mut policy = policy();
+    policy.trunks[1].targets = targets.iter().map(|target| target.parse().unwrap()).collect();
+    policy
+}
+
+/// As [`to`], and a target that says nothing is given up after four seconds.
+fn impatient(targets: &[&str]) -> Policy {
+    let mut policy = to(targets);
+    policy.trunks[1].failover_ns = 4 * SECOND;
+    policy
+}
+
+fn call(net: &mut Net) {
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+}
+
+/// DNS answers the next question of this kind.
+#[track_caller]
+fn dns(net: &mut Net, kind: RecordKind, name: &str, answer: Result<Records, Failure>) {
+    let found = net.questions.iter().position(|query| query.kind == kind && query.name == name);
+    let Some(found) = found else { panic!("{kind:?} {name} was not asked, but {:?}", net.questions) };
+    let number = net.questions.remove(found).number;
+    let answer = answer.map(|records| Answer { records, ttl_s: 60 });
+    net.input(Input::Dns { number, answer });
+}
+
+const NOTHING: Result<Records, Failure> = Err(Failure::NoRecords { ttl_s: 60 });
+
+#[test]
+fn a_name_is_looked_up_and_shown_to_the_callee() {
+    let mut net = Net::with(to(&["carrier.example"]));
+    call(&mut net);
+    net.quiet();
+    dns(&mut net, RecordKind::Naptr, "carrier.example", NOTHING);
+    let srv = |target: &str, priority| Srv { priority, weight: 0, port: 6060, target: target.into() };
+    let records = Records::Srv(vec![srv("b.carrier.example", 2), srv("a.carrier.example", 1)]);
+    dns(&mut net, RecordKind::Srv, "_sip._udp.carrier.example", Ok(records));
+    dns(&mut net, RecordKind::Srv, "_sip._tcp.carrier.example", NOTHING);
+    dns(&mut net, RecordKind::Srv, "_sips._tcp.carrier.example", NOTHING);
+    dns(&mut net, RecordKind::A, "a.carrier.example", Ok(Records::Addresses(vec!["198.51.100.21".parse().unwrap()])));
+    dns(&mut net, RecordKind::A, "b.carrier.example", Ok(Records::Addresses(vec!["198.51.100.22".parse().unwrap()])));
+    assert!(net.questions.is_empty(), "{:?}", net.questions);
+    let sent = net.expect("198.51.100.21:6060", "INVITE sip:5551000@carrier.example SIP/2.0");
+    assert_eq!(sent.header("To"), "<sip:5551000@carrier.example>");
+    net.receive("198.51.100.21:6060", &answer(&sent, "503 Service Unavailable", "a", CALLEE, ""));
+    net.expect("198.51.100.21:6060", "ACK");
+    net.expect("198.51.100.22:6060", "INVITE sip:5551000@carrier.example SIP/2.0");
+    assert!(net.questions.is_empty());
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_502_and_dns_that_is_silent_503() {
+    let mut net = Net::with(to(&["carrier.example:5060"]));
+    call(&mut net);
+    dns(&mut net, RecordKind::A, "carrier.example", NOTHING);
+    assert!(net.expect(CALLER, "SIP/2.0 502").start().contains("no address"));
+    net.nothing_left();
+
+    let mut net = Net::with(to(&["carrier.example:5060"]));
+    call(&mut net);
+    net.advance(10 * SECOND);
+    let refused = net.expect(CALLER, "SIP/2.0 503");
+    assert_eq!(refused.header("Retry-After"), "5");
+    net.nothing_left();
+}
+
+#[test]
+fn a_caller_may_hang_up_while_a_name_is_looked_up() {
+    let mut net = Net::with(to(&["carrier.example:5060"]));
+    call(&mut net);
+    let cancel = invite("5551000", "c1", "").replace("INVITE", "CANCEL");
+    net.receive(CALLER, &cancel);
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    dns(&mut net, RecordKind::A, "carrier.example", Ok(Records::Addresses(vec!["198.51.100.21".parse().unwrap()])));
+    net.quiet();
+    net.nothing_left();
+}
+
+#[test]
+fn behind_an_outbound_proxy_messages_name_the_domain() {
+    let mut policy = to(&[CALLEE]);
+    policy.trunks[1].domain = Some("gd.ctcims.cn".into());
+    let mut net = Net::with(policy);
+    call(&mut net);
+    let sent = net.expect(CALLEE, "INVITE sip:5551000@gd.ctcims.cn SIP/2.0");
+    assert_eq!(sent.header("To"), "<sip:5551000@gd.ctcims.cn>");
+    assert!(sent.header("From").starts_with("\"Alice\" <sip:2001@gd.ctcims.cn>;tag="));
+}
+
+#[test]
+fn a_target_that_asked_for_peace_is_asked_last() {
+    let mut net = Net::with(to(&[CALLEE, CALLEE_2]));
+    call(&mut net);
+    let sent = net.expect(CALLEE, "INVITE");
+    let busy =
+        answer(&sent, "503 Service Unavailable", "a", CALLEE, "").replace("Contact:", "Retry-After: 60\r\nContact:");
+    net.receive(CALLEE, &busy);
+    net.expect(CALLEE, "ACK");
+    let sent = net.expect(CALLEE_2, "INVITE");
+    net.receive(CALLEE_2, &answer(&sent, "486 Busy Here", "b", CALLEE_2, ""));
+    net.expect(CALLEE_2, "ACK");
+    net.expect(CALLER, "SIP/2.0 486");
+    net.advance(30 * SECOND);
+    net.take_sent();
+    net.receive(CALLER, &invite("5551000", "c2", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    net.expect(CALLEE_2, "INVITE");
+    net.quiet();
+    net.advance(31 * SECOND);
+    net.take_sent();
+    net.receive(CALLER, &invite("5551000", "c3", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    net.expect(CALLEE, "INVITE");
+}
+
+#[test]
+fn a_silent_target_is_given_up_soon_and_hung_up_on_if_it_answers_after_all() {
+    let mut net = Net::with(impatient(&[CALLEE, CALLEE_2]));
+    call(&mut net);
+    let first = net.expect(CALLEE, "INVITE");
+    net.advance(4 * SECOND);
+    let second = net.expect(CALLEE_2, "INVITE");
+    net.receive(CALLEE_2, &answer(&second, "200 OK", "bob", CALLEE_2, &sdp("198.51.100.21", 6000)));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE_2, "ACK");
+    net.take_sent();
+    net.receive(CALLEE, &answer(&first, "200 OK", "late", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &answer(&bye, "200 OK", "late", CALLEE, ""));
+    net.quiet();
+    let (_, spec) = net.session();
+    assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.21:6000".parse().unwrap()));
+}
+
+#[test]
+fn a_silent_target_that_wakes_up_is_cancelled() {
+    let mut net = Net::with(impatient(&[CALLEE, CALLEE_2]));
+    call(&mut net);
+    let first = net.expect(CALLEE, "INVITE");
+    net.advance(4 * SECOND);
+    let second = net.expect(CALLEE_2, "INVITE");
+    net.take_sent();
+    net.receive(CALLEE, &answer(&first, "180 Ringing", "late", CALLEE, ""));
+    net.expect(CALLEE, "CANCEL");
+    net.receive(CALLEE, &answer(&first, "487 Request Terminated", "late", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLEE_2, &answer(&second, "486 Busy Here", "b", CALLEE_2, ""));
+    net.expect(CALLEE_2, "ACK");
+    net.expect(CALLER, "SIP/2.0 48");
+    net.nothing_left();
+}
+
+#[test]
+fn one_that_says_it_is_trying_is_not_given_up() {
+    let mut net = Net::with(impatient(&[CALLEE, CALLEE_2]));
+    call(&mut net);
+    let first = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&first, "100 Trying", "", CALLEE, ""));
+    net.advance(20 * SECOND);
+    net.quiet();
+}
+
+#[test]
+fn when_all_are_silent_the_caller_hears_408() {
+    let mut net = Net::with(impatient(&[CALLEE, CALLEE_2]));
+    call(&mut net);
+    net.advance(40 * SECOND);
+    let refused = net.take_sent().into_iter().filter(|(to, message)| to == CALLER && !message.start().contains("100"));
+    let starts: Vec<String> = refused.map(|(_, message)| message.start().to_owned()).collect();
+    assert!(starts.first().is_some_and(|start| start.starts_with("SIP/2.0 408")), "{starts:?}");
+    net.nothing_left();
+}
+
+#[test]
+fn a_target_that_cannot_be_connected_to_is_left_at_once() {
+    let mut policy = to(&[&format!("sip:{CALLEE};transport=tcp"), CALLEE_2]);
+    policy.listeners[1].transports = vec![Transport::Udp, Transport::Tcp];
+    let mut net = Net::with(policy);
+    call(&mut net);
+    let sent = net.expect(CALLEE, "INVITE");
+    assert!(sent.header("Via").starts_with("SIP/2.0/TCP "));
+    assert!(sent.header("Contact").contains(";transport=tcp"));
+    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    net.input(Input::Broken { flow });
+    let sent = net.expect(CALLEE_2, "INVITE");
+    assert!(sent.header("Via").starts_with("SIP/2.0/UDP "));
+}
+
+#[test]
+fn requests_outside_dialogs_wait_for_dns_too() {
+    let mut net = Net::with(to(&["carrier.example:5060"]));
+    let message =
+        invite("5551000", "m1", "hello").replace("INVITE", "MESSAGE").replace("application/sdp", "text/plain");
+    net.receive(CALLER, &message);
+    net.quiet();
+    dns(&mut net, RecordKind::A, "carrier.example", Ok(Records::Addresses(vec!["198.51.100.20".parse().unwrap()])));
+    let sent = net.expect("198.51.100.20:5060", "MESSAGE sip:5551000@carrier.example SIP/2.0");
+    net.receive("198.51.100.20:5060", &answer(&sent, "200 OK", "bob", CALLEE, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.nothing_left();
+}
