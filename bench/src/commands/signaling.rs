@@ -9,6 +9,7 @@ mod priority;
 mod sipp;
 mod system;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Outcome;
@@ -65,11 +66,14 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(long, value_delimiter = ',', value_enum, default_value = "parser,cpu,rate,memory")]
     measure: Vec<Measure>,
+    /// The `moorline` to measure, such as one built before a change; without it the one of this source is built.
+    #[arg(long, value_name = "FILE")]
+    executable: Option<PathBuf>,
     /// Measure Moorline alone.
     #[arg(long)]
     alone: bool,
     /// Kamailio's worker processes for its one UDP address. Fewer wait, more compete.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 4)]
     kamailio_children: u32,
     /// rtpengine's worker threads.
     #[arg(long, default_value_t = 1)]
@@ -104,9 +108,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     } else if !args.alone {
         println!("Moorline alone: the peers are not installed (apt-get install {})", absent.join(" "));
     }
-    let executable = process::build()?;
+    let executable = args.executable.clone().map_or_else(process::build, Ok)?;
     let version = process::version(&executable)?;
-    println!("{version}, built in the release profile");
+    println!("{version}, {}", executable.display());
     // Before the priority is raised: it builds.
     let parser = args.measure.contains(&Measure::Parser).then(Parser::measure).transpose()?;
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 
 use super::dialog::{Dialog, answer, answer_address};
@@ -15,7 +15,7 @@ use super::message::{Message, Start};
 use crate::media::receive::{socket_address, stamp_of};
 use crate::{Histogram, clock};
 
-/// The calls to place, one after the other in even steps.
+/// The calls to place, one after the other.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// How many.
@@ -98,7 +98,7 @@ pub fn probe(probe: &Probe) -> io::Result<ProbeReport> {
         let now = clock::monotonic();
         if probing.calls.len() < probe.calls as usize && now >= place_at {
             probing.place(now);
-            place_at += step;
+            place_at += step / 2 + scattered(probing.calls.len(), step);
         }
         while let Some((at, number)) = probing.hang_ups.front().copied().filter(|(at, _)| *at <= now) {
             probing.hang_ups.pop_front();
@@ -149,8 +149,8 @@ impl Probing<'_> {
 
     fn wait(&self, next: u64) -> io::Result<()> {
         let mut fds = [&self.caller, &self.called].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
-        let wait_ms = next.saturating_sub(clock::monotonic()).div_ceil(1_000_000);
-        match poll(&mut fds, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX)) {
+        let wait = Duration::from_nanos(next.saturating_sub(clock::monotonic()));
+        match ppoll(&mut fds, Some(wait.into()), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -204,6 +204,15 @@ impl Probing<'_> {
     }
 }
 
+/// The `index`th of values spread evenly over 0 to `step`: even steps would meet the load, which comes in bursts
+/// of the kernel's tick, always at the same phase.
+fn scattered(index: usize, step: u64) -> u64 {
+    // The golden ratio's fractional part in 2^32ths: its multiples fill a circle most evenly.
+    const TURN: u32 = 2_654_435_769;
+    let phase = TURN.wrapping_mul(index as u32);
+    (u128::from(step) * u128::from(phase) >> 32) as u64
+}
+
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
@@ -233,6 +242,17 @@ mod tests {
     fn plan(calls: u32, target: SocketAddr, called: SocketAddr) -> Probe {
         let talk = Duration::from_millis(1);
         Probe { calls, rate_per_s: 1000.0, talk, target, caller: free_address(), called, number: "1".into() }
+    }
+
+    #[test]
+    fn scattered_calls_keep_the_rate() {
+        let values: Vec<u64> = (0..1000).map(|index| scattered(index, 1000)).collect();
+        assert!(values.iter().all(|value| *value < 1000));
+        assert!((490..=510).contains(&(values.iter().sum::<u64>() / 1000)));
+        // Each tenth of the step gets its share.
+        assert!(
+            (0..10).all(|tenth| (95..=105).contains(&values.iter().filter(|value| **value / 100 == tenth).count()))
+        );
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl System {
         let children = kamailio_children.to_string();
         std::fs::write(&config, addresses.fill_in(include_str!("kamailio.cfg"), &[("CHILDREN", &children)]))?;
         let mut signaling = Command::new("kamailio");
-        signaling.args(["-DD", "-E", "-m", "256", "-M", "16", "-x", "fm", "-f"]).arg(&config);
+        signaling.args(["-DD", "-E", "-m", "2048", "-M", "16", "-x", "fm", "-f"]).arg(&config);
         signaling.arg("-Y").arg(directory);
         let mut signaling = Running::start("kamailio", &mut signaling, directory)?;
         let options = format!(
