@@ -1,5 +1,7 @@
 //! Properties of reading and replacing the parts of a body.
 
+#![expect(clippy::disallowed_methods, reason = "the crate reads no files; its tests do")]
+
 use moorline_sip::multipart::{Part, find, parts, replace};
 use proptest::prelude::*;
 
@@ -40,6 +42,25 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         }
         body
     })
+}
+
+/// The inputs that fuzzing starts from, and those that it found.
+#[test]
+fn kept_bodies_are_read_or_refused() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora/multipart");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+        let (content_type, body) = (&bytes[..end], &bytes[end + 1..]);
+        let Ok(found) = parts(content_type, body) else { continue };
+        for (at, part) in found.iter().enumerate() {
+            if found.get(at + 1).is_none_or(|next| part.nested || !next.nested) {
+                let replaced = replace(body, part, b"v=0\r\n").unwrap();
+                let again = parts(content_type, &replaced).unwrap();
+                assert_eq!((again.len(), &replaced[again[at].content.clone()]), (found.len(), &b"v=0\r\n"[..]));
+            }
+        }
+    }
 }
 
 /// What replacing a part must leave.

@@ -32,7 +32,7 @@ impl<'a> Scheme<'a> {
         self.name.eq_ignore_ascii_case(b"Digest")
     }
 
-    /// A parameter without its quotes, escapes as they are. `None` too if the quotes are broken.
+    /// A parameter without its quotes, escapes as they are. `None` too if it has quotes or escapes elsewhere.
     pub(super) fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
         let mut rest = Some(self.params);
         while let Some(params) = rest {
@@ -43,7 +43,8 @@ impl<'a> Scheme<'a> {
                 let value = trim(&param[equals + 1..]);
                 return match value {
                     [b'"', inner @ .., b'"'] if quoted_len(value) == Some(value.len()) => Some(inner),
-                    [b'"', ..] => None,
+                    // Within quotes, where it is written next, it would be something else.
+                    _ if memchr::memchr2(b'"', b'\\', value).is_some() => None,
                     _ => Some(value),
                 };
             }

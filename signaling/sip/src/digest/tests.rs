@@ -158,6 +158,16 @@ fn the_strongest_challenge_is_chosen() {
 }
 
 #[test]
+fn quotes_and_escapes_stand_only_in_quotes() {
+    for nonce in ["a\"b", "a\\", "\"a", "\"a\"b", "\"a\\\"", "a\"b\"", "\\"] {
+        let value = format!("Digest realm=r, nonce={nonce}");
+        assert_eq!(Challenge::all(value.as_bytes()).count(), 0, "{nonce}");
+    }
+    let value = "Digest realm=r, nonce=\"a\\\\\"";
+    assert_eq!(Challenge::all(value.as_bytes()).next().map(|challenge| challenge.nonce), Some(&br"a\\"[..]));
+}
+
+#[test]
 fn a_challenge_offers_the_strong_hash_first() {
     let mut challenger = challenger();
     let [sha256, md5] = challenger.challenge(5, source(), true).try_into().unwrap();
