@@ -2,7 +2,7 @@
 
 use crate::header::Params;
 use crate::lexical::trim;
-use crate::message::items;
+use crate::message::{items, read_call_id, read_max_forwards};
 use crate::parse::{Entry, Start};
 use crate::{CSeq, Fault, Message, Name, NameAddr, Uri, Via};
 
@@ -25,8 +25,8 @@ impl Message<'_> {
         if self.method().is_some_and(|own| own != method) {
             return Err(Fault::MethodMismatch);
         }
-        self.call_id()?;
-        self.max_forwards()?;
+        read_call_id(self.span(mandatory.call_id.value))?;
+        mandatory.max_forwards.map(|entry| read_max_forwards(self.span(entry.value))).transpose()?;
         Ok(())
     }
 
@@ -61,14 +61,17 @@ impl Message<'_> {
         }
         from.ok_or(Fault::Missing(Name::From))?;
         to.ok_or(Fault::Missing(Name::To))?;
-        call_id.ok_or(Fault::Missing(Name::CallId))?;
-        Ok(Mandatory { cseq: cseq.ok_or(Fault::Missing(Name::CSeq))? })
+        let call_id = call_id.ok_or(Fault::Missing(Name::CallId))?;
+        Ok(Mandatory { call_id, cseq: cseq.ok_or(Fault::Missing(Name::CSeq))?, max_forwards })
     }
 }
 
 /// The header fields that were found to be there once, and are still to be read.
 struct Mandatory<'a> {
+    call_id: &'a Entry,
     cseq: &'a Entry,
+    /// This one may be absent.
+    max_forwards: Option<&'a Entry>,
 }
 
 fn once<'a>(seen: &mut Option<&'a Entry>, entry: &'a Entry) -> Result<(), Fault> {

@@ -190,23 +190,12 @@ impl<'a> Message<'a> {
 
     /// Call-ID.
     pub fn call_id(&self) -> Result<&'a [u8], Fault> {
-        match self.header(Name::CallId) {
-            None => Err(Fault::Missing(Name::CallId)),
-            Some(value) if value.is_empty() || value.iter().any(|&byte| crate::lexical::is_lws(byte)) => {
-                Err(Fault::Malformed(Name::CallId))
-            }
-            Some(value) => Ok(value),
-        }
+        read_call_id(self.header(Name::CallId).ok_or(Fault::Missing(Name::CallId))?)
     }
 
     /// Max-Forwards; `None` if it is absent.
     pub fn max_forwards(&self) -> Result<Option<u32>, Fault> {
-        self.header(Name::MaxForwards)
-            .map(|value| match crate::lexical::number(value) {
-                Some(hops @ 0..=255) => Ok(hops as u32),
-                _ => Err(Fault::Malformed(Name::MaxForwards)),
-            })
-            .transpose()
+        self.header(Name::MaxForwards).map(read_max_forwards).transpose()
     }
 
     /// The first Contact; `None` if there is none, or if it is the `*` of a REGISTER.
@@ -238,6 +227,19 @@ impl<'a> Message<'a> {
 
     pub(crate) fn span(&self, span: Span) -> &'a [u8] {
         self.bytes.get(usize::from(span.start)..usize::from(span.end)).unwrap_or_default()
+    }
+}
+
+pub(crate) fn read_call_id(value: &[u8]) -> Result<&[u8], Fault> {
+    // Written without branches, so that many bytes are looked at at once.
+    let spaced = value.iter().fold(false, |found, &byte| found | crate::lexical::is_lws(byte));
+    if value.is_empty() || spaced { Err(Fault::Malformed(Name::CallId)) } else { Ok(value) }
+}
+
+pub(crate) fn read_max_forwards(value: &[u8]) -> Result<u32, Fault> {
+    match crate::lexical::number(value) {
+        Some(hops @ 0..=255) => Ok(hops as u32),
+        _ => Err(Fault::Malformed(Name::MaxForwards)),
     }
 }
 
