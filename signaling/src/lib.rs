@@ -17,6 +17,7 @@ mod privilege;
 mod process;
 pub mod radius;
 pub mod resolver;
+pub mod store;
 mod transport;
 
 pub use config::{
