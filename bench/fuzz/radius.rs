@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use moorline_b2bua::DigestQuestion;
 use moorline_b2bua::radius::{Form, Stamp, access_request, answer};
+use moorline_b2bua::verify::DigestQuestion;
 
 /// No secret that a few million guesses would find.
 const SECRET: &[u8] = &[0x5a; 32];

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use moorline_b2bua::radius::{Form, MAX_VALUE};
-use moorline_b2bua::{DigestQuestion, Verdict};
+use moorline_b2bua::verify::{DigestQuestion, Verdict};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use moorline_b2bua::{DigestQuestion, Verdict};
+use moorline_b2bua::verify::{DigestQuestion, Verdict};
 use moorline_signaling::radius::{self, DigestAttributes, RadiusConfig};
 
 const FREERADIUS: &str = "/usr/sbin/freeradius";

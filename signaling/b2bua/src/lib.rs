@@ -26,11 +26,10 @@ pub mod radius;
 mod reliable;
 mod seam;
 mod snapshot;
-mod verify;
+pub mod verify;
 mod worker;
 
 pub use dispatch::Dispatch;
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
-pub use verify::{DigestQuestion, Verdict};
 pub use worker::{Counters, Worker};

@@ -6,7 +6,7 @@ use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::DigestQuestion;
+use crate::verify::DigestQuestion;
 
 /// The longest value of an attribute.
 pub const MAX_VALUE: usize = 253;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moorline_b2bua::radius::{self, Form, MAX_PACKET, Reply, Stamp};
-use moorline_b2bua::{DigestQuestion, Verdict};
+use moorline_b2bua::verify::{DigestQuestion, Verdict};
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 use tracing::{info, warn};
