@@ -14,6 +14,8 @@ use serde::Deserialize;
 pub use dialogs::ReliableProvisionalConfig;
 pub use fault::ConfigFault;
 
+use crate::resolver::DnsConfig;
+
 /// The signaling process's configuration. Every key may be left out, but without `trunks` nobody can call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// Where called numbers go.
     pub routes: Vec<RouteConfig>,
+    /// How names of targets are looked up.
+    pub dns: DnsConfig,
     /// Bounds of every call.
     pub limits: LimitsConfig,
 }
@@ -149,6 +153,7 @@ impl Default for Config {
             listeners: vec![ListenerConfig { name: "local".into(), bind: loopback(5060), advertised: None }],
             trunks: Vec::new(),
             routes: Vec::new(),
+            dns: DnsConfig::default(),
             limits: LimitsConfig::default(),
         }
     }

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
+use moorline_b2bua::locate::Failure;
 use moorline_b2bua::{Input, MediaInput, Output, Worker};
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
@@ -12,6 +13,7 @@ use tokio::time::sleep;
 use crate::clock::{now_ns, until};
 use crate::media_client::{MediaEvent, RequestQueue};
 use crate::metrics::{Snapshot, Statistics};
+use crate::resolver::{Answered, Questions};
 use crate::transport::{Datagrams, UdpTransport};
 
 /// Where the admin server asks for a snapshot.
@@ -24,6 +26,8 @@ pub(crate) struct EventLoop {
     media: mpsc::Receiver<MediaEvent>,
     /// The current control connection; `None` while there is none.
     requests: Option<RequestQueue>,
+    questions: Questions,
+    answers: mpsc::Receiver<Answered>,
     scrapes: mpsc::Receiver<Scrape>,
     statistics: Statistics,
 }
@@ -32,6 +36,7 @@ pub(crate) struct EventLoop {
 enum Wake {
     Readable(usize),
     Media(MediaEvent),
+    Dns(Answered),
     Scrape(Scrape),
     Timer,
     Stop,
@@ -42,9 +47,19 @@ impl EventLoop {
         worker: Worker,
         transport: UdpTransport,
         media: mpsc::Receiver<MediaEvent>,
+        (questions, answers): (Questions, mpsc::Receiver<Answered>),
         scrapes: mpsc::Receiver<Scrape>,
     ) -> EventLoop {
-        EventLoop { worker, transport, media, requests: None, scrapes, statistics: Statistics::new() }
+        EventLoop {
+            worker,
+            transport,
+            media,
+            requests: None,
+            questions,
+            answers,
+            scrapes,
+            statistics: Statistics::new(),
+        }
     }
 
     /// Serves until `stop` is ready. Calls are left as they are, to whoever comes next.
@@ -55,6 +70,7 @@ impl EventLoop {
             match self.wait(stop.as_mut()).await {
                 Wake::Readable(listener) => self.receive(&mut datagrams, listener),
                 Wake::Media(event) => self.media_event(event),
+                Wake::Dns((number, answer)) => self.handle(Input::Dns { number, answer }),
                 // A scraper that went away meanwhile needs no answer.
                 Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
                 Wake::Timer => {}
@@ -75,6 +91,7 @@ impl EventLoop {
             () = stop => Wake::Stop,
             listener = poll_fn(|cx| transport.poll_readable(cx)) => Wake::Readable(listener),
             Some(event) = self.media.recv() => Wake::Media(event),
+            Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
             () = sleep(deadline.map(until).unwrap_or_default()), if deadline.is_some() => Wake::Timer,
         }
@@ -118,8 +135,13 @@ impl EventLoop {
             match output {
                 Output::Transmit { flow, bytes } => self.transport.send(flow.listener, flow.remote, &bytes),
                 Output::Observe(observation) => self.statistics.observe(now_ns(), observation),
-                // There is no resolver here: the locator gives the name up by itself.
-                Output::Dns(_) => {}
+                Output::Dns(query) => {
+                    let number = query.number;
+                    if !self.questions.put(query) {
+                        let answer = Err(Failure::Unavailable);
+                        self.worker.handle(now_ns(), Input::Dns { number, answer });
+                    }
+                }
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {

@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::event_loop::EventLoop;
 use crate::transport::UdpTransport;
-use crate::{Config, SignalingError, admin, media_client, privilege};
+use crate::{Config, SignalingError, admin, media_client, privilege, resolver};
 
 /// Serves SIP until SIGTERM or SIGINT; see the crate's documentation for what becomes of the calls.
 ///
@@ -47,7 +47,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
         info!(listener = listener.name, bind = %listener.bind, "serving SIP over UDP");
     }
     info!(admin = %config.admin, node = config.node, "signaling is up");
-    EventLoop::new(worker, transport, media, scrapes).run(stop).await;
+    EventLoop::new(worker, transport, media, resolver::start(&config.dns), scrapes).run(stop).await;
     info!(lease_s = config.lease_s, "signaling stops; calls are left to the media process's lease");
     Ok(())
 }

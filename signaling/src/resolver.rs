@@ -10,7 +10,7 @@ use moorline_b2bua::locate::{Answer, Failure, Query};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{info, warn};
 
 /// The most questions that are asked at once; more wait their turn.
 const MAX_ASKED: usize = 64;
@@ -81,7 +81,7 @@ pub fn start(config: &DnsConfig) -> (Questions, mpsc::Receiver<Answered>) {
             Some(dns)
         }
         Err(fault) => {
-            error!("no DNS: {fault}; name servers in `signaling.dns.servers`, or mend /etc/resolv.conf");
+            warn!("no name can be looked up: {fault}; set `signaling.dns.servers`, or mend /etc/resolv.conf");
             None
         }
     };

@@ -42,6 +42,9 @@ impl Config {
         if !(1..=longest).contains(&self.lease_s) {
             faults.add("lease_s", format!("{} is out of bounds", self.lease_s), format!("use 1 to {longest}"));
         }
+        for (key, problem, remedy) in self.dns.faults() {
+            faults.add(format!("dns.{key}"), problem, remedy);
+        }
         if self.user.as_deref() == Some("root") {
             faults.add("user", "signaling never runs as root", "name a user of its own, such as moorline-signaling");
         }

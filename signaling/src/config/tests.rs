@@ -94,6 +94,8 @@ fn each_fault_names_its_key() {
         ("ring_s = 30", "ring_s = 0", "signaling.limits.ring_s"),
         ("lease_s = 30", "lease_s = 601", "signaling.lease_s"),
         ("lease_s = 30", r#"admin = "192.0.2.1:9060""#, "signaling.admin"),
+        ("lease_s = 30", "dns = { timeout_ms = 0 }", "signaling.dns.timeout_ms"),
+        ("lease_s = 30", r#"dns = { servers = ["0.0.0.0:53"] }"#, "signaling.dns.servers[0]"),
         ("lease_s = 30", r#"user = "root""#, "signaling.user"),
         ("lease_s = 30", r#"control = """#, "signaling.control"),
     ];
