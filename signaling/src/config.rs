@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use moorline_b2bua::policy::Target;
 use serde::Deserialize;
 
-pub use dialogs::ReliableProvisionalConfig;
+pub use dialogs::{ReliableProvisionalConfig, SessionTimerConfig};
 pub use fault::ConfigFault;
 
 use crate::resolver::DnsConfig;
@@ -98,6 +98,9 @@ pub struct TrunkConfig {
     /// Whether its provisional answers, and ours to it, are acknowledged: `off`, `supported` or `required`.
     #[serde(default)]
     pub reliable_provisional: ReliableProvisionalConfig,
+    /// How its sessions are kept alive.
+    #[serde(default)]
+    pub session_timer: SessionTimerConfig,
 }
 
 /// Whether media may be latched (symmetric RTP).

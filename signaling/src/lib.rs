@@ -22,7 +22,7 @@ mod transport;
 
 pub use config::{
     Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, ReliableProvisionalConfig, RouteConfig,
-    TrunkConfig,
+    SessionTimerConfig, TrunkConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

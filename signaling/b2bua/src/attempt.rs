@@ -32,6 +32,10 @@ pub(crate) struct Attempt {
     /// Our tag towards it. Each attempt has its own, as it has its own Call-ID: to those who are called, they
     /// are different calls.
     pub(crate) tag: SessionId,
+    /// Our Call-ID and CSeq in it, to be used on when the INVITE is sent again with what was missing (RFC 3261
+    /// 8.1.3.5).
+    pub(crate) call_id: SessionId,
+    pub(crate) cseq: u32,
     pub(crate) destination: Destination,
     /// The dialogs that provisional answers have set up (RFC 3261 12.1), one for each branch of a fork.
     pub(crate) early: Vec<Early>,
@@ -65,10 +69,6 @@ pub(crate) enum Provision {
 }
 
 impl Attempt {
-    pub(crate) fn new(client: ClientId, tag: SessionId, destination: Destination) -> Attempt {
-        Attempt { client, tag, destination, early: Vec::new(), heard: false, given_up: false }
-    }
-
     /// Takes note of the early dialog that a provisional answer sets up, if it does.
     pub(crate) fn note_early(&mut self, response: Message<'_>) -> Provision {
         let Ok(Some(tag)) = response.to().map(|to| to.tag()) else { return Provision::Plain };
@@ -82,7 +82,7 @@ impl Attempt {
             // A branch that is not remembered cannot be sent a PRACK.
             return if due.is_some() { Provision::Stray } else { Provision::Plain };
         };
-        early.updates = extension::allows(response, b"UPDATE").unwrap_or(early.updates);
+        early.updates = extension::updates(response).unwrap_or(early.updates);
         match (due, early.rseq) {
             (None, _) => Provision::Plain,
             (Some(rack), Some(last)) if rack.rseq != last.wrapping_add(1) => Provision::Stray,

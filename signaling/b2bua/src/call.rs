@@ -91,6 +91,8 @@ pub(crate) struct Invite {
     pub(crate) offered: bool,
     /// The caller has offer and answer for good: from a reliable provisional answer and its PRACK.
     pub(crate) settled: bool,
+    /// The shortest session interval that the called side takes, as its 422 said, in seconds.
+    pub(crate) shortest_s: u32,
     /// The 2xx, received then, that waits for the caller's PRACK (RFC 3262 3).
     pub(crate) held: Option<(OwnedMessage, u64)>,
 }
@@ -233,6 +235,11 @@ impl Call {
             }
         };
         (0..count).map(stream).collect()
+    }
+
+    /// True once both parties have heard of the answer.
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.phase == Phase::Answered && self.invite.is_none()
     }
 
     /// True while the call counts as one: not ended, not given up.

@@ -9,6 +9,7 @@ use moorline_sip::Uri;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 
 use crate::reliable::Reliable;
+use crate::session_timer::SessionTimer;
 
 /// Which party of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +60,12 @@ pub(crate) struct Leg {
     pub(crate) updating: Option<ClientId>,
     /// It takes UPDATE (RFC 3311): its Allow says so.
     pub(crate) updates: bool,
+    /// How long the session lasts on this leg without a refresh, where that was agreed.
+    pub(crate) timer: Option<SessionTimer>,
+    /// The shortest session interval that this party takes, as far as it has said so, in seconds.
+    pub(crate) shortest_s: u32,
+    /// The session description that this party was sent last, where a refresh must repeat it: it takes no UPDATE.
+    pub(crate) sdp: Option<Vec<u8>>,
     /// The CSeq of a 2xx to our INVITE that this party was not sent an ACK for yet.
     pub(crate) unacknowledged: Option<u32>,
     /// The last ACK that this party was sent, to repeat when its 2xx is repeated (RFC 3261 13.2.2.4).
@@ -121,6 +128,9 @@ impl Leg {
             update: None,
             updating: None,
             updates: false,
+            timer: None,
+            shortest_s: 0,
+            sdp: None,
             unacknowledged: None,
             ack: None,
             confirmed: false,

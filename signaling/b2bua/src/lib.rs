@@ -25,6 +25,7 @@ pub mod policy;
 pub mod radius;
 mod reliable;
 mod seam;
+mod session_timer;
 mod snapshot;
 pub mod verify;
 mod worker;

@@ -150,6 +150,9 @@ pub enum Outcome {
     TooLong,
     /// Answered, and ended here because its media session was lost.
     MediaLost,
+    /// Answered, and ended here: a party did not refresh the session in time, or did not answer our refresh (RFC
+    /// 4028).
+    Expired,
     /// Not answered: the caller cancelled.
     Cancelled,
     /// Not answered: the called side refused, with this status.

@@ -12,9 +12,13 @@ use crate::call::{Call, Phase};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
 use crate::policy::Policy;
+use crate::session_timer::SessionTimer;
 
-/// The form of snapshot that this version writes; it reads no other.
-const VERSION: u8 = 2;
+/// The form of snapshot that this version writes.
+const VERSION: u8 = 3;
+
+/// The oldest that it reads. Form 2 knows nothing of session timers.
+const OLDEST: u8 = 2;
 
 /// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
 /// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
@@ -67,6 +71,27 @@ struct LegForm {
     /// The transport's position in [`Transport::ALL`].
     #[n(15)]
     transport: u8,
+    #[n(16)]
+    timer: Option<TimerForm>,
+    /// It takes UPDATE.
+    #[n(17)]
+    updates: Option<bool>,
+    /// What a refresh by INVITE repeats.
+    #[n(18)]
+    sdp: Option<minicbor::bytes::ByteVec>,
+    #[n(19)]
+    shortest_s: Option<u32>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TimerForm {
+    #[n(0)]
+    interval_s: u32,
+    #[n(1)]
+    ours: bool,
+    #[n(2)]
+    expires_at: u64,
 }
 
 /// The snapshot of a call; empty while there is nothing to restore: before the answer the parties' own
@@ -79,8 +104,13 @@ pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
     let Some(legs) = Side::BOTH.iter().map(|side| leg_form(call, *side, policy)).collect() else {
         return Vec::new();
     };
-    let form = CallForm { version: VERSION, answered_at, legs };
+    let mut form = CallForm { version: VERSION, answered_at, legs };
     // Writing into a Vec cannot fail; what is too long for the media process is not worth losing the call.
+    let bytes = minicbor::to_vec(&form).unwrap_or_default();
+    if bytes.len() <= MAX_SNAPSHOT {
+        return bytes;
+    }
+    form.legs.iter_mut().for_each(|leg| leg.sdp = None);
     minicbor::to_vec(form).ok().filter(|bytes| bytes.len() <= MAX_SNAPSHOT).unwrap_or_default()
 }
 
@@ -104,6 +134,14 @@ fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
         unacknowledged: leg.unacknowledged,
         relatch: leg.relatch,
         transport: leg.flow.transport as u8,
+        timer: leg.timer.map(|timer| TimerForm {
+            interval_s: timer.interval_s,
+            ours: timer.ours,
+            expires_at: timer.expires_at,
+        }),
+        updates: Some(leg.updates),
+        sdp: leg.sdp.clone().map(Into::into),
+        shortest_s: Some(leg.shortest_s),
     })
 }
 
@@ -123,8 +161,8 @@ pub(crate) fn restore(
         return Err("the call was not answered yet".into());
     }
     let form: CallForm = minicbor::decode(snapshot).map_err(|error| format!("unreadable snapshot: {error}"))?;
-    if form.version != VERSION {
-        return Err(format!("a snapshot of version {}, this one reads {VERSION}", form.version));
+    if !(OLDEST..=VERSION).contains(&form.version) {
+        return Err(format!("a snapshot of version {}, this one reads {OLDEST} to {VERSION}", form.version));
     }
     let Ok([caller, callee]) = <[LegForm; 2]>::try_from(form.legs) else {
         return Err("a snapshot without two legs".into());
@@ -132,7 +170,7 @@ pub(crate) fn restore(
     let said = [caller.said.clone(), callee.said.clone()];
     // The clock of a host that was restarted begins anew.
     let answered_at = form.answered_at.min(now);
-    let legs = [leg(caller, policy)?, leg(callee, policy)?];
+    let legs = [leg(caller, now, policy)?, leg(callee, now, policy)?];
     Ok(Call {
         id,
         phase: Phase::Answered,
@@ -160,7 +198,7 @@ pub(crate) fn restore(
     })
 }
 
-fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
+fn leg(form: LegForm, now: u64, policy: &Policy) -> Result<Leg, String> {
     let trunk = policy.trunks.iter().position(|trunk| trunk.name == form.trunk);
     let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
@@ -172,6 +210,10 @@ fn leg(form: LegForm, policy: &Policy) -> Result<Leg, String> {
     leg.unacknowledged = form.unacknowledged;
     leg.confirmed = true;
     leg.relatch = form.relatch;
+    leg.timer = form.timer.map(|timer| SessionTimer::restored(now, timer.interval_s, timer.ours, timer.expires_at));
+    leg.updates = form.updates.unwrap_or_default();
+    leg.sdp = form.sdp.map(Into::into);
+    leg.shortest_s = form.shortest_s.unwrap_or_default();
     leg.dialog = Some(Dialog {
         call_id: form.call_id,
         local_tag: form.tag.to_string().into_bytes(),

@@ -2,7 +2,7 @@
 //!
 //! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
 //! [`reliable`] (provisional answers), [`answer`] (the final one), [`dialog`] (what happens inside: ACK, re-INVITE,
-//! other requests), [`update`] (offers without an INVITE), [`teardown`] (CANCEL, BYE, timeouts),
+//! other requests), [`update`] (offers without an INVITE), [`refresh`] (session timers), [`teardown`] (CANCEL, BYE, timeouts),
 //! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
 
 mod answer;
@@ -10,6 +10,7 @@ mod attempts;
 mod dialog;
 mod media;
 mod pass;
+mod refresh;
 mod reliable;
 mod restore;
 mod setup;
@@ -118,6 +119,8 @@ enum ClientUse {
     Reinvite(SessionId, Side),
     /// What was made of an UPDATE or PRACK of the other side, to a side.
     Update(SessionId, Side),
+    /// Our own refresh of the session of a side.
+    Refresh(SessionId, Side),
     /// A BYE: its answer changes nothing.
     Bye(SessionId),
     /// A PRACK: its answer changes nothing.
@@ -131,7 +134,7 @@ impl ClientUse {
     fn call(&self) -> Option<SessionId> {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
-            ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
+            ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
             ClientUse::Pass(_) => None,
         }
     }
@@ -298,6 +301,7 @@ impl Worker {
             Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
             Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
             Some(ClientUse::Update(call, side)) => self.updated(arrival, client, *call, *side),
+            Some(ClientUse::Refresh(call, side)) => self.refresh_answered(arrival, client, *call, *side),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
@@ -329,6 +333,7 @@ impl Worker {
                 Due::Confirm(call, side) => self.confirm_again(now, call, side),
                 Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
                 Due::Update(call, side) => self.update_over(now, call, side),
+                Due::Session(call, side) => self.session_due(now, call, side),
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
                 Due::Media => self.work_backlog(now),

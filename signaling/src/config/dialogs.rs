@@ -1,9 +1,10 @@
 //! What a trunk's dialogs may do beyond RFC 3261, as it is written.
 
-use moorline_b2bua::policy::{Dialogs, ReliableProvisional};
+use moorline_b2bua::policy::{Dialogs, ReliableProvisional, SessionTimers};
 use serde::Deserialize;
 
 use super::TrunkConfig;
+use super::fault::Faults;
 
 /// Whether provisional answers (180, 183) are acknowledged, by PRACK (RFC 3262).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -18,7 +19,38 @@ pub enum ReliableProvisionalConfig {
     Required,
 }
 
+/// Session timers (RFC 4028), by which calls end that a party has silently left: `session_timer = { refresh_s = 900 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionTimerConfig {
+    /// Whether they are offered and taken at all.
+    pub enabled: bool,
+    /// The interval within which a refresh must come, in seconds; shorter where the peer asks for that.
+    pub refresh_s: u32,
+    /// The shortest interval that the peer may ask for, in seconds; 90 or more. A shorter one is refused with 422.
+    pub min_s: u32,
+}
+
+impl Default for SessionTimerConfig {
+    fn default() -> Self {
+        SessionTimerConfig { enabled: true, refresh_s: 1800, min_s: 90 }
+    }
+}
+
 impl TrunkConfig {
+    /// Faults in what it says of dialogs.
+    pub(super) fn check_dialogs(&self, faults: &mut Faults, index: usize) {
+        let timer = self.session_timer;
+        if timer.min_s < 90 {
+            let problem = format!("{} s: no peer may ask for less than 90 (RFC 4028)", timer.min_s);
+            faults.add(format!("trunks[{index}].session_timer.min_s"), problem, "use 90 or more");
+        }
+        if timer.refresh_s < timer.min_s {
+            let problem = format!("{} s is shorter than min_s, {} s", timer.refresh_s, timer.min_s);
+            faults.add(format!("trunks[{index}].session_timer.refresh_s"), problem, "use min_s or more");
+        }
+    }
+
     /// What this trunk's dialogs may do.
     pub(super) fn dialogs(&self) -> Dialogs {
         Dialogs {
@@ -27,6 +59,10 @@ impl TrunkConfig {
                 ReliableProvisionalConfig::Supported => ReliableProvisional::Supported,
                 ReliableProvisionalConfig::Required => ReliableProvisional::Required,
             },
+            session_timers: self
+                .session_timer
+                .enabled
+                .then_some(SessionTimers { refresh_s: self.session_timer.refresh_s, min_s: self.session_timer.min_s }),
         }
     }
 }

@@ -107,6 +107,7 @@ impl Config {
             }
             self.check_targets(faults, index, trunk, found);
             self.check_sources(faults, index, trunk);
+            trunk.check_dialogs(faults, index);
             resolved.push(Trunk {
                 name: trunk.name.clone(),
                 listener: found.unwrap_or_default(),

@@ -128,3 +128,19 @@ fn every_fault_is_found_at_once() {
     let faults = config(&text).policy().expect_err("faults");
     assert_eq!(faults.len(), 2, "{faults:?}");
 }
+
+#[test]
+fn what_dialogs_may_do_is_read_and_checked() {
+    use moorline_b2bua::policy::{Dialogs, ReliableProvisional, SessionTimers};
+    let trunk = |lines: &str| GOOD.replacen("media_nat = \"off\"", lines, 1);
+    let of = |lines: &str| config(&trunk(lines)).policy().expect("no faults").trunks[1].dialogs.clone();
+    assert_eq!(of(""), Dialogs::default());
+    assert_eq!(of("reliable_provisional = \"required\"").reliable_provisional, ReliableProvisional::Required);
+    assert_eq!(of("session_timer = { enabled = false }").session_timers, None);
+    let timers = of("session_timer = { refresh_s = 900 }").session_timers;
+    assert_eq!(timers, Some(SessionTimers { refresh_s: 900, min_s: 90 }));
+    let (key, _) = fault("media_nat = \"off\"", "session_timer = { min_s = 60 }");
+    assert_eq!(key, "signaling.trunks[1].session_timer.min_s");
+    let (key, _) = fault("media_nat = \"off\"", "session_timer = { refresh_s = 100, min_s = 120 }");
+    assert_eq!(key, "signaling.trunks[1].session_timer.refresh_s");
+}

@@ -1,10 +1,33 @@
 //! What a trunk's dialogs may do beyond RFC 3261.
 
 /// The extensions of a trunk's dialogs; the default serves peers that know of none of them too.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogs {
     /// Provisional answers that are acknowledged by PRACK (RFC 3262).
     pub reliable_provisional: ReliableProvisional,
+    /// Session timers (RFC 4028); `None` is neither offered nor taken.
+    pub session_timers: Option<SessionTimers>,
+}
+
+impl Default for Dialogs {
+    fn default() -> Dialogs {
+        Dialogs { reliable_provisional: ReliableProvisional::default(), session_timers: Some(SessionTimers::default()) }
+    }
+}
+
+/// How sessions are kept alive (RFC 4028): they end when nobody refreshes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimers {
+    /// The interval within which a refresh must come, in seconds; shorter where a peer asks for that.
+    pub refresh_s: u32,
+    /// The shortest interval that a peer may ask for, in seconds.
+    pub min_s: u32,
+}
+
+impl Default for SessionTimers {
+    fn default() -> SessionTimers {
+        SessionTimers { refresh_s: 1800, min_s: 90 }
+    }
 }
 
 /// Whether provisional answers are sent reliably (RFC 3262), in either direction.

@@ -81,7 +81,7 @@ impl Worker {
         let callee = call.leg_mut(Side::Callee);
         callee.flow = attempt.destination.flow;
         callee.tag = attempt.tag;
-        callee.updates = extension::allows(message, b"UPDATE").unwrap_or(updates);
+        callee.updates = extension::updates(message).unwrap_or(updates);
         callee.dialog = Some(dialog);
         callee.unacknowledged = Some(cseq);
         callee.confirmed = true;
@@ -91,6 +91,7 @@ impl Worker {
         self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.answered_at = Some(now);
+        self.refreshed_by_peer(now, id, Side::Callee, message);
         self.counters.answered += 1;
         if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
@@ -120,9 +121,14 @@ impl Worker {
                 return self.hang_up(now, id, Side::Callee, None);
             }
         };
-        let Some(answer) = self.answer_for_caller(call, response, &body) else { return };
+        let headers = self.agreed_headers(call, Side::Caller, invite.request.view());
+        let Some(answer) = self.answer_with(call, response, &body, &headers) else { return };
         self.confirm(now, id, Side::Caller, server, cseq, answer);
-        self.take_invite(id);
+        self.remember_sdp(id, Side::Caller, response);
+        if let Some(invite) = self.take_invite(id) {
+            self.remember_sdp(id, Side::Callee, invite.request.view());
+            self.agree_timer(now, id, Side::Caller, invite.request.view());
+        }
         self.observe(Observation::Answered { invited_at });
         self.observe(Observation::AnswerForwarded { received_at });
     }

@@ -9,17 +9,16 @@ use super::targets::nowhere;
 use super::{Arrival, ClientUse, Worker};
 use crate::attempt::{Attempt, Destination, keep_better};
 use crate::call::{Call, Invite, Phase};
-use crate::extension::RELIABLE;
 use crate::forward::{self, ALLOW};
 use crate::leg::Side;
-use crate::policy::ReliableProvisional;
 use crate::{Observation, Outcome};
 
 /// Our identifiers in one INVITE.
 struct Identifiers {
     tag: SessionId,
     branch: String,
-    call_id: String,
+    call_id: SessionId,
+    cseq: u32,
 }
 
 impl Worker {
@@ -50,7 +49,7 @@ impl Worker {
         let failover_ns = self.policy.trunks[call.leg(Side::Callee).trunk].failover_ns;
         let mut refusal = None;
         for destination in group {
-            if let Err(refused) = self.attempt(now, id, destination) {
+            if let Err(refused) = self.attempt(now, id, destination, None) {
                 refusal = Some(refused);
             }
         }
@@ -87,25 +86,43 @@ impl Worker {
         }
     }
 
-    /// Sends the INVITE to one destination.
-    fn attempt(&mut self, now: u64, id: SessionId, destination: Destination) -> Result<(), Refused> {
+    /// Sends the INVITE to one destination. One that was refused there, `before`, is sent as the next of the same call
+    /// (RFC 3261 8.1.3.5).
+    pub(super) fn attempt(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        destination: Destination,
+        before: Option<Attempt>,
+    ) -> Result<(), Refused> {
         let Some(call) = self.calls.get(&id) else { return Ok(()) };
         let Some(invite) = &call.invite else { return Ok(()) };
         let called = invite.request.view().request_uri().unwrap_or_default();
         let identifiers = Identifiers {
-            tag: self.identities.token(id),
+            tag: before.as_ref().map_or_else(|| self.identities.token(id), |before| before.tag),
             branch: self.identities.branch(id) + &forward::loop_mark(called),
-            call_id: self.identities.token(id).to_string(),
+            call_id: before.as_ref().map_or_else(|| self.identities.token(id), |before| before.call_id),
+            cseq: before.map_or(1, |before| before.cseq + 1),
         };
-        let tag = identifiers.tag;
+        let Identifiers { tag, call_id, cseq, .. } = identifiers;
         let received_at = invite.received_at;
         let bytes = self.callee_invite(call, invite, &destination, &identifiers)?;
         let client = self.send(now, destination.flow, bytes, ClientUse::Invite(id));
         let client = client.ok_or_else(|| Refused::because(503, "Too Many Transactions"))?;
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
-        self.tags.insert(tag, (id, Side::Callee));
-        call.tags.push(tag);
-        call.attempts.push(Attempt::new(client, tag, destination));
+        if self.tags.insert(tag, (id, Side::Callee)).is_none() {
+            call.tags.push(tag);
+        }
+        call.attempts.push(Attempt {
+            client,
+            tag,
+            call_id,
+            cseq,
+            destination,
+            early: Vec::new(),
+            heard: false,
+            given_up: false,
+        });
         if call.invite.as_mut().is_some_and(|invite| !std::mem::replace(&mut invite.forwarded, true)) {
             self.observe(Observation::InviteForwarded { received_at });
         }
@@ -139,15 +156,11 @@ impl Worker {
             .header("Max-Forwards", (invite.max_forwards - 1).to_string())
             .header("From", caller)
             .header("To", forward::party(&to, &host))
-            .header("Call-ID", &ours.call_id)
-            .header("CSeq", "1 INVITE")
+            .header("Call-ID", ours.call_id.to_string())
+            .header("CSeq", format!("{} INVITE", ours.cseq))
             .header("Contact", shown.contact())
             .header("Allow", ALLOW);
-        let writer = match self.reliable_wanted(call, invite) {
-            ReliableProvisional::Off => writer,
-            ReliableProvisional::Supported => writer.header("Supported", RELIABLE),
-            ReliableProvisional::Required => writer.header("Require", RELIABLE),
-        };
+        let writer = self.invite_extensions(call, invite, writer);
         let body = self.body_for(call, Side::Callee, request)?;
         Ok(crossing.finish(writer, request, &body))
     }

@@ -5,16 +5,16 @@ use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method};
 use moorline_sip::{Writer, respond};
 
+use super::refresh::with;
 use super::setup::{Refused, read, refusal_body};
 use super::{Arrival, ClientUse, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Offer, Phase, Waiting};
-use crate::extension::{self, RELIABLE};
+use crate::extension::{self, RELIABLE, TIMER};
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Reinvite, SentAck, Side};
-
-/// Extensions that a request in a dialog may require.
-const KNOWN: &[&[u8]] = &[RELIABLE];
+use crate::policy::ReliableProvisional;
+use crate::session_timer::Agreed;
 
 impl Worker {
     /// A request in the dialog of `side`.
@@ -22,7 +22,7 @@ impl Worker {
         let Some(method) = arrival.message.method() else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let over = matches!(call.phase, Phase::Ending | Phase::Cancelled);
-        let confirmed = call.leg(side).dialog.is_some();
+        let (confirmed, trunk) = (call.leg(side).dialog.is_some(), call.leg(side).trunk);
         if !confirmed {
             // The callee speaks in an early dialog: from now on that is the one it is spoken to in.
             let ours = forward::to_tag(arrival.message).and_then(|tag| std::str::from_utf8(tag).ok()?.parse().ok());
@@ -37,16 +37,17 @@ impl Worker {
         if confirmed {
             call.leg_mut(side).flow.remote = arrival.flow.remote;
         }
-        if let Some(updates) = extension::allows(arrival.message, b"UPDATE") {
+        if let Some(updates) = extension::updates(arrival.message) {
             call.leg_mut(side).updates = updates;
         }
+        let known = self.known_extensions(trunk);
         match method {
             Method::Bye if confirmed => self.bye(arrival, server, id, side),
             _ if over => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
             // The callee ends an early dialog by its final answer (RFC 3261 15).
             Method::Bye => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
-            _ if !extension::unknown(arrival.message, KNOWN).is_empty() => {
-                self.refuse_extension(arrival, server, KNOWN);
+            _ if !extension::unknown(arrival.message, &known).is_empty() => {
+                self.refuse_extension(arrival, server, &known);
             }
             Method::Prack => self.pracked(arrival, server, id, side),
             Method::Update => self.update(arrival, server, id, side),
@@ -57,8 +58,16 @@ impl Worker {
         }
     }
 
+    /// Extensions that a request of this trunk may require.
+    pub(super) fn known_extensions(&self, trunk: usize) -> Vec<&'static str> {
+        let dialogs = &self.policy.trunks[trunk].dialogs;
+        let reliable = (dialogs.reliable_provisional != ReliableProvisional::Off).then_some(RELIABLE);
+        let timer = dialogs.session_timers.map(|_| TIMER);
+        reliable.into_iter().chain(timer).collect()
+    }
+
     /// 420: the request requires extensions that Moorline does not carry (RFC 3261 8.2.2.3).
-    pub(super) fn refuse_extension(&mut self, arrival: Arrival<'_>, server: ServerId, known: &[&[u8]]) {
+    pub(super) fn refuse_extension(&mut self, arrival: Arrival<'_>, server: ServerId, known: &[&str]) {
         let unknown = extension::unknown(arrival.message, known);
         let answer = self.answer_to(arrival, 420, b"Bad Extension").header("Unsupported", unknown);
         self.layer.respond(arrival.now, server, answer.finish(b""));
@@ -118,6 +127,9 @@ impl Worker {
             }
         };
         self.layer.send_ack(flow, bytes.clone());
+        if let Some(original) = original {
+            self.remember_sdp(id, side, original);
+        }
         if let Some(call) = self.calls.get_mut(&id) {
             let leg = call.leg_mut(side);
             leg.unacknowledged = None;
@@ -171,6 +183,9 @@ impl Worker {
         if glare || call.phase != Phase::Answered {
             return self.refuse(arrival, server, 491, b"Request Pending");
         }
+        if let Err(shortest_s) = Agreed::of_request(self.session_timers(call, side), message) {
+            return self.refuse_interval(arrival, server, shortest_s);
+        }
         let offer = match forward::body(message) {
             Body::Sdp(sdp) => match read(sdp) {
                 Ok(streams) => Some(Offer { by: side, streams }),
@@ -213,10 +228,12 @@ impl Worker {
         let flow = call.leg(other).next_hop();
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
+        let headers = self.timer_headers(id, other);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(other).dialog else { return };
-        let writer =
+        let mut writer =
             dialog.request(Method::Invite, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
+        writer = with(writer, headers);
         let Some(call) = self.calls.get(&id) else { return };
         let client = match self.body_for(call, other, request.view()) {
             Ok(body) => {
@@ -235,6 +252,7 @@ impl Worker {
     pub(super) fn reinvite_answered(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, side: Side) {
         let Arrival { now, message, .. } = arrival;
         let Some(status) = message.status() else { return };
+        let longer = self.longer_interval(id, side, message);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg_mut(side);
         if leg.inviting != Some(client) {
@@ -253,6 +271,8 @@ impl Worker {
                 if let Some(dialog) = &mut leg.dialog {
                     dialog.refresh_target(message);
                 }
+                self.refreshed_by_peer(now, id, side, message);
+                let Some(call) = self.calls.get_mut(&id) else { return };
                 if call.phase != Phase::Answered {
                     // The call ended while this was on its way: its BYE was sent already.
                     return self.acknowledge(now, id, side, None);
@@ -271,6 +291,10 @@ impl Worker {
                     self.refuse_reinvite(now, id, side.other(), &refused);
                     self.hang_up_both(now, id, Outcome::Rejected(refused.status));
                 }
+            }
+            422 if longer => {
+                leg.inviting = None;
+                self.forward_reinvite(now, id, side.other());
             }
             _ => {
                 leg.inviting = None;
@@ -300,8 +324,11 @@ impl Worker {
                 return self.hang_up_both(now, id, Outcome::Rejected(refused.status));
             }
         };
+        self.remember_sdp(id, origin, response);
         let Some((server, answer)) = self.reinvite_answer(id, side, response, &body) else { return };
         let Some(reinvite) = self.take_reinvite(id, origin) else { return };
+        self.remember_sdp(id, side, reinvite.request.view());
+        self.agree_timer(now, id, origin, reinvite.request.view());
         let cseq = reinvite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
         self.confirm(now, id, origin, server, cseq, answer);
     }
@@ -322,6 +349,9 @@ impl Worker {
         let mut writer: Writer = respond(reinvite.request.view(), reinvite.source, status, reason, None);
         if status < 300 {
             writer = writer.header("Contact", self.shown(leg.flow).contact()).header("Allow", ALLOW);
+        }
+        if status / 100 == 2 {
+            writer = with(writer, self.agreed_headers(call, side.other(), reinvite.request.view()));
         }
         Some((reinvite.server, self.crossing(call, side.other()).finish(writer, response, body)))
     }

@@ -84,6 +84,10 @@ impl Worker {
                 // A call that is up is never refused, whatever the limit is by now.
                 self.place.calls.enter(usize::MAX);
                 self.enter(id, Phase::Answered, Some(until.max(now)));
+                for side in Side::BOTH {
+                    let timer = self.calls.get(&id).and_then(|call| call.leg(side).timer);
+                    self.set_timer(id, side, timer);
+                }
                 self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;
                 self.observe(Observation::Restored { call: id });

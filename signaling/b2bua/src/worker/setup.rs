@@ -13,6 +13,7 @@ use crate::leg::{Leg, Side};
 use crate::media::{self, Remote, Unusable};
 use crate::policy::ReliableProvisional;
 use crate::reliable::Reliable;
+use crate::session_timer::Agreed;
 use crate::{Observation, Outcome};
 use moorline_control::{LocalSession, SessionId};
 
@@ -55,13 +56,17 @@ impl Worker {
     pub(super) fn invite(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
         let reliable = self.policy.trunks[trunk].dialogs.reliable_provisional;
         let supported = extension::supports(arrival.message, RELIABLE);
-        let known: &[&[u8]] = if reliable == ReliableProvisional::Off { &[] } else { &[RELIABLE] };
-        if !extension::unknown(arrival.message, known).is_empty() {
-            return self.refuse_extension(arrival, server, known);
+        let known = self.known_extensions(trunk);
+        if !extension::unknown(arrival.message, &known).is_empty() {
+            return self.refuse_extension(arrival, server, &known);
         }
         if reliable == ReliableProvisional::Required && !supported {
             let answer = self.answer_to(arrival, 421, b"Extension Required").header("Require", RELIABLE);
             return self.layer.respond(arrival.now, server, answer.finish(b""));
+        }
+        let timers = self.policy.trunks[trunk].dialogs.session_timers;
+        if let Err(shortest_s) = Agreed::of_request(timers, arrival.message) {
+            return self.refuse_interval(arrival, server, shortest_s);
         }
         let admission = match self.admit(arrival.message, trunk) {
             Ok(admission) => admission,
@@ -80,7 +85,7 @@ impl Worker {
             let cseq = dialog.0.remote_cseq.unwrap_or_default();
             caller.reliable = Some(Box::new(Reliable::new(cseq, self.identities.call().random)));
         }
-        caller.updates = extension::allows(arrival.message, b"UPDATE").unwrap_or_default();
+        caller.updates = extension::updates(arrival.message).unwrap_or_default();
         caller.dialog = Some(dialog.0);
         // Where it goes is found out when the media session is open.
         let listener = self.policy.trunks[admission.egress].listener;
@@ -111,6 +116,7 @@ impl Worker {
                 progressed: false,
                 offered: admission.offer.is_some(),
                 settled: false,
+                shortest_s: 0,
                 held: None,
             }),
             attempts: Vec::new(),
@@ -232,6 +238,7 @@ impl Worker {
                 self.progress(arrival, client, id);
             }
             200..=299 => self.accepted(arrival, client, id),
+            422 if self.invite_again(arrival, client, id) => {}
             _ => self.refused_by_callee(arrival, client, id, status),
         }
     }

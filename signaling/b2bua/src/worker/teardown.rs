@@ -165,6 +165,10 @@ impl Worker {
                 });
                 self.refuse_update(now, id, side.other(), &Refused::new(408));
             }
+            Some(ClientUse::Refresh(id, side)) => {
+                let (id, side) = (*id, *side);
+                self.refresh_unanswered(now, client, id, side);
+            }
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
@@ -220,6 +224,7 @@ impl Worker {
         if call.outcome.is_none() {
             call.outcome = Some(outcome);
             call.ended_at = Some(now);
+            Side::BOTH.iter().for_each(|side| self.set_timer(id, *side, None));
             self.close_media(id);
         }
     }

@@ -17,6 +17,8 @@ pub(super) enum Due {
     Reinvite(SessionId, Side),
     /// An UPDATE of this side must be answered.
     Update(SessionId, Side),
+    /// The session of this side is to be refreshed, or is over (RFC 4028 10).
+    Session(SessionId, Side),
     /// A reliable provisional answer to the caller is due again (RFC 3262 3).
     Reliable(SessionId),
     /// Requests that the media process had no room for may be asked again.

@@ -5,6 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method, respond};
 
+use super::refresh::with;
 use super::setup::{Refused, read, refusal_body};
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
@@ -12,6 +13,7 @@ use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Side, Update};
 use crate::media::Remote;
+use crate::session_timer::Agreed;
 
 /// How long the other party has for its answer: as long as the transaction of an UPDATE (RFC 3261 17.1.2.2, timer F).
 const ANSWER_NS: u64 = 32_000_000_000;
@@ -23,27 +25,41 @@ impl Worker {
         if call.leg(side).update.is_some() {
             return self.refuse_pending(arrival, server, b"Server Internal Error - UPDATE Pending");
         }
+        if call.is_agreed()
+            && let Err(shortest_s) = Agreed::of_request(self.session_timers(call, side), arrival.message)
+        {
+            return self.refuse_interval(arrival, server, shortest_s);
+        }
         match forward::body(arrival.message) {
             Body::Unsupported => self.refuse(arrival, server, 415, b"Unsupported Media Type"),
             Body::Sdp(sdp) => match read(sdp) {
                 Ok(streams) => self.take_offer(arrival, server, id, side, streams),
                 Err(refused) => self.refuse(arrival, server, refused.status, &refused.reason),
             },
-            Body::None | Body::Opaque(_) => self.refresh_answered(arrival, server, id, side),
+            Body::None | Body::Opaque(_) => self.answer_refresh(arrival, server, id, side),
         }
     }
 
     /// Answers an UPDATE that offers nothing: the target is refreshed (RFC 3311 5.2).
-    fn refresh_answered(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
+    fn answer_refresh(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
         let Arrival { now, message, flow } = arrival;
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(dialog) = call.dialog_mut(side) {
             dialog.refresh_target(message);
         }
+        let agreed = call.is_agreed();
         let shown = self.shown(flow);
-        let answer =
+        let mut answer =
             respond(message, flow.remote, 200, b"OK", None).header("Contact", shown.contact()).header("Allow", ALLOW);
+        if let Some(call) = self.calls.get(&id).filter(|_| agreed) {
+            answer = with(answer, self.agreed_headers(call, side, message));
+        }
         self.layer.respond(now, server, answer.finish(b""));
+        if agreed {
+            // The snapshot has to know how long the session lasts.
+            self.agree_timer(now, id, side, message);
+            self.update_media(id);
+        }
     }
 
     /// 500 with a time to wait (RFC 3261 14.2, RFC 3311 5.2).
@@ -97,8 +113,10 @@ impl Worker {
         let flow = call.next_hop(other);
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
+        let headers = self.timer_headers(id, other);
         let Some(dialog) = self.calls.get_mut(&id).and_then(|call| call.dialog_mut(other)) else { return };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
+        let writer = with(writer, headers);
         let Some(call) = self.calls.get(&id) else { return };
         let client = match self.body_for(call, other, request.view()) {
             Ok(body) => {
@@ -119,11 +137,15 @@ impl Worker {
         let Arrival { now, message, .. } = arrival;
         let origin = side.other();
         let Some(status) = message.status().filter(|status| *status >= 200) else { return };
+        let longer = self.longer_interval(id, side, message);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg_mut(side);
         let by_invite = leg.inviting.take_if(|inviting| *inviting == client).is_some();
         if !by_invite && leg.updating.take_if(|updating| *updating == client).is_none() {
             return self.repeated_answer(arrival);
+        }
+        if longer {
+            return self.forward_update(now, id, origin);
         }
         if status >= 300 {
             return self.update_refused(now, id, side, message);
@@ -136,6 +158,9 @@ impl Worker {
         }
         if by_invite {
             self.acknowledge(now, id, side, None);
+        }
+        if self.calls.get(&id).is_some_and(Call::is_agreed) {
+            self.refreshed_by_peer(now, id, side, message);
         }
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.is_live()) else { return };
         let Some(update) = &call.leg(origin).update else {
@@ -208,8 +233,19 @@ impl Worker {
         if status < 300 {
             writer = writer.header("Contact", self.shown(call.leg(origin).flow).contact()).header("Allow", ALLOW);
         }
+        let refreshing = status < 300 && update.request.view().method() == Some(Method::Update) && call.is_agreed();
+        if refreshing {
+            writer = with(writer, self.agreed_headers(call, origin, update.request.view()));
+        }
         let answer = self.crossing(call, origin).finish(writer, response, body);
         self.layer.respond(now, update.server, answer);
+        if status < 300 {
+            self.remember_sdp(id, origin, response);
+            self.remember_sdp(id, side, update.request.view());
+        }
+        if refreshing {
+            self.agree_timer(now, id, origin, update.request.view());
+        }
     }
 
     fn take_update(&mut self, id: SessionId, side: Side) -> Option<Box<Update>> {

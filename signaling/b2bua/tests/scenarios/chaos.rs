@@ -65,7 +65,7 @@ const STATUSES: [&str; 9] = [
 ];
 const METHODS: [&str; 9] = ["ACK", "BYE", "INVITE", "CANCEL", "INFO", "OPTIONS", "PRACK", "UPDATE", "UPDATE"];
 
-const ABLE: &str = "Supported: 100rel\r\nAllow: INVITE, UPDATE, PRACK\r\n";
+const ABLE: &str = "Supported: 100rel, timer\r\nAllow: INVITE, UPDATE, PRACK\r\nSession-Expires: 100\r\n";
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, method, cseq, sdp)| Step::Callee { which, method, cseq, sdp }),
         2 => (any::<usize>(), proptest::option::of((any::<usize>(), any::<u8>())))
             .prop_map(|(which, change)| Step::Again { which, change }),
-        3 => (0u64..40_000).prop_map(|ms| Step::Wait { ms }),
+        3 => (0u64..60_000).prop_map(|ms| Step::Wait { ms }),
         1 => Just(Step::MediaTimeout),
         1 => Just(Step::MediaAway),
         2 => Just(Step::MediaBack),

@@ -84,7 +84,7 @@ fn the_caller_alone_knows_prack() {
 fn the_callee_alone_knows_prack() {
     let mut net = Net::new();
     let out = start(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
-    assert_eq!(out.header("Supported"), "100rel");
+    assert_eq!(out.header("Supported"), "100rel, timer");
     let progress = reliable(&out, "183 Session Progress", 77, &sdp("198.51.100.20", 6000));
     net.receive(CALLEE, &progress);
     let prack = net.expect(CALLEE, "PRACK sip:198.51.100.20:5060");
@@ -167,7 +167,7 @@ fn who_requires_what_is_off_or_lacks_what_is_required_is_refused() {
     net.receive(CALLER, &with(&invite("5551000", "c1", ""), "Require: 100rel\r\n"));
     assert_eq!(net.expect(CALLER, "SIP/2.0 420").header("Unsupported"), "100rel");
     let out = start(&mut net, &with(&invite("5551000", "c2", &sdp("192.0.2.10", 4000)), SUPPORTED));
-    assert_eq!((out.find("Supported"), out.find("Require")), (None, None));
+    assert_eq!((out.header("Supported"), out.find("Require")), ("timer", None));
     net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
     assert_eq!(net.expect(CALLER, "SIP/2.0 180").find("RSeq"), None);
 
@@ -182,7 +182,7 @@ fn who_requires_what_is_off_or_lacks_what_is_required_is_refused() {
 fn an_offer_in_a_reliable_183_is_answered_in_the_prack() {
     let mut net = Net::new();
     let out = start(&mut net, &able_invite(""));
-    assert_eq!((out.header("Supported"), out.body()), ("100rel", ""));
+    assert_eq!((out.header("Supported"), out.body()), ("100rel, timer", ""));
     let progress = reliable(&out, "183 Session Progress", 5, &sdp("198.51.100.20", 6000));
     net.receive(CALLEE, &progress);
     // Its PRACK waits for the caller's answer.
@@ -212,7 +212,7 @@ fn an_offer_in_a_reliable_183_is_answered_in_the_prack() {
 fn without_an_offer_100rel_is_offered_only_for_a_caller_that_knows_it() {
     let mut net = Net::new();
     let out = start(&mut net, &invite("5551000", "c1", ""));
-    assert_eq!(out.find("Supported"), None);
+    assert_eq!(out.header("Supported"), "timer");
 }
 
 #[test]
