@@ -91,6 +91,9 @@ pub struct TrunkConfig {
     /// trunk.
     #[serde(default)]
     pub trusted: bool,
+    /// What becomes of a redirection (3xx) by it.
+    #[serde(default)]
+    pub redirects: RedirectsConfig,
     /// Whether callers are not named to it, even those who do not ask for that (RFC 3323): From becomes
     /// anonymous.
     #[serde(default)]
@@ -126,8 +129,38 @@ pub struct RouteConfig {
     /// Only calls from this trunk; from any if left out.
     #[serde(default)]
     pub from: Option<String>,
-    /// The trunk the call goes to.
-    pub to: String,
+    /// The trunk the call goes to. One of `to`, `redirect` and `refuse` must be there.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Instead: the caller is told to try there (302), a SIP URI in which `{number}` stands for the called
+    /// number.
+    #[serde(default)]
+    pub redirect: Option<String>,
+    /// Instead: the caller is refused.
+    #[serde(default)]
+    pub refuse: Option<RefuseConfig>,
+}
+
+/// How a route refuses calls: `refuse = { status = 403, reason = "Barred" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefuseConfig {
+    /// The status, 400 to 699.
+    pub status: u16,
+    /// The reason phrase; the status's own if left out.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What becomes of a redirection (3xx) by a trunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedirectsConfig {
+    /// Its contacts are tried, where they are of the same peer or a route leads to it for their numbers.
+    #[default]
+    Follow,
+    /// The caller hears it, with our address in place of each contact's host.
+    Pass,
 }
 
 /// Bounds of every call: `[signaling.limits]`.

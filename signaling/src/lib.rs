@@ -21,8 +21,8 @@ pub mod store;
 mod transport;
 
 pub use config::{
-    Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, ReliableProvisionalConfig, RouteConfig,
-    SessionTimerConfig, TrunkConfig,
+    Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RedirectsConfig, RefuseConfig,
+    ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

@@ -50,7 +50,12 @@ fn summary(configuration: &Configuration) -> String {
     }
     for route in &signaling.routes {
         let from = route.from.as_ref().map(|name| format!(" from {name:?}")).unwrap_or_default();
-        lines.push(format!("route: numbers starting {:?}{from} to {:?}", route.prefix, route.to));
+        let way = match (&route.to, &route.redirect, &route.refuse) {
+            (Some(to), ..) => format!("to {to:?}"),
+            (None, Some(redirect), _) => format!("redirected to {redirect:?}"),
+            (None, None, refuse) => format!("refused {}", refuse.as_ref().map_or(0, |refuse| refuse.status)),
+        };
+        lines.push(format!("route: numbers starting {:?}{from} {way}", route.prefix));
     }
     for range in &media.ranges {
         let (network, first, last) = (range.network, range.first_port, range.last_port);

@@ -77,6 +77,8 @@ pub(crate) struct Invite {
     pub(crate) targets: VecDeque<Target>,
     pub(crate) locating: Option<(Ticket, Target)>,
     pub(crate) groups: Groups,
+    /// Contacts of redirections that were followed.
+    pub(crate) followed: Vec<Vec<u8>>,
     /// Why a target was not found.
     pub(crate) not_located: Option<NotLocated>,
     /// When those called must have given a sign of life.

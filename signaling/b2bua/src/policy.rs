@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use moorline_sip::Transport;
 
 pub use dialogs::{Dialogs, ReliableProvisional, SessionTimers};
-pub use route::Route;
+pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
-pub use trunk::{MediaNat, Trunk};
+pub use trunk::{MediaNat, Redirects, Trunk};
 
 /// Everything a worker decides by.
 #[derive(Debug, Clone, Default)]

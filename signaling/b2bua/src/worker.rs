@@ -10,6 +10,7 @@ mod attempts;
 mod dialog;
 mod media;
 mod pass;
+mod redirect;
 mod refresh;
 mod reliable;
 mod restore;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Redirects, Route, Trunk, Way};
+use moorline_sip::{Scheme, Uri, reason_phrase};
 
 use super::fault::{Faults, choices};
-use super::{Config, ConfigFault, MediaNatConfig, TrunkConfig};
+use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, RouteConfig, TrunkConfig};
 
 /// The longest path a Unix socket address holds (`sun_path`, less its final zero).
 const MAX_SOCKET_PATH: usize = 107;
@@ -124,6 +125,10 @@ impl Config {
                 },
                 trusted: trunk.trusted,
                 withhold_caller: trunk.withhold_caller,
+                redirects: match trunk.redirects {
+                    RedirectsConfig::Follow => Redirects::Follow,
+                    RedirectsConfig::Pass => Redirects::Pass,
+                },
                 dialogs: trunk.dialogs(),
             });
         }
@@ -180,14 +185,46 @@ impl Config {
                 faults.add(format!("routes[{index}].prefix"), problem, "remove one of the two");
             }
             let from = route.from.as_ref().map(|name| self.trunk(faults, format!("routes[{index}].from"), name));
-            let to = self.trunk(faults, format!("routes[{index}].to"), &route.to);
-            if self.trunks.get(to).is_some_and(|trunk| trunk.name == route.to && trunk.targets.is_empty()) {
-                let problem = format!("trunk {:?} has no targets", route.to);
-                faults.add(format!("routes[{index}].to"), problem, "add `targets` to the trunk");
-            }
+            let to = self.way(faults, index, route);
             resolved.push(Route { prefix: route.prefix.clone(), from, to });
         }
         resolved
+    }
+
+    /// What a route makes of a call: exactly one of its three ways must be there.
+    fn way(&self, faults: &mut Faults, index: usize, route: &RouteConfig) -> Way {
+        match (&route.to, &route.redirect, &route.refuse) {
+            (Some(name), None, None) => {
+                let to = self.trunk(faults, format!("routes[{index}].to"), name);
+                if self.trunks.get(to).is_some_and(|trunk| trunk.name == *name && trunk.targets.is_empty()) {
+                    let problem = format!("trunk {name:?} has no targets");
+                    faults.add(format!("routes[{index}].to"), problem, "add `targets` to the trunk");
+                }
+                Way::Trunk(to)
+            }
+            (None, Some(redirect), None) => {
+                let example = redirect.replace("{number}", "1000");
+                if !Uri::parse(example.as_bytes()).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips)) {
+                    let problem = format!("{redirect:?} is no SIP URI");
+                    let remedy = "write one such as \"sip:{number}@192.0.2.1\"";
+                    faults.add(format!("routes[{index}].redirect"), problem, remedy);
+                }
+                Way::Redirect(redirect.clone())
+            }
+            (None, None, Some(refuse)) => {
+                if !(400..700).contains(&refuse.status) {
+                    let problem = format!("{} refuses nothing", refuse.status);
+                    faults.add(format!("routes[{index}].refuse.status"), problem, "use 400 to 699");
+                }
+                let reason = refuse.reason.clone().unwrap_or_else(|| reason_phrase(refuse.status).to_owned());
+                Way::Refuse { status: refuse.status, reason }
+            }
+            _ => {
+                let problem = "a route has exactly one of `to`, `redirect` and `refuse`";
+                faults.add(format!("routes[{index}]"), problem, "keep the one that is meant");
+                Way::Trunk(0)
+            }
+        }
     }
 
     fn trunk(&self, faults: &mut Faults, key: String, name: &str) -> usize {

@@ -1,6 +1,6 @@
 //! Who may know who calls (RFC 3323, RFC 3325).
 
-use moorline_sip::{HeaderLine, Message, Name};
+use moorline_sip::{HeaderLine, Message};
 
 /// What the called side is shown of a caller who is withheld.
 pub(crate) const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -8,12 +8,8 @@ pub(crate) const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.inv
 /// True where the sender of a message asks not to be named: `id` (RFC 3325 9.3), or `user`, `header` or `session`
 /// (RFC 3323 4.2). `none` forbids it, and `critical` alone asks for nothing.
 pub(crate) fn is_asked(message: Message<'_>) -> bool {
-    let wishes = || {
-        let values = message.all(Name::Privacy);
-        values.flat_map(|value| value.split(|b| matches!(b, b';' | b','))).map(<[u8]>::trim_ascii)
-    };
-    let named = |wanted: &str| wishes().any(|wish| wish.eq_ignore_ascii_case(wanted.as_bytes()));
-    !named("none") && ["id", "user", "header", "session"].into_iter().any(named)
+    let privacy = message.privacy();
+    !privacy.none && (privacy.id || privacy.user || privacy.header || privacy.session)
 }
 
 /// Headers that tell who a withheld party is, though nothing needs them (RFC 3323 5.1 and 5.3).

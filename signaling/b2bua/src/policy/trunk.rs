@@ -33,10 +33,22 @@ pub struct Trunk {
     /// P-Charging-Vector) are taken from it and given to it; they cross only between two such trunks
     /// (RFC 3325 2.3).
     pub trusted: bool,
+    /// What becomes of a redirection by it.
+    pub redirects: Redirects,
     /// Callers are not named to it, whether they ask for that (RFC 3323) or not.
     pub withhold_caller: bool,
     /// What its dialogs may do beyond RFC 3261.
     pub dialogs: Dialogs,
+}
+
+/// What becomes of a 3xx answer to an INVITE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// Its contacts are tried, where they are of the same peer or a route leads to it for their numbers.
+    #[default]
+    Follow,
+    /// The caller hears it, with our address in place of each contact's host.
+    Pass,
 }
 
 /// Whether media may be latched (symmetric RTP).
@@ -91,6 +103,12 @@ impl Trunk {
     /// The host that messages to `target` name, where it is not the hop's own address.
     pub(crate) fn host_at(&self, target: &Target) -> Option<String> {
         self.domain.clone().or_else(|| target.name().map(str::to_owned))
+    }
+
+    /// True for a host name by which this trunk goes.
+    pub(crate) fn is_called(&self, host: &[u8]) -> bool {
+        let names = self.domain.iter().map(String::as_str).chain(self.targets.iter().filter_map(Target::name));
+        names.into_iter().any(|name| host.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     fn has_target_at(&self, address: IpAddr) -> bool {

@@ -171,10 +171,17 @@ impl Worker {
         let Arrival { now, message, .. } = arrival;
         self.heard(arrival, client, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.take_attempt(client);
+        let attempt = call.take_attempt(client);
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             Phase::Inviting => {
+                let flow = attempt.map(|attempt| attempt.destination.flow);
+                if let Some(flow) = flow.filter(|_| status / 100 == 3)
+                    && self.follow(id, message, flow)
+                {
+                    return self.all_refused(now, id, true);
+                }
+                let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };
                 keep_better(&mut invite.refusal, message);
                 if status / 100 == 6 {
@@ -227,7 +234,12 @@ impl Worker {
         };
         let server = invite.server;
         let status = refusal.view().status().unwrap_or_default();
-        let Some(answer) = self.answer_for_caller(call, refusal.view(), refusal_body(refusal.view())) else { return };
+        let contacts = match status {
+            300..400 => self.contacts_for_caller(call.leg(Side::Caller).flow, refusal.view()),
+            _ => Vec::new(),
+        };
+        let body = refusal_body(refusal.view());
+        let Some(answer) = self.answer_with(call, refusal.view(), body, &contacts) else { return };
         self.layer.respond(now, server, answer);
         self.take_invite(id);
         self.finish(now, id, Outcome::Refused(status));

@@ -12,6 +12,7 @@ use crate::forward::{self, Body, Crossing};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Remote, Unusable};
 use crate::policy::ReliableProvisional;
+use crate::policy::Way;
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
 use crate::{Observation, Outcome};
@@ -28,11 +29,13 @@ struct Admission {
 pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) reason: Vec<u8>,
+    /// Where a redirection leads to.
+    pub(super) contact: Option<String>,
 }
 
 impl Refused {
     pub(super) fn new(status: u16) -> Refused {
-        Refused { status, reason: reason_phrase(status).as_bytes().to_vec() }
+        Refused { status, reason: reason_phrase(status).as_bytes().to_vec(), contact: None }
     }
 
     /// For a body that may hold a session description where it cannot be rewritten.
@@ -40,14 +43,20 @@ impl Refused {
         Refused::because(415, "Body Not Readable Here")
     }
 
+    /// 302 to a URI in which `{number}` stands for who was called.
+    fn redirect(to: &str, called: &[u8]) -> Refused {
+        let contact = format!("<{}>", to.replace("{number}", &String::from_utf8_lossy(called)));
+        Refused { contact: Some(contact), ..Refused::new(302) }
+    }
+
     pub(super) fn because(status: u16, why: &str) -> Refused {
-        Refused { status, reason: format!("{} - {why}", reason_phrase(status)).into_bytes() }
+        Refused { status, reason: format!("{} - {why}", reason_phrase(status)).into_bytes(), contact: None }
     }
 }
 
 impl From<Unusable> for Refused {
     fn from(unusable: Unusable) -> Refused {
-        Refused { status: 488, reason: unusable.0.into_bytes() }
+        Refused { status: 488, reason: unusable.0.into_bytes(), contact: None }
     }
 }
 
@@ -109,6 +118,7 @@ impl Worker {
                 targets: self.policy.trunks[admission.egress].targets.iter().cloned().collect(),
                 locating: None,
                 groups: Groups::new(),
+                followed: Vec::new(),
                 not_located: None,
                 silent_at: None,
                 refusal: None,
@@ -159,7 +169,14 @@ impl Worker {
             Body::None | Body::Opaque(_) => None,
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
-        let egress = self.policy.egress(trunk, called).ok_or_else(|| Refused::because(404, "No Route"))?;
+        let egress = match self.policy.way(trunk, called) {
+            Some(Way::Trunk(egress)) => *egress,
+            Some(Way::Redirect(to)) => return Err(Refused::redirect(to, called)),
+            Some(Way::Refuse { status, reason }) => {
+                return Err(Refused { status: *status, reason: reason.clone().into_bytes(), contact: None });
+            }
+            None => return Err(Refused::because(404, "No Route")),
+        };
         if self.policy.trunks[egress].targets.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
@@ -178,6 +195,9 @@ impl Worker {
         let mut answer = self.answer_to(arrival, refused.status, &refused.reason);
         if refused.status == 503 {
             answer = answer.header("Retry-After", RETRY_AFTER);
+        }
+        if let Some(contact) = &refused.contact {
+            answer = answer.header("Contact", contact);
         }
         if refused.status == 415 {
             answer = answer.header("Accept", "application/sdp");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_b2bua::locate::Query;
-use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk};
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
 use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
 use moorline_control::{
     Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, RefusalCode, Reply, Request, ServerHello, SessionId,
@@ -112,8 +112,8 @@ pub(crate) fn policy() -> Policy {
             trunk("carrier", 1, &["198.51.100.0/24"], &[CALLEE, CALLEE_2]),
         ],
         routes: vec![
-            Route { prefix: "555".into(), from: None, to: 1 },
-            Route { prefix: "2".into(), from: Some(1), to: 0 },
+            Route { prefix: "555".into(), from: None, to: Way::Trunk(1) },
+            Route { prefix: "2".into(), from: Some(1), to: Way::Trunk(0) },
         ],
         limits: Limits::default(),
     }

@@ -7,6 +7,7 @@ mod harness;
 mod hops;
 mod peers;
 mod privacy;
+mod redirects;
 mod refreshes;
 mod reinvites;
 mod reliable;
