@@ -97,10 +97,11 @@ impl Index {
                 _ => {}
             }
             let line = Line::folded(bytes, at, &mut fault);
-            let Some(entry) = self.entries.get_mut(count) else {
+            let Some(slot) = self.entries.get_mut(count) else {
                 return Err(error(ParseErrorKind::TooManyHeaders, at));
             };
-            *entry = header_line(bytes, at, line, &mut fault);
+            let entry = header_line(bytes, at, line, &mut fault);
+            *slot = entry;
             if entry.name == Name::ContentLength {
                 let value = &bytes[usize::from(entry.value.start)..usize::from(entry.value.end)];
                 match (number(value), content_length) {
@@ -205,6 +206,9 @@ fn strip_sip(bytes: &[u8]) -> Option<&[u8]> {
     protocol.eq_ignore_ascii_case(b"SIP/").then_some(rest)
 }
 
+/// One header field. Inlined, or its small parts are written to memory one by one and read back at once, for which the
+/// processor waits: that took a fifth of the time.
+#[inline(always)]
 pub(crate) fn header_line(bytes: &[u8], start: usize, line: Line, fault: &mut Option<Fault>) -> Entry {
     let content = &bytes[start..line.end];
     let name_len = token_len(content);
