@@ -17,7 +17,12 @@ SKIPPED := $(CARGO_TARGET_DIR)/skipped
 
 # Commands that the tests, the lab and the benchmarks use, and the Debian packages they come from.
 TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester \
-    kamailio:kamailio rtpengine:rtpengine-daemon
+    kamailio:kamailio rtpengine:rtpengine-daemon baresip:baresip-core linphonec:linphone-cli sipsak:sipsak \
+    svwar:sipvicious openssl:openssl python3:python3-venv
+
+# The Python of the lab's phones.
+LAB_PYTHON ?= $(CARGO_TARGET_DIR)/lab-python/bin/python
+export LAB_PYTHON
 
 .PHONY: help demo test deps fmt clippy doc unit deny fuzz lab summary clean-summary
 
@@ -40,7 +45,7 @@ deps:
 	    command -v "$${tool%%:*}" > /dev/null || missing+=("$${tool##*:}")
 	done
 	if [ $${#missing[@]} -eq 0 ]; then
-	    exit 0
+	    true
 	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
 	    echo "installing: $${missing[*]}"
 	    # The packages' own services would take the ports of SIP: nothing is started, now or at boot.
@@ -55,6 +60,13 @@ deps:
 	else
 	    echo "WARNING: not installed, and not root to install them: $${missing[*]}" >&2
 	    echo "         as root: apt-get install $${missing[*]}" >&2
+	fi
+	# The lab's phones, for who can run the lab.
+	if [ "$$(id -u)" -eq 0 ] && ! "$(LAB_PYTHON)" -c "import pjsua2" 2> /dev/null; then
+	    echo "installing: pjsua2-python"
+	    { python3 -m venv "$(LAB_PYTHON:/bin/python=)" && "$(LAB_PYTHON)" -m pip install --quiet --disable-pip-version-check \
+	        --only-binary :all: --requirement bench/lab/peers/requirements.txt; } \
+	        || echo "WARNING: pjsua2-python could not be installed: the lab's tests with pjsua will fail" >&2
 	fi
 	# Without a linker there is nothing to go on with.
 	command -v cc > /dev/null || { echo "no C compiler to link with: install gcc" >&2; exit 1; }

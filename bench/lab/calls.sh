@@ -287,10 +287,10 @@ start_callers() {
     callers_pid=$started
 }
 
-# start_hung_up_callers CALLS RATE: calls that the called party ends.
+# start_hung_up_callers CALLS RATE [NUMBER]: calls that the called party ends.
 start_hung_up_callers() {
-    start_sipp hung-up core "$core_ip" 5070 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac-hung-up.xml" -s 8610086 \
-        -m "$1" -r "$2" -l 1000
+    start_sipp hung-up core "$core_ip" 5070 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac-hung-up.xml" \
+        -s "${3:-8610086}" -m "$1" -r "$2" -l 1000
     hung_up_pid=$started
 }
 

@@ -1,6 +1,14 @@
 # Peers other than SIPp: phones and a proxy, each with a configuration of its own in the test's directory. Like
 # everything in the lab they are started with `start`, and end with the test.
 
+# needs COMMAND PACKAGE: stops the test if the peer is not installed.
+needs() {
+    command -v "$1" >/dev/null || {
+        fault "$1 is not installed: make deps, or apt-get install $2"
+        return 1
+    }
+}
+
 # The WAV file that phones play: 16 bits, mono, 8,000 samples a second.
 make_voice() {
     "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 600 voice.wav
@@ -9,6 +17,7 @@ make_voice() {
 # write_baresip NUMBER IP PORT TRANSPORT [ACCOUNT_PARAMETER]: the directory NUMBER with baresip's configuration. It
 # listens at PORT with UDP and TCP, and at the next one with TLS.
 write_baresip() {
+    needs baresip baresip-core
     local number=$1 ip=$2 port=$3 transport=$4 parameters=${5:-}
     mkdir -p "$number"
     # A player that leads nowhere: without one, baresip has no audio at all.
@@ -52,16 +61,17 @@ end_phone_call() {
     stop_captures
     if [[ $transport == tls ]]; then
         # Of 3 s of speech or voice.
-        verify_media --outward 100 --inward 100 --lost "$lost"
+        verify_media --outward 100 --inward 100 --lost "$lost" --interruption-ms 1000
     else
-        verify_captures --calls 1 --lost "$lost" "$@"
+        verify_captures --calls 1 --lost "$lost" --interruption-ms 1000 "$@"
     fi
     phone_packets=$((${phone_packets:-0} + $(figure captures.figures rtp_outward_relayed rtp_inward_relayed)))
 }
 
-# The end of a test with phones: nothing is in use, and all that the captures saw went the named way.
+# The end of a test with phones: nothing is in use, and all that the captures saw went the named way. With
+# --transactions it waits for those too, which takes 32 s (RFC 3261, timers D, J and L).
 end_phone_test() {
-    await_idle 10 "$@"
+    await_idle 40 "$@"
     require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" -eq "$phone_packets"
     stop_moorline
 }
@@ -91,4 +101,143 @@ baresip_calls() {
     await_callers callers "$callers_pid" 1
     end_phone_call 2
     end_phone_test
+}
+
+# start_proxy NAMESPACE IP NEXT_HOP: Kamailio at port 5060 of that address, which passes calls on to a host and
+# port (with parameters), and stays in their dialogs.
+start_proxy() {
+    needs kamailio kamailio
+    local namespace=$1 ip=$2 next_hop=$3
+    sed "s/LISTEN$/$ip:5060/; s/NEXT_HOP/$next_hop/" "$lab_dir/peers/kamailio.cfg" >"kamailio-$namespace.cfg"
+    # Its processes are a group of their own, to be ended together.
+    start "kamailio-$namespace" "$namespace" setsid kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
+        -Y "$PWD" -P "$PWD/kamailio-$namespace.pid"
+    echo "-$started" >>pids
+    await "Kamailio in $namespace" listens "$namespace" "$ip:5060"
+}
+
+# Whether a UDP socket is bound there.
+listens() {
+    [[ -n $(ip netns exec "$1" ss -H -l -u -n "src $2") ]]
+}
+
+# The file that linphonec reads: no network but the one address, and no questions to anybody.
+start_linphone() {
+    needs linphonec linphone-cli
+    local ip=$1 port=$2
+    mkdir -p linphone/.local/share/linphone
+    cat >linphone/rc <<TEXT
+[sip]
+sip_port=$port
+sip_tcp_port=0
+sip_tls_port=0
+bind_address=$ip
+use_ipv6=0
+auto_net_state_mon=0
+default_proxy=-1
+
+[net]
+mtu=1300
+dns_srv_enabled=0
+
+[rtp]
+audio_rtp_port=24000
+TEXT
+    # It ends with its input.
+    start linphone carrier env HOME="$PWD/linphone" bash -c 'sleep 300 | linphonec -c "$HOME/rc" -a'
+    await "linphonec" listens carrier "$ip:$port"
+}
+
+# start_pjsua NAME NAMESPACE IP TRANSPORT OPTION...: the phone of peers/pjsua.py.
+start_pjsua() {
+    "$LAB_PYTHON" -c "import pjsua2" || {
+        fault "$LAB_PYTHON has no pjsua2: make deps, or name one that has as LAB_PYTHON (pip install pjsua2-python)"
+        return 1
+    }
+    local name=$1 namespace=$2 ip=$3 transport=$4
+    shift 4
+    start "pjsua-$name" "$namespace" "$LAB_PYTHON" "$lab_dir/peers/pjsua.py" --ip "$ip" --port 5080 \
+        --transport "$transport" --user "$name" --play voice.wav "$@"
+    await "pjsua ($name)" grep -q "phone is ready" "pjsua-$name.log"
+}
+
+# await_pjsua NAME PID: until it ends; it must have had a good call, with media both ways.
+await_pjsua() {
+    local name=$1 status=0
+    wait "$2" || status=$?
+    require "status of pjsua ($name)" "$status" -eq 0
+    require "RTP packets received by pjsua ($name)" "$(figure "pjsua-$name.log" rtp_received)" -gt 100
+}
+
+# pjsua_calls TRANSPORT: pjsua calls SIPp, SIPp calls pjsua, and pjsua calls pjsua.
+pjsua_calls() {
+    local transport=$1 number=8610086
+    local called=sip:$number@$sbc_core_ip:5060\;transport=$transport
+    write_config
+    add_trunk phone 7 "$carrier_ip:5080"
+    make_speech 3
+    make_voice 10
+    start_moorline
+
+    start_phone_captures
+    start_called_party
+    start_pjsua 2000 core "$core_ip" "$transport" --call "$called" --x-call first --seconds 3
+    await_pjsua 2000 "$started"
+    stop_called_party 1
+    end_phone_call 2
+
+    start_pjsua 7000 carrier "$carrier_ip" "$transport"
+    local answerer=$started
+    start_phone_captures
+    start_callers 1 1 3400 7000
+    await_callers callers "$callers_pid" 1
+    await_pjsua 7000 "$answerer"
+    end_phone_call 2
+
+    start_pjsua 7000 carrier "$carrier_ip" "$transport"
+    answerer=$started
+    start_phone_captures
+    start_pjsua 2000 core "$core_ip" "$transport" --call "${called/$number/7000}" --x-call second --seconds 3
+    await_pjsua 2000 "$started"
+    await_pjsua 7000 "$answerer"
+    end_phone_call 4
+    end_phone_test
+}
+
+# requests SIDE METHOD: how many requests of that method the capture shows from Moorline, over UDP.
+requests() {
+    tcpdump -n -r "$1.pcap" "udp and src port 5060 and (src host $sbc_core_ip or src host $sbc_carrier_ip)" \
+        2>/dev/null | grep -c "SIP: $2 " || true
+}
+
+# kamailio_calls TRANSPORT: SIPp calls SIPp by way of a proxy, Moorline, and another proxy. The proxies speak that
+# transport to Moorline, and UDP to SIPp.
+kamailio_calls() {
+    local transport=$1 hangup
+    write_config
+    add_trunk proxied 7 "$carrier_proxy_ip:5060"
+    make_speech 3
+    start_proxy core "$core_proxy_ip" "$sbc_core_ip:5060;transport=$transport"
+    start_proxy carrier "$carrier_proxy_ip" "$carrier_ip:5060"
+    start_moorline
+    start_captures
+    start_sipp called carrier "$carrier_ip" 5060 -sf "$lab_dir/scenarios/uas-reinvite.xml" -mp 20000 -rtp_echo
+    called_pid=$started
+    await "SIPp in carrier" grep -qs . sipp-called.csv
+    for hangup in caller callee; do
+        start_sipp "$hangup" core "$core_ip" 5060 "$core_proxy_ip:5060" -sf "$lab_dir/scenarios/uac-reinvite.xml" \
+            -s 7000 -m 2 -r 5 -key hangup "$hangup"
+        await_callers "$hangup" "$started" 2
+    done
+    stop_called_party 4
+    stop_captures
+    # The parties' packets of the last moment are under way at the BYE.
+    verify_captures --calls 4 --lost 4 --interruption-ms 1000
+    phone_packets=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
+    # The proxies are on the way of everything: what Moorline sends past them is media.
+    require "SIP messages past the proxies" "$(tcpdump -n -r carrier.pcap "port 5060 and host $carrier_ip" 2>/dev/null |
+        wc -l)" -eq 0
+    require "SIP messages past the proxies" "$(tcpdump -n -r core.pcap "port 5060 and host $core_ip" 2>/dev/null |
+        wc -l)" -eq 0
+    end_phone_test --transactions
 }

@@ -15,6 +15,10 @@ all_tests=(
     garbage@io_uring
     garbage@epoll
     baresip-udp@io_uring
+    pjsua-udp@epoll
+    silent-peer@io_uring
+    kamailio-udp@io_uring
+    scans@io_uring
 )
 
 test_names() {
@@ -45,9 +49,10 @@ check_names() {
     done
 }
 
-# Sets MOORLINE and MOORLINE_BENCH, building what they do not name.
+# Sets MOORLINE and MOORLINE_BENCH, building what they do not name, and LAB_PYTHON, which has pjsua2 if any has.
 find_executables() {
     local target=${CARGO_TARGET_DIR:-$repository/target}
+    export LAB_PYTHON=${LAB_PYTHON:-$target/lab-python/bin/python}
     if [[ -z ${MOORLINE:-} || -z ${MOORLINE_BENCH:-} ]]; then
         (cd "$repository" && cargo build --locked --quiet -p moorline -p moorline-bench --bin moorline --bin moorline-bench)
     fi
@@ -72,7 +77,9 @@ run_tests() {
     trap 'exit 130' INT TERM
     while read -r test; do
         since=$SECONDS
-        if run_test "$test" "$root/$test"; then
+        # In the background, because bash ignores `set -e` in what it tests the status of.
+        run_test "$test" "$root/$test" &
+        if wait $!; then
             passed=$((passed + 1))
             echo "PASS $test ($((SECONDS - since)) s)"
         else
@@ -94,7 +101,7 @@ run_test() {
     rm -rf "$logs"
     mkdir -p "$logs"
     : >"$logs/pids"
-    # In the background, because bash ignores `set -e` in what it tests the status of.
+    # In the background for the same reason.
     (
         set -euo pipefail
         # shellcheck source=calls.sh

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""A phone made of pjsua2 without audio hardware: places one call, or answers one, plays a file into it, and prints
+what it saw as key=value lines. Ends with status 0 if the call was answered and ended as it should."""
+
+import argparse
+import sys
+import time
+
+import pjsua2 as pj
+
+# A phone that waits for longer waits for nothing.
+PATIENCE_S = 30
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ip", required=True, help="where SIP and RTP are sent from")
+    parser.add_argument("--port", type=int, default=5080, help="the port for SIP; media comes 1000 and more above")
+    parser.add_argument("--transport", choices=["udp", "tcp", "tls"], default="udp")
+    parser.add_argument("--user", default="phone")
+    parser.add_argument("--password", help="for digest authentication")
+    parser.add_argument("--registrar", help="the URI to register at before anything else")
+    parser.add_argument("--certificate", default="", help="for TLS: this phone's")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--ca", default="", help="for TLS: who must have signed the other side's certificate")
+    parser.add_argument("--play", help="a WAV file")
+    parser.add_argument("--call", metavar="URI", help="place a call instead of answering one")
+    parser.add_argument("--seconds", type=float, default=3, help="after which a call that was placed is ended")
+    parser.add_argument("--x-call", metavar="VALUE", default="pjsua", help="the call's X-Call header")
+    return parser.parse_args()
+
+
+class Call(pj.Call):
+    """The call; what of it is to be known later is copied, for the call itself goes with its end."""
+
+    def __init__(self, account, phone, call_id=pj.PJSUA_INVALID_ID):
+        super().__init__(account, call_id)
+        self.phone = phone
+
+    def onCallState(self, prm):
+        state = self.getInfo()
+        if state.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.phone.confirmed_at = time.monotonic()
+        elif state.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self.phone.last_status = state.lastStatusCode
+            self.phone.ended = True
+
+    def onCallMediaState(self, prm):
+        for index, media in enumerate(self.getInfo().media):
+            if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
+                if self.phone.player:
+                    self.phone.player.startTransmit(self.getAudioMedia(index))
+
+    def onStreamDestroyed(self, prm):
+        rtcp = self.getStreamStat(prm.streamIdx).rtcp
+        self.phone.rtp_sent += rtcp.txStat.pkt
+        self.phone.rtp_received += rtcp.rxStat.pkt
+
+
+class Account(pj.Account):
+    def __init__(self, phone):
+        super().__init__()
+        self.phone = phone
+
+    def onRegState(self, prm):
+        if prm.code != 200:
+            print(f"registration refused: {prm.code} {prm.reason}", file=sys.stderr)
+        self.phone.registered = prm.code == 200
+
+    def onIncomingCall(self, prm):
+        call = Call(self, self.phone, prm.callId)
+        answer = pj.CallOpParam(True)
+        answer.statusCode = 200 if self.phone.call is None else 486
+        self.phone.call = self.phone.call or call
+        call.answer(answer)
+
+
+class Phone:
+    def __init__(self):
+        self.call = None
+        self.player = None
+        self.registered = False
+        self.confirmed_at = None
+        self.ended = False
+        self.last_status = 0
+        self.rtp_sent = 0
+        self.rtp_received = 0
+
+
+def start(options, phone):
+    endpoint = pj.Endpoint()
+    endpoint.libCreate()
+    config = pj.EpConfig()
+    # Everything on this thread: callbacks of other threads would fight over Python's lock.
+    config.uaConfig.threadCnt = 0
+    config.uaConfig.mainThreadOnly = True
+    config.logConfig.level = 4
+    config.logConfig.consoleLevel = 4
+    config.medConfig.noVad = True
+    config.medConfig.threadCnt = 1
+    endpoint.libInit(config)
+
+    transport = pj.TransportConfig()
+    transport.boundAddress = options.ip
+    transport.port = options.port
+    kind = {
+        "udp": pj.PJSIP_TRANSPORT_UDP,
+        "tcp": pj.PJSIP_TRANSPORT_TCP,
+        "tls": pj.PJSIP_TRANSPORT_TLS,
+    }[options.transport]
+    if options.transport == "tls":
+        transport.tlsConfig.certFile = options.certificate
+        transport.tlsConfig.privKeyFile = options.key
+        transport.tlsConfig.CaListFile = options.ca
+        transport.tlsConfig.verifyServer = bool(options.ca)
+    endpoint.transportCreate(kind, transport)
+    endpoint.libStart()
+    endpoint.audDevManager().setNullDev()
+    for codec in endpoint.codecEnum2():
+        endpoint.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith("PCMA/") else 0)
+
+    if options.play:
+        phone.player = pj.AudioMediaPlayer()
+        phone.player.createPlayer(options.play)
+
+    account_config = pj.AccountConfig()
+    host = options.registrar.split(":")[1].split(";")[0] if options.registrar else f"{options.ip}:{options.port}"
+    suffix = f";transport={options.transport}" if options.transport != "udp" else ""
+    account_config.idUri = f"sip:{options.user}@{host}{'' if options.registrar else suffix}"
+    account_config.mediaConfig.transportConfig.boundAddress = options.ip
+    account_config.mediaConfig.transportConfig.port = options.port + 1000
+    # What Moorline is told of the phone is what the phone says, as behind no NAT.
+    account_config.natConfig.contactRewriteUse = 0
+    account_config.natConfig.viaRewriteUse = 0
+    if options.password:
+        credentials = pj.AuthCredInfo("digest", "*", options.user, 0, options.password)
+        account_config.sipConfig.authCreds.append(credentials)
+    if options.registrar:
+        account_config.regConfig.registrarUri = options.registrar
+        account_config.regConfig.timeoutSec = 60
+        account_config.sipConfig.proxies.append(options.registrar + ";lr")
+    account = Account(phone)
+    account.create(account_config)
+    return endpoint, account
+
+
+def until(endpoint, condition):
+    """Handles events until the condition holds; False if it does not in time."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        endpoint.libHandleEvents(20)
+    return True
+
+
+def main():
+    options = arguments()
+    phone = Phone()
+    endpoint, account = start(options, phone)
+    good = True
+    if options.registrar:
+        good = until(endpoint, lambda: phone.registered)
+    # What the lab waits for.
+    print("phone is ready", flush=True)
+    if options.call and good:
+        call_options = pj.CallOpParam(True)
+        header = pj.SipHeader()
+        header.hName, header.hValue = "X-Call", options.x_call
+        call_options.txOption.headers.append(header)
+        phone.call = Call(account, phone)
+        phone.call.makeCall(options.call, call_options)
+        if until(endpoint, lambda: phone.confirmed_at or phone.ended) and phone.confirmed_at:
+            until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
+            if not phone.ended:
+                phone.call.hangup(pj.CallOpParam())
+    good = until(endpoint, lambda: phone.ended) and phone.confirmed_at is not None and good
+    print(f"confirmed={int(phone.confirmed_at is not None)}")
+    print(f"last_status={phone.last_status}")
+    print(f"rtp_sent={phone.rtp_sent}")
+    print(f"rtp_received={phone.rtp_received}", flush=True)
+    # Its objects go before the library that they belong to.
+    phone.call = phone.player = None
+    del account
+    endpoint.libDestroy()
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

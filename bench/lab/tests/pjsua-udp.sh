@@ -1,0 +1,3 @@
+# pjsua calls SIPp, SIPp calls pjsua, and pjsua calls pjsua, over UDP.
+
+pjsua_calls udp
