@@ -52,6 +52,9 @@ pub(super) fn pin(core: usize) -> Result<(), Error> {
     sched_setaffinity(Pid::from_raw(0), &cores).map_err(|error| format!("no core {core} to pin to: {error}").into())
 }
 
+/// How much of a process's log a fault quotes.
+const LAST_LINES: usize = 10;
+
 /// A process that ends with its value, and its children with it.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -113,8 +116,12 @@ impl Running {
         }
     }
 
+    /// A fault and the end of what the process said.
     fn fault(&self, fault: &str) -> Error {
-        format!("{}: {fault}\n{}", self.name, std::fs::read_to_string(&self.log).unwrap_or_default()).into()
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n");
+        format!("{}: {fault}\n{end}", self.name).into()
     }
 
     /// CPU time used so far by each thread that lives, with its name.

@@ -206,7 +206,7 @@ fn measure_rates(plan: &Plan, setup: &Setup, systems: &mut [Figures]) -> Result<
                 let system = System::start(figures.kind, setup)?;
                 let rung = measure::rung(setup, rate, plan.seconds)?;
                 // One that was overrun may not stop in order; the next rung starts another.
-                let stopped = system.stop().err().map(|error| format!(" ({error})")).unwrap_or_default();
+                let stopped = if system.stop().is_err() { "; it did not stop in order" } else { "" };
                 let verdict = if rung.is_held { "held" } else { "not held" };
                 println!("round {round} {:<20} {rate} calls/s {verdict}: {}{stopped}", figures.kind.name(), rung.told);
                 ladder.note(rate, rung.is_held);
