@@ -202,6 +202,8 @@ fn a_refresh_that_meets_another_request_comes_again() {
     net.quiet();
     net.advance(2 * SECOND);
     let refresh = net.expect(CALLEE, "UPDATE");
+    // It may have been sent again meanwhile.
+    net.take_sent();
     net.receive(CALLEE, &with(&answer(&refresh, "500 Busy", "", CALLEE, ""), "Retry-After: 9\r\n"));
     net.advance(8 * SECOND);
     net.quiet();
