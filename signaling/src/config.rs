@@ -104,6 +104,9 @@ pub struct TrunkConfig {
     /// How its sessions are kept alive.
     #[serde(default)]
     pub session_timer: SessionTimerConfig,
+    /// Whether fax streams (T.38) are carried; an offer of one is refused with 488 else, and fax goes on as audio.
+    #[serde(default = "yes")]
+    pub fax: bool,
 }
 
 /// Whether media may be latched (symmetric RTP).
@@ -209,6 +212,10 @@ fn default_failover_s() -> u32 {
 fn targets<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_media_range() -> String {

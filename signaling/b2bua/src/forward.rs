@@ -4,6 +4,7 @@
 //! identity headers cross only between trusted trunks; option tags that Moorline does not carry are
 //! neither offered nor accepted.
 
+mod body;
 mod privacy;
 
 use std::net::SocketAddr;
@@ -207,6 +208,7 @@ pub(crate) fn party(original: &NameAddr<'_>, host: &str) -> Vec<u8> {
     out
 }
 
+pub(crate) use body::{Body, body, with_description};
 pub(crate) use privacy::{ANONYMOUS, is_asked as is_privacy_asked};
 
 /// URI parameters that tell the way to one side, not who is meant.
@@ -224,43 +226,6 @@ fn copy_params(out: &mut Vec<u8>, params: &[u8], except: &[&str]) {
             out.push(b'=');
             out.extend_from_slice(value);
         }
-    }
-}
-
-/// What a message's body is to a B2BUA that must rewrite every session description.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Body<'a> {
-    /// There is none.
-    None,
-    /// A session description.
-    Sdp(&'a [u8]),
-    /// Something that carries no session description: it crosses as it is.
-    Opaque(&'a [u8]),
-    /// Something that may hold a session description where it cannot be rewritten: several parts, encoded,
-    /// or of an unclear type. It may not cross unread; the answer is 415.
-    Unsupported,
-}
-
-/// Classifies a body by its Content-Type (RFC 3261 20.15).
-pub(crate) fn body(message: Message<'_>) -> Body<'_> {
-    let body = message.body();
-    if body.is_empty() {
-        return Body::None;
-    }
-    let mut types = message.all(Name::ContentType);
-    let (Some(value), None) = (types.next(), types.next()) else { return Body::Unsupported };
-    let named = value.split(|b| *b == b';').next().unwrap_or(value);
-    // Blanks may stand around the slash (RFC 3261 25.1, SLASH).
-    let Some(slash) = named.iter().position(|b| *b == b'/') else { return Body::Unsupported };
-    let (kind, subtype) = (named[..slash].trim_ascii(), named[slash + 1..].trim_ascii());
-    let is = |text: &[u8], known: &[u8]| text.eq_ignore_ascii_case(known);
-    let encoded = message.header(Name::ContentEncoding).is_some_and(|encoding| !is(encoding, b"identity"));
-    if is(kind, b"multipart") || encoded {
-        Body::Unsupported
-    } else if is(kind, b"application") && is(subtype, b"sdp") {
-        Body::Sdp(body)
-    } else {
-        Body::Opaque(body)
     }
 }
 

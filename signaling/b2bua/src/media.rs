@@ -31,12 +31,15 @@ pub(crate) struct Remote {
     /// It put the stream on hold.
     #[n(4)]
     pub(crate) held: bool,
+    /// What its packets are.
+    #[cbor(n(5), default)]
+    pub(crate) profile: Profile,
 }
 
 impl Remote {
     /// A stream that the party does not want.
     pub(crate) fn refused() -> Remote {
-        Remote { active: false, rtp: None, rtcp: None, mux: false, held: false }
+        Remote { active: false, rtp: None, rtcp: None, mux: false, held: false, profile: Profile::Rtp }
     }
 }
 
@@ -54,13 +57,20 @@ pub(crate) fn remotes(session: &Session<'_>) -> Result<Vec<Remote>, Unusable> {
 }
 
 fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusable> {
-    let mut remote =
-        Remote { active: media.is_active(), rtp: None, rtcp: None, mux: media.rtcp_mux, held: media.is_held() };
+    let fax = media.kind.eq_ignore_ascii_case(b"image") && media.protocol.eq_ignore_ascii_case(b"udptl");
+    let mut remote = Remote {
+        active: media.is_active(),
+        rtp: None,
+        rtcp: None,
+        mux: media.rtcp_mux,
+        held: media.is_held(),
+        profile: if fax { Profile::Udptl } else { Profile::Rtp },
+    };
     if !remote.active {
         return Ok(remote);
     }
-    if !media.is_rtp() {
-        let reason = format!("Not Acceptable Here - media {} is not RTP", index + 1);
+    if !media.is_rtp() && !fax {
+        let reason = format!("Not Acceptable Here - media {} is neither RTP nor fax", index + 1);
         return Err(Unusable(reason));
     }
     let Some(rtp) = media.rtp() else {
@@ -101,6 +111,10 @@ pub(crate) fn legs(
         known.peek().is_some() && known.all(|remote| remote.active)
     };
     let muxed = |stream: usize| sides.iter().all(|side| said(side, stream).is_some_and(|r| r.mux));
+    let profile = |stream: usize, position: usize| {
+        let own = said(&sides[position], stream).or_else(|| said(&sides[1 - position], stream));
+        own.map_or(Profile::Rtp, |remote| remote.profile)
+    };
     let window_ms = if answered { LATCH_WINDOW_MS } else { ring_ms.saturating_add(LATCH_WINDOW_MS) };
     let leg = |(position, side): (usize, &SideView<'_>)| LegSpec {
         range: side.trunk.media_range.clone(),
@@ -111,7 +125,7 @@ pub(crate) fn legs(
                 let local = restore.and_then(|local| *local.legs.get(position)?.get(stream)?);
                 StreamSpec {
                     active: active(stream),
-                    profile: Profile::Rtp,
+                    profile: profile(stream, position),
                     remote_rtp: rtp,
                     remote_rtcp: remote.as_ref().and_then(|r| r.rtcp),
                     rtcp_mux: muxed(stream),

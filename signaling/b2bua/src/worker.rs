@@ -46,6 +46,9 @@ use timers::{Due, Timers};
 /// dialog.
 const TRANSACTIONS_PER_CALL: usize = 8;
 
+/// The bodies that are read (RFC 3261 20.1); others that hold no session description cross too.
+const ACCEPT: &str = "application/sdp, multipart/mixed";
+
 /// How long a caller that found no room is asked to wait, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -185,7 +188,7 @@ impl Worker {
             Input::Message { flow, bytes } => self.message(now, flow, bytes),
             Input::Broken { flow } => self.layer.broken(now, flow),
             Input::Dns { number, answer } => self.dns_answer(now, number, answer),
-            Input::Media(MediaInput::Connected(_)) => self.media_connected(now),
+            Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
             Input::Media(MediaInput::Event(event)) => self.media_event(now, event),

@@ -63,6 +63,7 @@ impl TrunkConfig {
                 .session_timer
                 .enabled
                 .then_some(SessionTimers { refresh_s: self.session_timer.refresh_s, min_s: self.session_timer.min_s }),
+            fax: self.fax,
         }
     }
 }

@@ -23,8 +23,9 @@ fn private_addresses_are_those_that_nat_hides() {
 fn descriptions_that_cannot_be_anchored_say_why() {
     let read = |sdp: &str| remotes(&Session::parse(sdp.as_bytes()).unwrap());
     let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
-    let fax = read(&format!("{head}m=image 4000 udptl t38\r\n")).unwrap_err();
-    assert_eq!(fax.0, "Not Acceptable Here - media 1 is not RTP");
+    let chat = read(&format!("{head}m=message 4000 TCP/MSRP *\r\n")).unwrap_err();
+    assert_eq!(chat.0, "Not Acceptable Here - media 1 is neither RTP nor fax");
+    assert_eq!(read(&format!("{head}m=image 4000 UDPTL t38\r\n")).unwrap()[0].profile, Profile::Udptl);
     let named =
         read(&format!("{}m=audio 4000 RTP/AVP 0\r\n", head.replace("c=IN IP4 192.0.2.1", "c=IN IP4 host.example")));
     assert_eq!(named.unwrap_err().0, "Not Acceptable Here - media 1 names no IP address");

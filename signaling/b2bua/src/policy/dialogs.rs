@@ -7,11 +7,17 @@ pub struct Dialogs {
     pub reliable_provisional: ReliableProvisional,
     /// Session timers (RFC 4028); `None` is neither offered nor taken.
     pub session_timers: Option<SessionTimers>,
+    /// Fax streams (T.38 over UDPTL) are carried; refused with 488 else.
+    pub fax: bool,
 }
 
 impl Default for Dialogs {
     fn default() -> Dialogs {
-        Dialogs { reliable_provisional: ReliableProvisional::default(), session_timers: Some(SessionTimers::default()) }
+        Dialogs {
+            reliable_provisional: ReliableProvisional::default(),
+            session_timers: Some(SessionTimers::default()),
+            fax: true,
+        }
     }
 }
 

@@ -187,7 +187,7 @@ impl Worker {
             return self.refuse_interval(arrival, server, shortest_s);
         }
         let offer = match forward::body(message) {
-            Body::Sdp(sdp) => match read(sdp) {
+            Body::Sdp(sdp) => match self.read_offer(call, sdp) {
                 Ok(streams) => Some(Offer { by: side, streams }),
                 Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
             },

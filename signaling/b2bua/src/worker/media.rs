@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use moorline_control::{Event, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec};
+use moorline_control::{Event, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec};
 use moorline_sip::Message;
 
 use super::Worker;
-use super::setup::{Refused, read};
+use super::setup::Refused;
 use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, Body};
 use crate::leg::Side;
@@ -26,6 +26,8 @@ const BUSY_PAUSE_NS: u64 = 20_000_000;
 #[derive(Default)]
 pub(super) struct MediaLink {
     pub(super) connected: bool,
+    /// The media process relays fax (T.38 over UDPTL).
+    pub(super) relays_fax: bool,
     /// The listing was through once: whatever is open at the media process is known here.
     pub(super) listed: bool,
     next: u32,
@@ -160,7 +162,7 @@ impl Worker {
         let view = |side: Side| SideView {
             trunk: &self.policy.trunks[call.leg(side).trunk],
             signaling: call.leg(side).flow.remote.ip(),
-            said: call.view(side),
+            said: self.carried(call.view(side)),
             relatch: call.leg(side).relatch,
         };
         let answered = call.phase == Phase::Answered;
@@ -172,6 +174,14 @@ impl Worker {
             media_timeout_ms: if watched { milliseconds(self.policy.limits.media_timeout_ns) } else { 0 },
             snapshot: snapshot::encode(call, &self.policy),
         })
+    }
+
+    /// What may be asked of the media process: one that was replaced by an older one may relay less than before.
+    fn carried(&self, mut said: Vec<Option<Remote>>) -> Vec<Option<Remote>> {
+        for remote in said.iter_mut().flatten() {
+            remote.active &= self.media.relays_fax || remote.profile != Profile::Udptl;
+        }
+        said
     }
 
     /// Closes the session of a call.
@@ -197,7 +207,10 @@ impl Worker {
         message: Message<'_>,
     ) -> Result<(), Refused> {
         let streams = match forward::body(message) {
-            Body::Sdp(sdp) => Some(read(sdp)?),
+            Body::Sdp(sdp) => match self.calls.get(&id) {
+                Some(call) => Some(self.read_offer(call, sdp)?),
+                None => None,
+            },
             _ => None,
         };
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };

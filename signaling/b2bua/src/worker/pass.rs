@@ -6,7 +6,7 @@ use moorline_sip::{Method, OwnedMessage};
 use moorline_sip::{Writer, respond};
 
 use super::targets::{Request, Waiter, nowhere};
-use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
+use super::{ACCEPT, Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::extension;
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
@@ -37,7 +37,7 @@ impl Worker {
 
     /// Answers OPTIONS for this host itself.
     fn pong(&mut self, arrival: Arrival<'_>, server: ServerId) {
-        let answer = self.answer_to(arrival, 200, b"OK").header("Allow", ALLOW).header("Accept", "application/sdp");
+        let answer = self.answer_to(arrival, 200, b"OK").header("Allow", ALLOW).header("Accept", ACCEPT);
         self.layer.respond(arrival.now, server, answer.finish(b""));
     }
 

@@ -248,8 +248,8 @@ impl Worker {
         if call.leg(side).updates || self.session_timers(call, side).is_none() {
             return;
         }
-        let Body::Sdp(_) = forward::body(message) else { return };
-        let Ok(sdp) = self.body_for(call, side, message) else { return };
+        let Body::Sdp(sdp) = forward::body(message) else { return };
+        let Ok(sdp) = self.description_for(call, side, sdp) else { return };
         if let Some(call) = self.calls.get_mut(&id) {
             call.leg_mut(side).sdp = Some(sdp);
         }

@@ -81,7 +81,12 @@ impl Worker {
             // taken, nor acknowledged, and comes again.
             return;
         }
-        match read(sdp) {
+        let streams = match self.calls.get(&id) {
+            Some(call) => self.read_offer(call, sdp),
+            None => return,
+        };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match streams {
             Ok(streams) => {
                 let Some(attempt) = call.attempt_mut(offered_in.client) else { return };
                 let flow = attempt.destination.flow;
@@ -196,7 +201,8 @@ impl Worker {
             (None, Body::Sdp(sdp)) => {
                 self.settle_caller(id, pending.described);
                 // An offer of the caller (RFC 3262 5): it waits for the answer of the called side.
-                match read(sdp) {
+                let Some(call) = self.calls.get(&id) else { return };
+                match self.read_offer(call, sdp) {
                     Ok(streams) => self.take_offer(arrival, server, id, side, streams),
                     Err(refused) => self.refuse(arrival, server, refused.status, &refused.reason),
                 }

@@ -1,7 +1,7 @@
 //! After a restart of either process. Signaling that comes back takes its calls from the listing of the
 //! media process; a media process that comes back is told of every call again, on the ports it had.
 
-use moorline_control::{Listed, Listing, SessionId};
+use moorline_control::{Listed, Listing, Profile, ServerHello, SessionId};
 
 use super::Worker;
 use super::media::Asked;
@@ -13,8 +13,9 @@ use crate::{Observation, Outcome};
 
 impl Worker {
     /// The control connection stands.
-    pub(super) fn media_connected(&mut self, now: u64) {
+    pub(super) fn media_connected(&mut self, now: u64, hello: &ServerHello) {
         self.media.connected = true;
+        self.media.relays_fax = hello.relays(Profile::Udptl);
         self.media.start_anew();
         // `Open` brings a session back on the same ports after a media restart, and claims it where only
         // the connection was lost.

@@ -4,7 +4,7 @@ use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, reason_phrase, respond};
 
-use super::{Arrival, RETRY_AFTER, ServerUse, Worker};
+use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
 use crate::extension::{self, RELIABLE};
@@ -16,7 +16,7 @@ use crate::policy::Way;
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
 use crate::{Observation, Outcome};
-use moorline_control::{LocalSession, SessionId};
+use moorline_control::{LocalSession, Profile, SessionId};
 
 /// What a new INVITE must have been found to be before there is a call.
 struct Admission {
@@ -183,6 +183,7 @@ impl Worker {
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
         }
+        self.check_fax([trunk, egress], offer.as_deref().unwrap_or_default())?;
         // Last: from here on the call counts.
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
@@ -200,7 +201,7 @@ impl Worker {
             answer = answer.header("Contact", contact);
         }
         if refused.status == 415 {
-            answer = answer.header("Accept", "application/sdp");
+            answer = answer.header("Accept", ACCEPT);
         }
         self.layer.respond(arrival.now, server, answer.finish(b""));
         let call = self.identities.call();
@@ -239,13 +240,36 @@ impl Worker {
             Body::Opaque(bytes) => Ok(bytes.to_vec()),
             Body::Unsupported => Err(Refused::unsupported()),
             Body::Sdp(sdp) => {
-                let unreadable = || Refused::because(488, "Session Description Not Understood");
-                let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
-                let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
-                let (origin, anchors) = media::anchors(&call.local, to.index(), fallback);
-                Ok(moorline_sdp::rewrite(&session, origin, &anchors))
+                let shown = self.description_for(call, to, sdp)?;
+                forward::with_description(message, shown).ok_or_else(Refused::unsupported)
             }
         }
+    }
+
+    /// A session description as `to` is shown it: with our addresses.
+    pub(super) fn description_for(&self, call: &Call, to: Side, sdp: &[u8]) -> Result<Vec<u8>, Refused> {
+        let unreadable = || Refused::because(488, "Session Description Not Understood");
+        let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
+        let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
+        let (origin, anchors) = media::anchors(&call.local, to.index(), fallback);
+        Ok(moorline_sdp::rewrite(&session, origin, &anchors))
+    }
+
+    /// What an offer in a call says of its streams, or why it cannot be carried between its parties.
+    pub(super) fn read_offer(&self, call: &Call, sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
+        let streams = read(sdp)?;
+        self.check_fax(call.legs.each_ref().map(|leg| leg.trunk), &streams)?;
+        Ok(streams)
+    }
+
+    /// Fax streams are carried where both trunks take them and the media process relays them.
+    fn check_fax(&self, trunks: [usize; 2], streams: &[Remote]) -> Result<(), Refused> {
+        let fax = streams.iter().any(|stream| stream.active && stream.profile == Profile::Udptl);
+        let taken = trunks.iter().all(|trunk| self.policy.trunks[*trunk].dialogs.fax);
+        if fax && !(taken && self.media.relays_fax) {
+            return Err(Refused::because(488, "No Fax Here"));
+        }
+        Ok(())
     }
 
     /// An answer to the first INVITE.

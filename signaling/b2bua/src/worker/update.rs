@@ -32,7 +32,7 @@ impl Worker {
         }
         match forward::body(arrival.message) {
             Body::Unsupported => self.refuse(arrival, server, 415, b"Unsupported Media Type"),
-            Body::Sdp(sdp) => match read(sdp) {
+            Body::Sdp(sdp) => match self.read_offer(call, sdp) {
                 Ok(streams) => self.take_offer(arrival, server, id, side, streams),
                 Err(refused) => self.refuse(arrival, server, refused.status, &refused.reason),
             },

@@ -8,8 +8,8 @@ use moorline_b2bua::locate::Query;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
 use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
 use moorline_control::{
-    Event, Listed, Listing, LocalAddresses, LocalSession, Refusal, RefusalCode, Reply, Request, ServerHello, SessionId,
-    SessionReport, SessionSpec, VERSION,
+    Event, Listed, Listing, LocalAddresses, LocalSession, Profile, Refusal, RefusalCode, Reply, Request, ServerHello,
+    SessionId, SessionReport, SessionSpec, VERSION,
 };
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
@@ -120,7 +120,7 @@ pub(crate) fn policy() -> Policy {
 }
 
 pub(crate) fn hello(boot: u64) -> ServerHello {
-    let (datapath, ranges, profiles) = ("test".into(), Vec::new(), Vec::new());
+    let (datapath, ranges, profiles) = ("test".into(), Vec::new(), vec![Profile::Rtp, Profile::Udptl]);
     ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath, ranges, profiles }
 }
 

@@ -1,8 +1,10 @@
 //! Call flows through a worker, in virtual time.
 #![cfg(test)]
 
+mod bodies;
 mod calls;
 mod chaos;
+mod fax;
 mod harness;
 mod hops;
 mod peers;
