@@ -77,7 +77,7 @@ pub fn start(config: &DnsConfig) -> (Questions, mpsc::Receiver<Answered>) {
     let (answers, answered) = mpsc::channel(MAX_QUEUED);
     let dns = match ask::Dns::new(config) {
         Ok(dns) => {
-            info!(servers = dns.servers(), "DNS is asked");
+            info!(servers = ?config.servers, "names are looked up, by those of /etc/resolv.conf if none are listed");
             Some(dns)
         }
         Err(fault) => {

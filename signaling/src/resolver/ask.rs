@@ -21,7 +21,6 @@ const UNTOLD_NEGATIVE_TTL_S: u32 = 60;
 #[derive(Clone)]
 pub(super) struct Dns {
     resolver: Arc<TokioResolver>,
-    servers: usize,
 }
 
 impl Dns {
@@ -48,14 +47,7 @@ impl Dns {
         // Aliases' times to live count too.
         options.preserve_intermediates = true;
         options.edns0 = true;
-        let resolver = builder.build()?;
-        let servers = config.servers.len();
-        Ok(Dns { resolver: Arc::new(resolver), servers })
-    }
-
-    /// What is asked, for the log.
-    pub(super) fn servers(&self) -> String {
-        if self.servers == 0 { "those of /etc/resolv.conf".into() } else { self.servers.to_string() }
+        Ok(Dns { resolver: Arc::new(builder.build()?) })
     }
 
     pub(super) async fn ask(&self, kind: RecordKind, name: &str) -> Result<Answer, Failure> {
