@@ -14,7 +14,10 @@ use tracing::error;
 use super::{Batch, Entry, StoreFault};
 
 /// Everything: by namespace and key, when it expires and what it is.
-const ENTRIES: TableDefinition<'_, (&str, &[u8]), (u64, &[u8])> = TableDefinition::new("entries");
+const ENTRIES: TableDefinition<'_, NameRow, ContentRow> = TableDefinition::new("entries");
+
+type NameRow = (&'static str, &'static [u8]);
+type ContentRow = (u64, &'static [u8]);
 
 /// Pages kept in memory. All is read once, at the start.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;

@@ -163,9 +163,9 @@ fn survives(directory: &TempDir, damage: &str) {
 
 #[test]
 fn a_file_that_is_no_store_is_moved_aside() {
-    for text in [&b"hello"[..], &[0; 4096], &[0xff; 100_000]] {
+    for text in [b"hello".to_vec(), vec![0; 4096], vec![0xff; 100_000]] {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join(FILE_NAME), text).expect("written");
+        fs::write(directory.path().join(FILE_NAME), &text).expect("written");
         let (store, entries) = open(&directory);
         assert_eq!(entries, []);
         drop(store);
