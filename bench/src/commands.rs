@@ -5,6 +5,7 @@ pub(crate) mod load;
 pub(crate) mod relay;
 pub(crate) mod scrape;
 pub(crate) mod signaling;
+pub(crate) mod sim;
 pub(crate) mod speech;
 pub(crate) mod verify_captures;
 pub(crate) mod verify_media;

@@ -10,6 +10,7 @@ pub mod load;
 pub mod media;
 pub mod picture;
 pub mod scrape;
+pub mod sim;
 
 mod clock;
 

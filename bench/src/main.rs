@@ -33,6 +33,8 @@ enum Command {
     Garbage(commands::garbage::Args),
     /// Write a G.711 A-law file in which no 20 ms are like others.
     Speech(commands::speech::Args),
+    /// Simulate random call flows through the cores, in virtual time, and check both ends of each.
+    Sim(commands::sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Scrape(args) => commands::scrape::run(&args),
         Command::Garbage(args) => commands::garbage::run(&args),
         Command::Speech(args) => commands::speech::run(&args),
+        Command::Sim(args) => commands::sim::run(&args),
     };
     match result {
         Ok(code) => code,

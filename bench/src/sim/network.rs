@@ -1,0 +1,98 @@
+//! The network between the parties and Moorline: it loses, doubles, delays and reorders datagrams.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+use super::plan::Conditions;
+use super::random::Random;
+
+/// However bad the network is, of one message it loses no more than this many copies in a row: then
+/// everybody who repeats as RFC 3261 says gets through, and whoever does not is at fault.
+const LOST_IN_A_ROW: u32 = 2;
+
+/// A datagram on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Datagram {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+pub(super) struct Network {
+    conditions: Conditions,
+    random: Random,
+    on_the_way: BTreeMap<(u64, u64), Datagram>,
+    sent: u64,
+    /// How many copies of a message were lost since one got through.
+    lost: HashMap<(SocketAddr, Vec<u8>), u32>,
+    /// The last arrival between two addresses, where the order is kept.
+    last: HashMap<(SocketAddr, SocketAddr), u64>,
+}
+
+/// What became of a datagram, for the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Sent,
+    Doubled,
+    Lost,
+}
+
+impl Network {
+    pub(super) fn new(conditions: Conditions, random: Random) -> Network {
+        Network { conditions, random, on_the_way: BTreeMap::new(), sent: 0, lost: HashMap::new(), last: HashMap::new() }
+    }
+
+    pub(super) fn send(&mut self, now: u64, datagram: Datagram) -> Fate {
+        if self.conditions.reliable {
+            let last = self.last.entry((datagram.from, datagram.to)).or_default();
+            let at = (now + self.conditions.delay).max(*last);
+            *last = at;
+            self.put(at, datagram);
+            return Fate::Sent;
+        }
+        if self.random.chance(self.conditions.loss) {
+            let lost = self.lost.entry((datagram.to, datagram.bytes.clone())).or_default();
+            if *lost < LOST_IN_A_ROW {
+                *lost += 1;
+                return Fate::Lost;
+            }
+            *lost = 0;
+        } else if self.conditions.loss > 0 {
+            self.lost.remove(&(datagram.to, datagram.bytes.clone()));
+        }
+        let fate = if self.random.chance(self.conditions.duplication) {
+            let at = self.arrival(now);
+            self.put(at, datagram.clone());
+            Fate::Doubled
+        } else {
+            Fate::Sent
+        };
+        let at = self.arrival(now);
+        self.put(at, datagram);
+        fate
+    }
+
+    fn arrival(&mut self, now: u64) -> u64 {
+        now + self.conditions.delay + self.random.below(self.conditions.jitter)
+    }
+
+    fn put(&mut self, at: u64, datagram: Datagram) {
+        self.sent += 1;
+        self.on_the_way.insert((at, self.sent), datagram);
+    }
+
+    pub(super) fn next_arrival(&self) -> Option<u64> {
+        self.on_the_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The next datagram that has arrived.
+    pub(super) fn arrived(&mut self, now: u64) -> Option<Datagram> {
+        let entry = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+
+    /// Whether anything is on its way to or from an address.
+    pub(super) fn is_quiet(&self, address: SocketAddr) -> bool {
+        !self.on_the_way.values().any(|datagram| datagram.from == address || datagram.to == address)
+    }
+}

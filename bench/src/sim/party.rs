@@ -1,0 +1,298 @@
+//! A party: one user agent in one call, with transactions, a dialog and a session of its own making.
+//!
+//! It keeps RFC 3261 to the letter, so that whatever looks wrong to it is the fault of the other side. Only
+//! the reading of messages is Moorline's; what is done with them shares nothing with `moorline_sip`'s
+//! transactions and dialogs.
+
+mod acts;
+mod client;
+mod message;
+mod server;
+mod session;
+
+use std::net::SocketAddr;
+
+use moorline_sip::Message;
+
+use super::plan::{Action, Script};
+use super::random::Random;
+use client::Client;
+use server::Server;
+use session::Session;
+
+pub(super) const T1: u64 = 500_000_000;
+pub(super) const T2: u64 = 4_000_000_000;
+/// Timers B, F, H, and the patience with a 2xx that nobody acknowledges.
+const TIMEOUT: u64 = 64 * T1;
+
+/// Which end of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Caller,
+    /// The called side's target of this position.
+    Callee(usize),
+}
+
+/// How far the party is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The call is being set up.
+    Setup,
+    /// There is a confirmed dialog.
+    Up,
+    /// There is none any more.
+    Over,
+}
+
+/// What the party has been through: what the end of the run is judged by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Record {
+    /// The final refusal that it heard or gave.
+    pub(super) refused: Option<u16>,
+    /// It heard or gave a 2xx to the first INVITE.
+    pub(super) answered: bool,
+    /// The 2xx that it gave was acknowledged.
+    pub(super) acknowledged: bool,
+    pub(super) said_bye: bool,
+    pub(super) heard_bye: bool,
+    /// A CANCEL was sent or came.
+    pub(super) cancelled: bool,
+    /// Its own requests that were never finally answered, and its final answers that were never acknowledged.
+    pub(super) unheard: Vec<String>,
+    /// Packets of media that came.
+    pub(super) media_heard: u64,
+}
+
+/// The dialog, once it is confirmed.
+#[derive(Debug, Clone)]
+struct Dialog {
+    local_tag: String,
+    remote_tag: String,
+    remote_target: String,
+    routes: Vec<String>,
+    remote_cseq: Option<u32>,
+}
+
+/// Something to be done at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Call,
+    LosePatience,
+    Progress(usize),
+    Final,
+    OtherAnswer,
+    Act(Action),
+    /// A re-INVITE is due again after a refusal.
+    Again(Action),
+    /// A pending re-INVITE of the other side, by its branch's place among the servers.
+    AnswerReinvite(usize),
+    CancelReinvite(u32),
+    SendMedia,
+    /// What looked wrong, and would not have been had a BYE followed.
+    Complain,
+}
+
+pub(super) struct Party {
+    pub(super) name: String,
+    pub(super) call: usize,
+    pub(super) role: Role,
+    /// Moorline's listener that it speaks to, by position, and its address.
+    pub(super) listener: usize,
+    moorline: SocketAddr,
+    pub(super) address: SocketAddr,
+    pub(super) call_id: String,
+    pub(super) record: Record,
+    /// What Moorline did wrong, as far as this party can tell.
+    pub(super) faults: Vec<String>,
+    /// Its link is dead from then on.
+    pub(super) vanishes_at: Option<u64>,
+    /// When something last happened to it.
+    pub(super) stirred_at: u64,
+    reliable: bool,
+    script: Script,
+    random: Random,
+    phase: Phase,
+    /// The called number.
+    number: String,
+    from: String,
+    to: String,
+    tags: [String; 2],
+    dialog: Option<Dialog>,
+    cseq: u32,
+    branches: u32,
+    clients: Vec<Client>,
+    servers: Vec<Server>,
+    /// ACKs to 2xx, by CSeq and To tag.
+    acks: Vec<(u32, String, Vec<u8>)>,
+    session: Session,
+    /// The session before a re-INVITE that may fail.
+    session_before: Option<Session>,
+    agenda: Vec<(u64, Due)>,
+    sends: Vec<Vec<u8>>,
+    media: Vec<SocketAddr>,
+    reinvites_left: u32,
+    complaint: Option<String>,
+}
+
+/// What a party is made of.
+pub(super) struct Origin {
+    pub(super) call: usize,
+    pub(super) role: Role,
+    pub(super) listener: usize,
+    pub(super) moorline: SocketAddr,
+    pub(super) address: SocketAddr,
+    pub(super) media_port: u16,
+    pub(super) reliable: bool,
+    pub(super) script: Script,
+}
+
+impl Party {
+    pub(super) fn new(now: u64, origin: Origin, mut random: Random) -> Party {
+        let Origin { call, role, listener, moorline, address, media_port, reliable, script } = origin;
+        let secret = super::SECRETS[listener];
+        let mut token = |what: &str| format!("{what}{secret}{:08x}", random.next() as u32);
+        let name = match role {
+            Role::Caller => format!("caller-{call}"),
+            Role::Callee(target) => format!("callee-{call}.{target}"),
+        };
+        let mut party = Party {
+            call_id: token("id-"),
+            tags: [token("t-"), token("t-")],
+            number: format!("{}{call}", super::NUMBERS[1 - listener]),
+            from: format!("\"{name}\" <sip:{name}@{}>", address.ip()),
+            to: String::new(),
+            name,
+            call,
+            role,
+            listener,
+            moorline,
+            address,
+            record: Record::default(),
+            faults: Vec::new(),
+            vanishes_at: script.vanishes_after.map(|after| now + after),
+            stirred_at: now,
+            reliable,
+            phase: Phase::Setup,
+            dialog: None,
+            cseq: 0,
+            branches: 0,
+            clients: Vec::new(),
+            servers: Vec::new(),
+            acks: Vec::new(),
+            session: Session::new(address.ip(), media_port),
+            session_before: None,
+            agenda: Vec::new(),
+            sends: Vec::new(),
+            media: Vec::new(),
+            reinvites_left: 12,
+            complaint: None,
+            script,
+            random,
+        };
+        if role == Role::Caller {
+            party.to = format!("<sip:{}@{}>", party.number, moorline.ip());
+            party.at(now, Due::Call);
+        }
+        party
+    }
+
+    /// A message that was received.
+    pub(super) fn handle(&mut self, now: u64, message: Message<'_>) {
+        self.stirred_at = now;
+        if message.is_request() {
+            self.request(now, message);
+        } else {
+            self.response(now, message);
+        }
+    }
+
+    /// The time of [`next_timeout`](Self::next_timeout) has come.
+    pub(super) fn handle_timeout(&mut self, now: u64) {
+        self.run_clients(now);
+        self.run_servers(now);
+        while let Some(position) = self.next_due().filter(|position| self.agenda[*position].0 <= now) {
+            let (_, due) = self.agenda.remove(position);
+            self.act(now, due);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        let clients = self.clients.iter().filter_map(Client::next_timeout);
+        let servers = self.servers.iter().filter_map(Server::next_timeout);
+        clients.chain(servers).chain(self.agenda.iter().map(|(at, _)| *at)).min()
+    }
+
+    /// Messages to send to Moorline.
+    pub(super) fn take_sends(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.sends)
+    }
+
+    /// Where packets of media are to be sent.
+    pub(super) fn take_media(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.media)
+    }
+
+    pub(super) fn has_vanished(&self, now: u64) -> bool {
+        self.vanishes_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// In a call with nothing under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.phase == Phase::Up
+            && self.clients.iter().all(Client::is_done)
+            && self.servers.iter().all(Server::is_done)
+            && self.session_before.is_none()
+    }
+
+    /// Where its media comes from and goes to.
+    pub(super) fn media_address(&self) -> SocketAddr {
+        self.session.address()
+    }
+
+    /// Where it sends media.
+    pub(super) fn media_target(&self) -> Option<SocketAddr> {
+        self.session.target()
+    }
+
+    /// It takes media.
+    pub(super) fn listens(&self) -> bool {
+        self.session.listens()
+    }
+
+    fn at(&mut self, at: u64, due: Due) {
+        self.agenda.push((at, due));
+    }
+
+    fn next_due(&self) -> Option<usize> {
+        // The first of the earliest: what was noted first is done first.
+        let earliest = self.agenda.iter().map(|(at, _)| *at).min()?;
+        self.agenda.iter().position(|(at, _)| *at == earliest)
+    }
+
+    fn fault(&mut self, what: impl std::fmt::Display) {
+        self.faults.push(format!("{}: {what}", self.name));
+    }
+
+    /// The dialog is confirmed: the talk begins.
+    fn begin(&mut self, now: u64) {
+        self.phase = Phase::Up;
+        self.record.answered = true;
+        for (after, action) in self.script.talk.clone() {
+            self.at(now + after, Due::Act(action));
+        }
+        if !self.script.silent {
+            self.at(now, Due::SendMedia);
+        }
+    }
+
+    /// There is no dialog any more: what was planned in it is off.
+    fn end(&mut self, now: u64) {
+        self.phase = Phase::Over;
+        self.agenda.retain(|(_, due)| matches!(due, Due::OtherAnswer));
+        self.refuse_pending(now);
+    }
+}

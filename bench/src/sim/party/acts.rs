@@ -1,0 +1,108 @@
+//! What a party does of its own accord.
+
+use super::message::Draft;
+use super::{Action, Due, Party, Phase};
+use crate::sim::plan::{MS, SECOND};
+
+/// How often media is sent.
+const MEDIA_INTERVAL: u64 = 4 * SECOND;
+
+impl Party {
+    pub(super) fn act(&mut self, now: u64, due: Due) {
+        match due {
+            Due::Call => self.call(now),
+            Due::LosePatience if self.phase == Phase::Setup => self.cancel(now, 1),
+            Due::LosePatience => {}
+            Due::Progress(index) => self.ring(now, index),
+            Due::Final => self.decide(now),
+            Due::OtherAnswer => self.answer_elsewhere(now),
+            Due::Act(action) | Due::Again(action) => self.take_action(now, action),
+            Due::AnswerReinvite(position) => self.answer_reinvite(now, position),
+            Due::CancelReinvite(cseq) => self.cancel(now, cseq),
+            Due::SendMedia => {
+                if self.phase == Phase::Up {
+                    self.media.extend(self.session.target());
+                    self.at(now + MEDIA_INTERVAL, Due::SendMedia);
+                }
+            }
+            Due::Complain => {
+                if let Some(complaint) = self.complaint.take().filter(|_| self.phase == Phase::Up) {
+                    self.fault(complaint);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, now: u64) {
+        let calling = self.script.calling.clone();
+        if calling.video {
+            self.session.add_video();
+        }
+        self.at(now + calling.patience, Due::LosePatience);
+        self.cseq = 1;
+        let branch = self.branch();
+        let body = if calling.offers { self.session.offer() } else { String::new() };
+        self.invite(now, &branch, &body, None);
+    }
+
+    fn invite(&mut self, now: u64, branch: &str, body: &str, action: Option<Action>) {
+        let content_type = if body.is_empty() { "" } else { "application/sdp" };
+        let cseq = self.cseq;
+        let headers = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE\r\nX-Kept:  as it\tis\r\n";
+        self.ask(now, "INVITE", &Draft { branch, cseq, headers, content_type, body }, action);
+    }
+
+    fn take_action(&mut self, now: u64, action: Action) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        match action {
+            // A callee may not say BYE before its 2xx is acknowledged (RFC 3261 15).
+            Action::Bye if self.may_not_bye() => self.at(now + 100 * MS, Due::Act(Action::Bye)),
+            Action::Bye => self.bye(now),
+            Action::Info => self.ask_in_dialog(now, "INFO", "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"),
+            Action::Message => self.ask_in_dialog(now, "MESSAGE", "text/plain", "hello"),
+            Action::Options => self.ask_in_dialog(now, "OPTIONS", "", ""),
+            Action::Hold { .. } | Action::Resume | Action::AskForOffer | Action::Waver { .. } => {
+                self.reinvite(now, action);
+            }
+        }
+    }
+
+    fn ask_in_dialog(&mut self, now: u64, method: &'static str, content_type: &str, body: &str) {
+        self.cseq += 1;
+        let (branch, cseq) = (self.branch(), self.cseq);
+        self.ask(now, method, &Draft { branch: &branch, cseq, headers: "", content_type, body }, None);
+    }
+
+    fn reinvite(&mut self, now: u64, action: Action) {
+        if self.reinvites_left == 0 {
+            return;
+        }
+        self.reinvites_left -= 1;
+        if self.invite_under_way() {
+            // RFC 3261 14.1.
+            return self.at(now + 300 * MS, Due::Again(action));
+        }
+        self.session_before = Some(self.session.clone());
+        self.cseq += 1;
+        let cseq = self.cseq;
+        let branch = self.branch();
+        let body = match action {
+            Action::Hold { inactive } => {
+                self.session.hold(Some(if inactive { "inactive" } else { "sendonly" }));
+                self.session.offer()
+            }
+            Action::AskForOffer => String::new(),
+            Action::Waver { cancel_after } => {
+                self.at(now + cancel_after, Due::CancelReinvite(cseq));
+                self.session.offer()
+            }
+            _ => {
+                self.session.hold(None);
+                self.session.offer()
+            }
+        };
+        self.invite(now, &branch, &body, Some(action));
+    }
+}

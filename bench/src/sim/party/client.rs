@@ -1,0 +1,368 @@
+//! A party's own requests: RFC 3261 section 17.1, and what it makes of the answers.
+
+use moorline_sip::Message;
+
+use super::message::{Draft, branch_of, contact_of, cseq_of, description, record_routes, tag};
+use super::{Action, Dialog, Due, Party, Phase, T1, T2, TIMEOUT};
+
+/// A client transaction.
+pub(super) struct Client {
+    branch: String,
+    pub(super) method: &'static str,
+    pub(super) cseq: u32,
+    bytes: Vec<u8>,
+    state: State,
+    interval: u64,
+    repeat_at: Option<u64>,
+    until: Option<u64>,
+    /// What the request was for.
+    pub(super) action: Option<Action>,
+    /// It carried an offer.
+    offered: bool,
+    /// A CANCEL is to be sent once there is a provisional answer (RFC 3261 9.1).
+    cancel: Cancel,
+    /// The ACK to a refusal.
+    ack: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    /// Finally answered.
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    No,
+    Wanted,
+    Sent,
+}
+
+impl Client {
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        [self.repeat_at, self.until].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    fn is_pending_invite(&self) -> bool {
+        self.method == "INVITE" && !self.is_done()
+    }
+}
+
+impl Party {
+    /// Sends a request, and again until it is answered.
+    pub(super) fn ask(&mut self, now: u64, method: &'static str, draft: &Draft<'_>, action: Option<Action>) {
+        let bytes = self.draft(method, draft);
+        self.start(now, method, draft, bytes, action);
+    }
+
+    fn start(
+        &mut self,
+        now: u64,
+        method: &'static str,
+        draft: &Draft<'_>,
+        bytes: Vec<u8>,
+        action: Option<Action>,
+    ) {
+        self.clients.push(Client {
+            branch: draft.branch.into(),
+            method,
+            cseq: draft.cseq,
+            bytes: bytes.clone(),
+            state: State::Calling,
+            interval: T1,
+            repeat_at: (!self.reliable).then_some(now + T1),
+            until: Some(now + TIMEOUT),
+            action,
+            offered: draft.content_type == "application/sdp",
+            cancel: Cancel::No,
+            ack: Vec::new(),
+        });
+        self.sends.push(bytes);
+    }
+
+    /// An INVITE of this party that is not finally answered.
+    pub(super) fn inviting(&self) -> bool {
+        self.clients.iter().any(Client::is_pending_invite)
+    }
+
+    /// Cancels the INVITE with this CSeq, as soon as that is allowed.
+    pub(super) fn cancel(&mut self, now: u64, cseq: u32) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.is_pending_invite() && client.cseq == cseq)
+        else {
+            return;
+        };
+        if client.cancel == Cancel::Sent {
+            return;
+        }
+        if client.state == State::Calling {
+            client.cancel = Cancel::Wanted;
+            return;
+        }
+        client.cancel = Cancel::Sent;
+        // Whatever has not come 64*T1 after the CANCEL will not come (RFC 3261 9.1).
+        client.until = Some(now + TIMEOUT);
+        let (branch, invite) = (client.branch.clone(), client.bytes.clone());
+        let bytes = like_the_invite(&invite, "CANCEL", None);
+        if self.phase == Phase::Setup {
+            self.record.cancelled = true;
+        }
+        self.start(now, "CANCEL", &Draft { branch: &branch, cseq, ..Draft::default() }, bytes, None);
+    }
+
+    pub(super) fn run_clients(&mut self, now: u64) {
+        for position in 0..self.clients.len() {
+            let client = &mut self.clients[position];
+            if client.repeat_at.is_some_and(|at| at <= now) {
+                let longest = if client.method == "INVITE" { u64::MAX } else { T2 };
+                client.interval = if client.state == State::Proceeding { T2 } else { (client.interval * 2).min(longest) };
+                client.repeat_at = Some(now + client.interval);
+                self.sends.push(client.bytes.clone());
+            }
+            let client = &mut self.clients[position];
+            if client.until.is_some_and(|at| at <= now) {
+                (client.until, client.repeat_at) = (None, None);
+                if !client.is_done() {
+                    client.state = State::Done;
+                    self.unanswered(now, position);
+                }
+            }
+        }
+    }
+
+    /// Timer B or F.
+    fn unanswered(&mut self, now: u64, position: usize) {
+        let client = &self.clients[position];
+        let (method, cseq, first) = (client.method, client.cseq, self.phase == Phase::Setup);
+        self.record.unheard.push(format!("{method} {cseq} was not answered"));
+        match method {
+            "INVITE" if first => self.end(now),
+            "INVITE" => {
+                self.revert();
+                self.bye(now);
+            }
+            "BYE" => self.end(now),
+            "CANCEL" => {}
+            _ => self.bye(now),
+        }
+    }
+
+    pub(super) fn response(&mut self, now: u64, message: Message<'_>) {
+        let (cseq, method) = cseq_of(message);
+        let branch = branch_of(message);
+        let status = message.status().unwrap_or_default();
+        if tag(message.from()) != *self.local_tag() {
+            return self.fault(format!("a {status} with a From tag that is not its own"));
+        }
+        let known = self.clients.iter().position(|client| client.branch == branch && client.method == method);
+        let Some(position) = known else {
+            return self.fault(format!("a {status} to a {method} that it never sent"));
+        };
+        if self.clients[position].cseq != cseq {
+            return self.fault(format!("a {status} to {method} {cseq}, whose branch was of another CSeq"));
+        }
+        if method == "INVITE" && status / 100 == 2 {
+            return self.accepted(now, position, message);
+        }
+        let client = &mut self.clients[position];
+        if client.is_done() {
+            if method == "INVITE" && status >= 300 && !client.ack.is_empty() {
+                let ack = client.ack.clone();
+                self.sends.push(ack);
+            }
+            return;
+        }
+        if status < 200 {
+            client.state = State::Proceeding;
+            if method == "INVITE" {
+                (client.repeat_at, client.until) = (None, client.until.filter(|_| client.cancel == Cancel::Sent));
+                let wanted = client.cancel == Cancel::Wanted;
+                if wanted {
+                    self.cancel(now, cseq);
+                }
+                self.progress(position, message);
+            }
+            return;
+        }
+        client.state = State::Done;
+        (client.repeat_at, client.until) = (None, None);
+        if method == "INVITE" {
+            let ack = like_the_invite(&client.bytes, "ACK", Some(message));
+            client.ack = ack.clone();
+            self.sends.push(ack);
+            self.refused(now, position, status);
+        } else {
+            self.answered(now, position, status);
+        }
+    }
+
+    fn local_tag(&self) -> &String {
+        self.dialog.as_ref().map_or(&self.tags[0], |dialog| &dialog.local_tag)
+    }
+
+    fn progress(&mut self, position: usize, message: Message<'_>) {
+        let offered = self.clients[position].offered;
+        if message.status() > Some(100) && tag(message.to()).is_empty() {
+            self.fault("a provisional answer above 100 without a To tag");
+        }
+        if let Some(answer) = description(message).filter(|_| offered && self.phase == Phase::Setup)
+            && let Err(error) = self.session.clone().answered(answer)
+        {
+            self.fault(format!("early media: {error}"));
+        }
+    }
+
+    /// A 2xx to an INVITE; each copy is acknowledged (RFC 3261 13.2.2.4).
+    fn accepted(&mut self, now: u64, position: usize, message: Message<'_>) {
+        let (cseq, to_tag) = (self.clients[position].cseq, tag(message.to()));
+        if let Some((.., ack)) = self.acks.iter().find(|(number, tag, _)| *number == cseq && *tag == to_tag) {
+            let ack = ack.clone();
+            return self.sends.push(ack);
+        }
+        if self.dialog.as_ref().is_some_and(|dialog| dialog.remote_tag != to_tag) {
+            return self.fault(format!("a 2xx to INVITE {cseq} with another To tag than that of its dialog"));
+        }
+        let client = &mut self.clients[position];
+        if !client.ack.is_empty() {
+            return self.fault(format!("a 2xx to INVITE {cseq} after a refusal"));
+        }
+        client.state = State::Done;
+        // Copies of the 2xx may come for as long as the other side repeats it.
+        (client.repeat_at, client.until) = (None, None);
+        let (offered, action) = (client.offered, client.action);
+        let Some(target) = contact_of(message) else { return self.fault("a 2xx to an INVITE without a Contact") };
+        let first = self.dialog.is_none();
+        let mut routes = record_routes(message);
+        routes.reverse();
+        match &mut self.dialog {
+            Some(dialog) => dialog.remote_target = target,
+            None => {
+                let (local_tag, remote_tag) = (self.tags[0].clone(), to_tag.clone());
+                self.dialog = Some(Dialog { local_tag, remote_tag, remote_target: target, routes, remote_cseq: None });
+            }
+        }
+        let body = self.agree(message, offered);
+        let branch = self.branch();
+        let content_type = if body.is_empty() { "" } else { "application/sdp" };
+        let ack = self.draft("ACK", &Draft { branch: &branch, cseq, content_type, body: &body, ..Draft::default() });
+        self.acks.push((cseq, to_tag, ack.clone()));
+        self.sends.push(ack);
+        self.session_before = None;
+        if first && self.phase == Phase::Setup {
+            self.begin(now);
+            if self.record.cancelled || self.cancel_wanted(position) {
+                // The answer was faster than the CANCEL: nobody wants it any more.
+                self.bye(now);
+            }
+        } else if action == Some(Action::Resume) && self.phase == Phase::Up {
+            self.session.hold(None);
+        }
+    }
+
+    fn cancel_wanted(&self, position: usize) -> bool {
+        self.clients[position].cancel != Cancel::No
+    }
+
+    /// Takes in the description of a 2xx: the answer to the own offer or, where it asked for one, an offer
+    /// whose answer goes into the ACK.
+    fn agree(&mut self, message: Message<'_>, offered: bool) -> String {
+        let description = description(message);
+        let agreed = match (offered, description) {
+            (true, Some(answer)) => self.session.answered(answer).map(|()| String::new()),
+            (false, Some(offer)) => self.session.answer(offer),
+            (true, None) => Err("a 2xx without an answer to the offer".into()),
+            (false, None) => Err("a 2xx without an offer to an INVITE that had none".into()),
+        };
+        agreed.unwrap_or_else(|error| {
+            self.fault(error);
+            String::new()
+        })
+    }
+
+    /// A final refusal of an INVITE.
+    fn refused(&mut self, now: u64, position: usize, status: u16) {
+        let (action, cancelled) = (self.clients[position].action, self.cancel_wanted(position));
+        if self.phase == Phase::Setup {
+            self.record.refused = Some(status);
+            return self.end(now);
+        }
+        self.revert();
+        if self.phase != Phase::Up {
+            return;
+        }
+        match (status, action) {
+            // RFC 3261 12.2.1.2: the dialog is gone.
+            (408 | 481, _) => self.bye(now),
+            // RFC 3261 14.1: whoever made the Call-ID waits longer.
+            (491, Some(action)) if !cancelled => {
+                let owner = self.role == super::Role::Caller;
+                let wait = if owner { self.random.between(2_100, 4_000) } else { self.random.between(0, 2_000) };
+                self.at(now + wait * 1_000_000, Due::Again(action));
+            }
+            (500, Some(action)) if !cancelled => {
+                let wait = self.random.between(1_000, 5_000);
+                self.at(now + wait * 1_000_000, Due::Again(action));
+            }
+            _ => {}
+        }
+    }
+
+    /// A final answer to a request other than INVITE.
+    fn answered(&mut self, now: u64, position: usize, status: u16) {
+        match (self.clients[position].method, status) {
+            ("BYE", _) => self.end(now),
+            ("CANCEL", _) => {}
+            (_, 408 | 481) if self.phase == Phase::Up => self.bye(now),
+            _ => {}
+        }
+    }
+
+    /// A re-INVITE failed: the session is as it was.
+    fn revert(&mut self) {
+        if let Some(before) = self.session_before.take() {
+            self.session = before;
+        }
+    }
+
+    pub(super) fn bye(&mut self, now: u64) {
+        if self.phase != Phase::Up || self.clients.iter().any(|client| client.method == "BYE") {
+            return;
+        }
+        self.record.said_bye = true;
+        self.agenda.retain(|(_, due)| *due == Due::OtherAnswer);
+        self.refuse_pending(now);
+        self.cseq += 1;
+        let (branch, cseq) = (self.branch(), self.cseq);
+        self.ask(now, "BYE", &Draft { branch: &branch, cseq, ..Draft::default() }, None);
+    }
+}
+
+/// A CANCEL, or the ACK to a refusal: start line, Via, From, Call-ID and CSeq number of the INVITE; the ACK's To
+/// is that of the response (RFC 3261 9.1, 17.1.1.3).
+fn like_the_invite(invite: &[u8], method: &str, response: Option<Message<'_>>) -> Vec<u8> {
+    let invite = String::from_utf8_lossy(invite);
+    let head = invite.split("\r\n\r\n").next().unwrap_or_default();
+    let mut out = String::new();
+    for (number, line) in head.split("\r\n").enumerate() {
+        let name = line.split(':').next().unwrap_or_default();
+        let line = match (number, name) {
+            (0, _) => line.replacen("INVITE", method, 1),
+            (_, "CSeq") => line.replacen("INVITE", method, 1),
+            (_, "To") => match response.and_then(|response| response.header(moorline_sip::Name::To)) {
+                Some(to) => format!("To: {}", String::from_utf8_lossy(to)),
+                None => line.to_owned(),
+            },
+            (_, "Via" | "From" | "Call-ID" | "Max-Forwards" | "Route") => line.to_owned(),
+            _ => continue,
+        };
+        out.push_str(&line);
+        out.push_str("\r\n");
+    }
+    out.push_str("Content-Length: 0\r\n\r\n");
+    out.into_bytes()
+}
