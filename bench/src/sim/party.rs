@@ -132,6 +132,8 @@ pub(super) struct Party {
     media: Vec<SocketAddr>,
     reinvites_left: u32,
     complaint: Option<String>,
+    /// It has vanished, and nobody knows what it does.
+    gone: bool,
 }
 
 /// What a party is made of.
@@ -186,6 +188,7 @@ impl Party {
             media: Vec::new(),
             reinvites_left: 12,
             complaint: None,
+            gone: false,
             script,
             random,
         };
@@ -208,6 +211,10 @@ impl Party {
 
     /// The time of [`next_timeout`](Self::next_timeout) has come.
     pub(super) fn handle_timeout(&mut self, now: u64) {
+        if self.has_vanished(now) {
+            self.gone = true;
+            return;
+        }
         self.run_clients(now);
         self.run_servers(now);
         while let Some(position) = self.next_due().filter(|position| self.agenda[*position].0 <= now) {
@@ -217,6 +224,9 @@ impl Party {
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
+        if self.gone {
+            return None;
+        }
         let clients = self.clients.iter().filter_map(Client::next_timeout);
         let servers = self.servers.iter().filter_map(Server::next_timeout);
         clients.chain(servers).chain(self.agenda.iter().map(|(at, _)| *at)).min()

@@ -20,6 +20,9 @@ pub(super) struct Wire {
     branches: HashMap<String, Vec<(String, u32)>>,
     /// The highest CSeq by Call-ID, From tag and To tag.
     cseqs: HashMap<(String, String, String), u32>,
+    /// Dialogs whose INVITE Moorline sent, by Call-ID and From tag, and those that it acknowledged, with the To tag.
+    invited: BTreeSet<(String, String)>,
+    acknowledged: BTreeSet<(String, String, String)>,
     /// The last status by branch and method of the request that is answered, and its receiver.
     statuses: HashMap<(SocketAddr, String, String), u16>,
     /// Identifiers that Moorline made, by listener.
@@ -63,6 +66,11 @@ impl Wire {
         faults
     }
 
+    /// Signaling was restarted: what it does not remember it may answer otherwise.
+    pub(super) fn forget(&mut self) {
+        self.statuses.clear();
+    }
+
     fn request(&mut self, message: Message<'_>, faults: &mut Vec<String>) {
         let Identity { branch, method, cseq, call_id, from_tag, to_tag } = Identity::of(message);
         let used = self.branches.entry(branch.clone()).or_default();
@@ -76,6 +84,15 @@ impl Wire {
             faults.push("a CANCEL that is not of an INVITE's branch".into());
         }
         used.push((method.clone(), cseq));
+        let (side, dialog) = ((call_id.clone(), from_tag.clone()), (call_id.clone(), from_tag.clone(), to_tag.clone()));
+        match &method[..] {
+            "INVITE" if to_tag.is_empty() => drop(self.invited.insert(side)),
+            "ACK" => drop(self.acknowledged.insert(dialog)),
+            "BYE" if self.invited.contains(&side) && !self.acknowledged.contains(&dialog) => {
+                faults.push("a BYE to a 2xx that was not acknowledged".into());
+            }
+            _ => {}
+        }
         if matches!(&method[..], "ACK" | "CANCEL") {
             return;
         }

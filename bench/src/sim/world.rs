@@ -191,6 +191,7 @@ impl World {
         match fault {
             Fault::SignalingRestart { down } => {
                 self.worker = None;
+                self.wire.forget();
                 self.media.disconnect(now);
                 self.agenda.retain(|(_, other)| !matches!(other, Happening::SignalingBack));
                 self.agenda.push((now + down, Happening::SignalingBack));
@@ -254,6 +255,12 @@ impl World {
         for fault in self.wire.check(flow.listener, flow.remote, bytes, &self.media) {
             self.fault(format!("to {}: {fault}\n{}", flow.remote, String::from_utf8_lossy(bytes)));
         }
+        let mut index = Index::new();
+        let message = index.parse(bytes).ok();
+        let call_id = message.and_then(|message| message.call_id().ok()).unwrap_or_default();
+        if let Some(position) = self.by_dialog.get(&(flow.remote, call_id.to_vec())) {
+            self.parties[*position].stirred_at = self.now;
+        }
         let from = self.policy.listeners[flow.listener].bind;
         let fate = self.network.send(self.now, Datagram { from, to: flow.remote, bytes: bytes.to_vec() });
         if fate == Fate::Lost {
@@ -265,7 +272,10 @@ impl World {
     fn deliver(&mut self, datagram: Datagram) {
         let Datagram { from, to, bytes } = datagram;
         if let Some(listener) = self.policy.listeners.iter().position(|listener| listener.bind == to) {
-            let party = self.parties.iter().find(|party| party.address == from);
+            let mut index = Index::new();
+            let call_id = index.parse(&bytes).ok().and_then(|message| Some(message.call_id().ok()?.to_vec()));
+            let position = call_id.and_then(|call_id| self.by_dialog.get(&(from, call_id)));
+            let party = position.map(|position| &self.parties[*position]);
             let (name, mut remark) = (party.map_or("", |party| &party.name), "");
             if party.is_some_and(|party| party.has_vanished(self.now)) || self.worker.is_none() {
                 remark = " NOT HEARD";
@@ -323,7 +333,9 @@ impl World {
         let party = &mut self.parties[position];
         let (from, listener, vanished) = (party.address, party.listener, party.has_vanished(now));
         let (sends, media) = (party.take_sends(), party.take_media());
-        let found: Vec<String> = party.faults.drain(..).collect();
+        let disturbed = self.disturbed[party.call];
+        // What was lost with the process may come as a surprise.
+        let found: Vec<String> = party.faults.drain(..).filter(|_| !disturbed).collect();
         found.into_iter().for_each(|fault| self.fault(fault));
         if vanished {
             return;

@@ -4,7 +4,7 @@ use moorline_sip::{Message, Name, respond};
 
 use super::message::{branch_of, contact_of, cseq_of, description, record_routes, tag, text};
 use super::{Dialog, Due, Party, Phase, Role, T1, T2, TIMEOUT};
-use crate::sim::plan::Final;
+use crate::sim::plan::{Final, MS};
 
 /// A server transaction. It is kept to the end of the run, to answer copies.
 pub(super) struct Server {
@@ -108,6 +108,8 @@ impl Party {
             routes: record_routes(message),
             remote_cseq: Some(self.servers[0].cseq),
         });
+        // RFC 3261 8.2.6.1: whoever takes longer than 200 ms says that it is there.
+        self.say(now, 0, 100, String::new());
         for (index, progress) in self.script.answering.progress.clone().into_iter().enumerate() {
             self.at(now + progress.after, Due::Progress(index));
         }
@@ -141,6 +143,7 @@ impl Party {
             "BYE" if self.phase != Phase::Over || hanging_up => {
                 self.record.heard_bye = true;
                 self.answer(now, position, 200);
+                self.forget_answers();
                 if !hanging_up {
                     self.end(now);
                 }
@@ -163,6 +166,8 @@ impl Party {
         }
         if self.script.on_reinvite.rings {
             self.say(now, position, 180, String::new());
+        } else if self.script.on_reinvite.after > 200 * MS {
+            self.say(now, position, 100, String::new());
         }
         self.at(now + self.script.on_reinvite.after, Due::AnswerReinvite(position));
     }
@@ -342,6 +347,13 @@ impl Party {
         }
     }
 
+    /// The other side has ended the dialog: a 2xx whose ACK was lost on the way is repeated no more.
+    fn forget_answers(&mut self) {
+        for server in self.servers.iter_mut().filter(|server| server.state == State::Accepted && !server.surplus) {
+            (server.state, server.repeat_at, server.until) = (State::Done, None, None);
+        }
+    }
+
     /// The 2xx that this party gave is not acknowledged yet.
     pub(super) fn may_not_bye(&self) -> bool {
         self.servers.iter().any(|server| server.state == State::Accepted && !server.surplus)
@@ -370,6 +382,9 @@ impl Party {
     fn say(&mut self, now: u64, position: usize, status: u16, body: String) {
         let (moorline, contact) = (self.moorline, self.contact());
         let server = &mut self.servers[position];
+        if status < 200 && server.response.as_ref().is_some_and(|_| server.state != State::Proceeding) {
+            return;
+        }
         let tag = if status > 100 { Some(server.tag.as_bytes()) } else { None };
         let response = with_message(&server.request, |request| {
             let mut writer = respond(request, moorline, status, moorline_sip::reason_phrase(status).as_bytes(), tag);
