@@ -1,5 +1,6 @@
 //! One party's side of a call: its dialog, and what is under way in it.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use moorline_control::SessionId;
@@ -68,8 +69,9 @@ pub(crate) struct Leg {
     pub(crate) sdp: Option<Vec<u8>>,
     /// The CSeq of a 2xx to our INVITE that this party was not sent an ACK for yet.
     pub(crate) unacknowledged: Option<u32>,
-    /// The last ACK that this party was sent, to repeat when its 2xx is repeated (RFC 3261 13.2.2.4).
-    pub(crate) ack: Option<SentAck>,
+    /// The last ACKs that this party was sent, the latest at the end: each is sent again when its 2xx is
+    /// repeated (RFC 3261 13.2.2.4), which goes on for 64*T1, whatever INVITEs follow it.
+    pub(crate) acks: VecDeque<SentAck>,
     /// A 2xx to its first INVITE was sent to this party, or came from it.
     pub(crate) confirmed: bool,
     /// How often it has said in a re-INVITE where its media is: its latch opens anew each time.
@@ -132,7 +134,7 @@ impl Leg {
             shortest_s: 0,
             sdp: None,
             unacknowledged: None,
-            ack: None,
+            acks: VecDeque::new(),
             confirmed: false,
             relatch: 0,
             bye_due: false,

@@ -16,6 +16,10 @@ use crate::leg::{Reinvite, SentAck, Side};
 use crate::policy::ReliableProvisional;
 use crate::session_timer::Agreed;
 
+/// ACKs that are remembered for each party; whoever sends more INVITEs within 64*T1 than this, and loses an ACK,
+/// is left to give up that one.
+const MAX_ACKS: usize = 4;
+
 impl Worker {
     /// A request in the dialog of `side`.
     pub(super) fn request_in_dialog(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
@@ -133,7 +137,10 @@ impl Worker {
         if let Some(call) = self.calls.get_mut(&id) {
             let leg = call.leg_mut(side);
             leg.unacknowledged = None;
-            leg.ack = Some(SentAck { cseq, bytes });
+            if leg.acks.len() >= MAX_ACKS {
+                leg.acks.pop_front();
+            }
+            leg.acks.push_back(SentAck { cseq, bytes });
         }
     }
 
@@ -143,8 +150,8 @@ impl Worker {
         let Some(call) = self.calls.get(&id) else { return };
         let leg = call.leg(side);
         let cseq = arrival.message.cseq().map(|cseq| cseq.number).ok();
-        match &leg.ack {
-            Some(ack) if Some(ack.cseq) == cseq => {
+        match leg.acks.iter().find(|ack| Some(ack.cseq) == cseq) {
+            Some(ack) => {
                 self.layer.send_ack(leg.next_hop(), ack.bytes.clone());
                 self.counters.retransmissions += 1;
             }

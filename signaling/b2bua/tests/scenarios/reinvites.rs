@@ -52,6 +52,29 @@ fn hold_and_resume_and_no_media_timeout_while_held() {
 }
 
 #[test]
+fn an_ack_that_was_lost_is_repeated_after_the_next_reinvite_too() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    let mut answers = vec![answer(&up.invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000))];
+    for cseq in [2, 3] {
+        net.receive(CALLER, &caller_request("INVITE", cseq, "c1", &up.tag, &sdp("192.0.2.10", 4000)));
+        net.expect(CALLER, "SIP/2.0 100");
+        let out = net.expect(CALLEE, "INVITE");
+        answers.push(answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+        net.receive(CALLEE, &answers[cseq as usize - 1]);
+        net.expect(CALLER, "SIP/2.0 200");
+        net.receive(CALLER, &caller_request("ACK", cseq, "c1", &up.tag, ""));
+        net.expect(CALLEE, "ACK");
+    }
+    net.quiet();
+    for (repeated, cseq) in answers.iter().zip(1..) {
+        net.receive(CALLEE, repeated);
+        assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), format!("{cseq} ACK"));
+        net.quiet();
+    }
+}
+
+#[test]
 fn the_callee_reinvites_too() {
     let mut net = Net::new();
     let up = establish(&mut net);
