@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_b2bua::MediaInput;
-use moorline_control::{Event, MAX_FRAME, Refusal, RefusalCode, Reply, Request, ServerHello, VERSION};
+use moorline_control::{Event, MAX_FRAME, Profile, Refusal, RefusalCode, Reply, Request, ServerHello, VERSION};
 use moorline_relay::{BindError, Config, EndpointId, Owner, Ports, Range, Relay, Verdict};
 
 use super::plan::SECOND;
@@ -94,6 +94,7 @@ impl MediaProcess {
             capacity: u32::try_from(self.capacity).unwrap_or(u32::MAX),
             datapath: "simulated".into(),
             ranges: Vec::new(),
+            profiles: vec![Profile::Rtp, Profile::Udptl],
         }
     }
 
@@ -174,7 +175,7 @@ impl MediaProcess {
     ) -> Result<(SocketAddr, SocketAddr), String> {
         let Some(endpoint) = self.bound.by_address.get(&to).copied() else { return Err(format!("{to} is not bound")) };
         match self.relay.packet(now, endpoint, from, payload) {
-            Verdict::Forward { from, to } => match self.bound.by_endpoint.get(&from.0) {
+            Verdict::Forward { from, to, .. } => match self.bound.by_endpoint.get(&from.0) {
                 Some(local) => Ok((*local, to)),
                 None => Err("sent from a port that is not bound".into()),
             },

@@ -427,6 +427,7 @@ fn policy(plan: &Plan) -> Policy {
     let listener = |side: usize| Listener {
         name: names[side].into(),
         bind: address(side, 1),
+        transports: Transport::ALL.to_vec(),
         advertised: address(side, 1),
     };
     let trunk = |side: usize| Trunk {

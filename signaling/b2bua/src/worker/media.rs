@@ -264,6 +264,10 @@ impl Worker {
                     if call.media_request == request {
                         self.media_ready(now, id);
                     }
+                    if matches!(asked, Asked::Claim(_)) {
+                        // Its CSeq numbers have jumped: a restore after this one must not repeat them.
+                        self.media.later(Asked::Update(id));
+                    }
                 }
             }
             // A new call is refused then; everything else is worth waiting for.

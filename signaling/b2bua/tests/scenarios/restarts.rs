@@ -25,6 +25,21 @@ fn a_restarted_signaling_takes_its_calls_back_and_the_caller_hangs_up() {
 }
 
 #[test]
+fn cseq_numbers_go_up_however_often_signaling_is_restarted() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    let mut last = 0;
+    for cseq in 2..5 {
+        net.restart_signaling(policy());
+        net.receive(CALLER, &caller_request("INFO", cseq, "c1", &up.tag, ""));
+        let out = net.expect(CALLEE, "INFO");
+        let number: u32 = out.header("CSeq").split(' ').next().unwrap().parse().unwrap();
+        assert!(number > last, "CSeq {number} after {last}");
+        last = number;
+    }
+}
+
+#[test]
 fn a_restarted_signaling_lets_the_callee_hang_up() {
     let mut net = Net::new();
     let up = establish(&mut net);
