@@ -119,9 +119,7 @@ impl MediaProcess {
             Err(Refusal::new(RefusalCode::Busy, "simulated"))
         } else {
             match body {
-                Request::Open { session, spec } => {
-                    self.relay.open(now, owner, session, spec, ports).map(Reply::Opened)
-                }
+                Request::Open { session, spec } => self.relay.open(now, owner, session, spec, ports).map(Reply::Opened),
                 Request::Update { session, spec } => self.relay.update(now, session, spec, ports).map(Reply::Opened),
                 Request::Claim { session } => self.relay.claim(now, owner, session).map(Reply::Opened),
                 Request::Close { session } => Ok(Reply::Closed(self.relay.close(now, session, ports))),

@@ -118,6 +118,8 @@ pub(super) struct Party {
     to: String,
     tags: [String; 2],
     dialog: Option<Dialog>,
+    /// The To tags of early dialogs.
+    early: Vec<String>,
     cseq: u32,
     branches: u32,
     clients: Vec<Client>,
@@ -176,6 +178,7 @@ impl Party {
             reliable,
             phase: Phase::Setup,
             dialog: None,
+            early: Vec::new(),
             cseq: 0,
             branches: 0,
             clients: Vec::new(),

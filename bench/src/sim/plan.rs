@@ -104,8 +104,15 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Final {
     /// 200 from this device, and from the other one too, that much later.
-    Answer { after: u64, device: usize, other_too: Option<u64> },
-    Refuse { after: u64, status: u16 },
+    Answer {
+        after: u64,
+        device: usize,
+        other_too: Option<u64>,
+    },
+    Refuse {
+        after: u64,
+        status: u16,
+    },
     /// It rings until somebody gives up.
     Never,
     /// It hears nothing.
@@ -115,12 +122,16 @@ pub(super) enum Final {
 /// Something that a party does in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    Hold { inactive: bool },
+    Hold {
+        inactive: bool,
+    },
     Resume,
     /// A re-INVITE that asks for an offer.
     AskForOffer,
     /// A re-INVITE that is cancelled after this long.
-    Waver { cancel_after: u64 },
+    Waver {
+        cancel_after: u64,
+    },
     Info,
     Options,
     Message,

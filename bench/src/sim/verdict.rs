@@ -114,7 +114,7 @@ fn refusal_is_explained(
         487 => caller.record.cancelled,
         _ if last == Some(status) => true,
         503 => crowded,
-        408 => callees.iter().any(|callee| !callee.record.answered && callee.record.refused.is_none()) || callees.is_empty(),
+        408 => last.is_none(),
         _ => false,
     };
     if !explained {
@@ -189,7 +189,9 @@ fn fits(world: &World, call: usize, outcome: Outcome) -> bool {
     match outcome {
         Outcome::CallerHungUp => answered && caller.said_bye,
         Outcome::CalleeHungUp => callees.any(|callee| callee.said_bye),
-        Outcome::MediaTimeout | Outcome::TooLong | Outcome::MediaLost => answered && caller.heard_bye || caller.said_bye,
+        Outcome::MediaTimeout | Outcome::TooLong | Outcome::MediaLost => {
+            answered && caller.heard_bye || caller.said_bye
+        }
         Outcome::NoAck => false,
         Outcome::Cancelled => caller.cancelled,
         Outcome::Refused(status) | Outcome::Rejected(status) => caller.refused == Some(status),

@@ -23,6 +23,8 @@ pub(super) struct Wire {
     /// Dialogs whose INVITE Moorline sent, by Call-ID and From tag, and those that it acknowledged, with the To tag.
     invited: BTreeSet<(String, String)>,
     acknowledged: BTreeSet<(String, String, String)>,
+    /// Dialogs that Moorline has shown to callers, by Call-ID and its tag there.
+    shown: BTreeSet<(String, String)>,
     /// The last status by branch and method of the request that is answered, and its receiver.
     statuses: HashMap<(SocketAddr, String, String), u16>,
     /// Identifiers that Moorline made, by listener.
@@ -31,13 +33,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Everything that is wrong with a message to `to` from `listener`.
-    pub(super) fn check(
-        &mut self,
-        listener: usize,
-        to: SocketAddr,
-        bytes: &[u8],
-        media: &MediaProcess,
-    ) -> Vec<String> {
+    pub(super) fn check(&mut self, listener: usize, to: SocketAddr, bytes: &[u8], media: &MediaProcess) -> Vec<String> {
         let copies = self.sent.entry((to, bytes.to_vec())).or_default();
         *copies += 1;
         if *copies > 1 {
@@ -76,7 +72,8 @@ impl Wire {
         let used = self.branches.entry(branch.clone()).or_default();
         // An ACK to a refusal and a CANCEL are the only ones to share a branch, with their INVITE.
         let invite = used.iter().any(|(other, number)| other == "INVITE" && *number == cseq);
-        let shares = matches!(&method[..], "ACK" | "CANCEL") && invite && used.iter().all(|(other, _)| *other != method);
+        let shares =
+            matches!(&method[..], "ACK" | "CANCEL") && invite && used.iter().all(|(other, _)| *other != method);
         if !used.is_empty() && !shares {
             faults.push(format!("branch {branch} of another request is used again"));
         }
@@ -87,6 +84,11 @@ impl Wire {
         let (side, dialog) = ((call_id.clone(), from_tag.clone()), (call_id.clone(), from_tag.clone(), to_tag.clone()));
         match &method[..] {
             "INVITE" if to_tag.is_empty() => drop(self.invited.insert(side)),
+            "INVITE" | "INFO" | "OPTIONS" | "MESSAGE" | "BYE"
+                if !self.invited.contains(&side) && !self.shown.contains(&side) =>
+            {
+                faults.push(format!("{method} in a dialog that the caller was not told of"));
+            }
             "ACK" => drop(self.acknowledged.insert(dialog)),
             "BYE" if self.invited.contains(&side) && !self.acknowledged.contains(&dialog) => {
                 faults.push("a BYE to a 2xx that was not acknowledged".into());
@@ -106,13 +108,17 @@ impl Wire {
     }
 
     fn answer(&mut self, to: SocketAddr, message: Message<'_>, faults: &mut Vec<String>) {
-        let Identity { branch, method, to_tag, .. } = Identity::of(message);
+        let Identity { branch, method, call_id, to_tag, .. } = Identity::of(message);
         let status = message.status().unwrap_or_default();
+        if method == "INVITE" && (101..300).contains(&status) {
+            self.shown.insert((call_id, to_tag.clone()));
+        }
         if status > 100 && to_tag.is_empty() {
             faults.push("an answer without a To tag".into());
         }
         let last = self.statuses.entry((to, branch, method.clone())).or_default();
-        if *last >= 200 && *last != status {
+        // A CANCEL has no transaction of its own at Moorline: one that comes when its INVITE is forgotten is told so.
+        if *last >= 200 && *last != status && method != "CANCEL" {
             faults.push(format!("{status} to a {method} that was answered {last}"));
         }
         *last = status;
@@ -154,8 +160,7 @@ impl Identity {
         let tag = |party: Result<moorline_sip::NameAddr<'_>, _>| {
             party.ok().and_then(|party| party.tag()).map(text).unwrap_or_default()
         };
-        let (cseq, method) =
-            message.cseq().map(|cseq| (cseq.number, text(cseq.method.as_bytes()))).unwrap_or_default();
+        let (cseq, method) = message.cseq().map(|cseq| (cseq.number, text(cseq.method.as_bytes()))).unwrap_or_default();
         Identity {
             branch: message.via().ok().and_then(|via| via.branch).map(text).unwrap_or_default(),
             method,

@@ -280,6 +280,10 @@ impl World {
             if party.is_some_and(|party| party.has_vanished(self.now)) || self.worker.is_none() {
                 remark = " NOT HEARD";
             }
+            if let Some(party) = party.filter(|_| self.worker.is_none() && self.plan.network.reliable) {
+                // The connection broke, and nobody repeats what was on it.
+                self.disturbed[party.call] = true;
+            }
             self.trace.message(self.now, listener, name, Way::ToMoorline, &bytes, remark);
             if remark.is_empty() {
                 let flow = Flow { listener, transport: Transport::Udp, remote: from };
@@ -358,9 +362,8 @@ impl World {
         let (from, call) = (self.parties[position].media_address(), self.parties[position].call);
         let settled = self.is_settled(call) && self.media.is_connected() && self.now >= self.media.busy_until + SECOND;
         let heard = self.media.packet(self.now, from, to, &RTP);
-        let receiver = heard.as_ref().ok().and_then(|(_, to)| {
-            self.parties.iter().position(|party| party.media_address() == *to)
-        });
+        let receiver =
+            heard.as_ref().ok().and_then(|(_, to)| self.parties.iter().position(|party| party.media_address() == *to));
         match (heard, receiver) {
             (Ok((local, to)), Some(receiver)) => {
                 let party = &mut self.parties[receiver];
@@ -384,7 +387,8 @@ impl World {
 
     /// Whether somebody listens to a party.
     fn is_heard(&self, call: usize, position: usize) -> bool {
-        let mut others = self.parties.iter().enumerate().filter(|(other, party)| *other != position && party.call == call);
+        let mut others =
+            self.parties.iter().enumerate().filter(|(other, party)| *other != position && party.call == call);
         others.any(|(_, party)| party.is_settled() && party.listens())
     }
 
@@ -405,9 +409,7 @@ impl World {
     fn is_gone(&self, call: usize) -> bool {
         let mut parties = self.parties.iter().filter(|party| party.call == call);
         parties.all(|party| {
-            party.is_over()
-                && self.network.is_quiet(party.address)
-                && self.now >= party.stirred_at + 40 * SECOND
+            party.is_over() && self.network.is_quiet(party.address) && self.now >= party.stirred_at + 40 * SECOND
         })
     }
 

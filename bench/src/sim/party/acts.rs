@@ -26,7 +26,7 @@ impl Party {
                 }
             }
             Due::Complain => {
-                if let Some(complaint) = self.complaint.take().filter(|_| self.phase == Phase::Up) {
+                if let Some(complaint) = self.complaint.take().filter(|_| self.phase != Phase::Over) {
                     self.fault(complaint);
                 }
             }
@@ -52,7 +52,7 @@ impl Party {
         self.ask(now, "INVITE", &Draft { branch, cseq, headers, content_type, body }, action);
     }
 
-    fn take_action(&mut self, now: u64, action: Action) {
+    pub(super) fn take_action(&mut self, now: u64, action: Action) {
         if self.phase != Phase::Up {
             return;
         }

@@ -61,14 +61,7 @@ impl Party {
         self.start(now, method, draft, bytes, action);
     }
 
-    fn start(
-        &mut self,
-        now: u64,
-        method: &'static str,
-        draft: &Draft<'_>,
-        bytes: Vec<u8>,
-        action: Option<Action>,
-    ) {
+    fn start(&mut self, now: u64, method: &'static str, draft: &Draft<'_>, bytes: Vec<u8>, action: Option<Action>) {
         self.clients.push(Client {
             branch: draft.branch.into(),
             method,
@@ -120,7 +113,8 @@ impl Party {
             let client = &mut self.clients[position];
             if client.repeat_at.is_some_and(|at| at <= now) {
                 let longest = if client.method == "INVITE" { u64::MAX } else { T2 };
-                client.interval = if client.state == State::Proceeding { T2 } else { (client.interval * 2).min(longest) };
+                client.interval =
+                    if client.state == State::Proceeding { T2 } else { (client.interval * 2).min(longest) };
                 client.repeat_at = Some(now + client.interval);
                 self.sends.push(client.bytes.clone());
             }
@@ -139,7 +133,10 @@ impl Party {
     fn unanswered(&mut self, now: u64, position: usize) {
         let client = &self.clients[position];
         let (method, cseq, first) = (client.method, client.cseq, self.phase == Phase::Setup);
-        self.record.unheard.push(format!("{method} {cseq} was not answered"));
+        // Of a re-INVITE in a call that this party has hung up, the answer may have been given once, and lost.
+        if method != "INVITE" || !self.record.said_bye {
+            self.record.unheard.push(format!("{method} {cseq} was not answered"));
+        }
         match method {
             "INVITE" if first => self.end(now),
             "INVITE" => {
@@ -209,6 +206,9 @@ impl Party {
         let offered = self.clients[position].offered;
         if message.status() > Some(100) && tag(message.to()).is_empty() {
             self.fault("a provisional answer above 100 without a To tag");
+        }
+        if message.status() > Some(100) {
+            self.early.push(tag(message.to()));
         }
         if let Some(answer) = description(message).filter(|_| offered && self.phase == Phase::Setup)
             && let Err(error) = self.session.clone().answered(answer)
@@ -297,7 +297,7 @@ impl Party {
         }
         match (status, action) {
             // RFC 3261 12.2.1.2: the dialog is gone.
-            (408 | 481, _) => self.bye(now),
+            (408 | 481, _) => self.take_action(now, Action::Bye),
             // RFC 3261 14.1: whoever made the Call-ID waits longer.
             (491, Some(action)) if !cancelled => {
                 let owner = self.role == super::Role::Caller;
@@ -317,7 +317,7 @@ impl Party {
         match (self.clients[position].method, status) {
             ("BYE", _) => self.end(now),
             ("CANCEL", _) => {}
-            (_, 408 | 481) if self.phase == Phase::Up => self.bye(now),
+            (_, 408 | 481) if self.phase == Phase::Up => self.take_action(now, Action::Bye),
             _ => {}
         }
     }

@@ -80,6 +80,9 @@ impl Party {
         if to_tag.is_empty() && method == "INVITE" && self.role != Role::Caller && position == 0 {
             return self.invited(now, message);
         }
+        if self.phase == Phase::Setup && self.role == Role::Caller {
+            return self.asked_early(now, position, message, &method);
+        }
         if !self.is_mine(message, &to_tag) {
             self.fault(format!("{method} {cseq} that is of none of its dialogs"));
             return self.answer(now, position, 481);
@@ -124,6 +127,18 @@ impl Party {
         let Some(dialog) = &self.dialog else { return false };
         let tags = self.tags.iter().any(|tag| tag == to_tag) && tag(message.from()) == dialog.remote_tag;
         tags && message.call_id().is_ok_and(|id| id == self.call_id.as_bytes())
+    }
+
+    /// A caller is asked something before it was answered: in an early dialog that it knows, or in one that the
+    /// 2xx on the way will make known to it.
+    fn asked_early(&mut self, now: u64, position: usize, message: Message<'_>, method: &str) {
+        let known = self.early.contains(&tag(message.from()));
+        if matches!(method, "BYE" | "INVITE") && known {
+            // RFC 3261 15, 14.2: neither may be asked of an early dialog, but an overtaken 2xx explains both.
+            self.at(now + TIMEOUT, Due::Complain);
+            self.complaint = Some(format!("{method} in an early dialog"));
+        }
+        self.answer(now, position, if known && !matches!(method, "BYE" | "INVITE") { 200 } else { 481 });
     }
 
     fn in_dialog(&mut self, now: u64, position: usize, message: Message<'_>, method: &str) {
@@ -291,8 +306,7 @@ impl Party {
             }
             return;
         }
-        let accepted =
-            |server: &Server| server.method == "INVITE" && server.cseq == cseq && server.tag == to_tag;
+        let accepted = |server: &Server| server.method == "INVITE" && server.cseq == cseq && server.tag == to_tag;
         let Some(position) = self.servers.iter().position(accepted) else {
             return self.fault(format!("an ACK to nothing: CSeq {cseq}"));
         };
