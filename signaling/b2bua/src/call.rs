@@ -244,6 +244,12 @@ impl Call {
         self.phase == Phase::Answered && self.invite.is_none()
     }
 
+    /// True if `side` knows of our dialog with it: the callee has answered, the caller was told so or of progress.
+    pub(crate) fn is_known_to(&self, side: Side) -> bool {
+        let told = side == Side::Callee || self.invite.as_ref().is_some_and(|invite| invite.progressed);
+        self.dialog(side).is_some() && (self.leg(side).confirmed || told)
+    }
+
     /// True while the call counts as one: not ended, not given up.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Inviting | Phase::Answered)

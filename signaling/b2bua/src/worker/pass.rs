@@ -144,8 +144,9 @@ impl Worker {
             return self.refuse(arrival, server, 415, b"Unsupported Media Type");
         };
         let Some(call) = self.calls.get(&id) else { return };
-        if call.dialog(side.other()).is_none() {
-            // There is no dialog with the callee yet: 481 would tell the caller that its own dialog is gone.
+        if !call.is_known_to(side.other()) {
+            // The callee has not answered, or the caller has not heard so yet: 481, of ours or of the other
+            // party's, would say that the dialog is gone.
             if method == Method::Options {
                 return self.pong(arrival, server);
             }

@@ -366,3 +366,20 @@ fn an_answer_that_comes_while_the_media_process_restarts_goes_on_after_it() {
     net.input(Input::Media(MediaInput::Connected(hello(2))));
     assert_eq!(net.expect(CALLER, "SIP/2.0 200").body(), sdp("192.0.2.1", 20_000));
 }
+
+#[test]
+fn what_the_callee_asks_before_the_caller_has_heard_its_answer_does_not_end_the_call() {
+    let mut net = Net::new();
+    let out = invited(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.media.paused = true;
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.receive(CALLEE, &callee_request("OPTIONS", 1, &out, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    net.receive(CALLEE, &callee_request("INFO", 2, &out, "bob", ""));
+    assert!(net.expect(CALLEE, "SIP/2.0 500").find("Retry-After").is_some());
+    net.quiet();
+    net.resume_media();
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLEE, &callee_request("INFO", 3, &out, "bob", ""));
+    net.expect(CALLER, "INFO");
+}
