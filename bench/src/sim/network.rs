@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use super::plan::Conditions;
 use super::random::Random;
 
-/// However bad the network is, of one message it loses no more than this many copies in a row: then
-/// everybody who repeats as RFC 3261 says gets through, and whoever does not is at fault.
+/// However bad the network is, of one message, and of all that one side of a call says, it loses no more than this
+/// many in a row: then everybody who repeats as RFC 3261 says gets through, and whoever does not is at fault.
 const LOST_IN_A_ROW: u32 = 2;
+
+/// What is counted by: a message, or everything of a call in one direction.
+type Counted = (SocketAddr, SocketAddr, Vec<u8>);
 
 /// A datagram on its way.
 #[derive(Debug, Clone)]
@@ -23,8 +26,8 @@ pub(super) struct Network {
     random: Random,
     on_the_way: BTreeMap<(u64, u64), Datagram>,
     sent: u64,
-    /// How many copies of a message were lost since one got through.
-    lost: HashMap<(SocketAddr, Vec<u8>), u32>,
+    /// How many were lost since one got through.
+    lost: HashMap<Counted, u32>,
     /// The last arrival between two addresses, where the order is kept.
     last: HashMap<(SocketAddr, SocketAddr), u64>,
 }
@@ -50,15 +53,8 @@ impl Network {
             self.put(at, datagram);
             return Fate::Sent;
         }
-        if self.random.chance(self.conditions.loss) {
-            let lost = self.lost.entry((datagram.to, datagram.bytes.clone())).or_default();
-            if *lost < LOST_IN_A_ROW {
-                *lost += 1;
-                return Fate::Lost;
-            }
-            *lost = 0;
-        } else if self.conditions.loss > 0 {
-            self.lost.remove(&(datagram.to, datagram.bytes.clone()));
+        if self.is_lost(&datagram) {
+            return Fate::Lost;
         }
         let fate = if self.random.chance(self.conditions.duplication) {
             let at = self.arrival(now);
@@ -70,6 +66,21 @@ impl Network {
         let at = self.arrival(now);
         self.put(at, datagram);
         fate
+    }
+
+    fn is_lost(&mut self, datagram: &Datagram) -> bool {
+        if self.conditions.loss == 0 {
+            return false;
+        }
+        let Datagram { from, to, bytes } = datagram;
+        let counted = [(*from, *to, bytes.clone()), (*from, *to, call_id(bytes))];
+        let lost = self.random.chance(self.conditions.loss)
+            && counted.iter().all(|counted| self.lost.get(counted).is_none_or(|lost| *lost < LOST_IN_A_ROW));
+        for counted in counted {
+            let count = self.lost.entry(counted).or_default();
+            *count = if lost { *count + 1 } else { 0 };
+        }
+        lost
     }
 
     fn arrival(&mut self, now: u64) -> u64 {
@@ -95,4 +106,10 @@ impl Network {
     pub(super) fn is_quiet(&self, address: SocketAddr) -> bool {
         !self.on_the_way.values().any(|datagram| datagram.from == address || datagram.to == address)
     }
+}
+
+/// The Call-ID line of a message.
+fn call_id(bytes: &[u8]) -> Vec<u8> {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    lines.find(|line| line.starts_with(b"Call-ID:")).unwrap_or_default().to_vec()
 }

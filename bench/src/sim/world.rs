@@ -241,6 +241,8 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, &bytes),
                 Output::Media { request, body } => self.media.request(self.now, request, body),
+                // Every target is an address: there is no name to look up.
+                Output::Dns(question) => self.fault(format!("a question to DNS: {question:?}")),
                 Output::Observe(observation) => {
                     self.trace.note(self.now, || format!("{observation:?}"));
                     self.observations.push(observation);
@@ -439,7 +441,7 @@ fn policy(plan: &Plan) -> Policy {
             .into_iter()
             .filter_map(|net| ipnet::IpNet::new(net.addr(), 24).ok())
             .collect(),
-        targets: vec![address(side, 20), address(side, 21)],
+        targets: vec![address(side, 20).into(), address(side, 21).into()],
         media_range: names[side].into(),
         ..Trunk::default()
     };
