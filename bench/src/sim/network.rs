@@ -10,6 +10,10 @@ use super::random::Random;
 /// many in a row: then everybody who repeats as RFC 3261 says gets through, and whoever does not is at fault.
 const LOST_IN_A_ROW: u32 = 2;
 
+/// Of one transaction it loses no more than this many, requests and responses together: the seventh copy of an
+/// INVITE is the last (RFC 3261 17.1.1.2).
+const LOST_OF_A_TRANSACTION: u32 = 4;
+
 /// What is counted by: a message, or everything of a call in one direction.
 type Counted = (SocketAddr, SocketAddr, Vec<u8>);
 
@@ -26,6 +30,8 @@ pub(super) struct Network {
     random: Random,
     on_the_way: BTreeMap<(u64, u64), Datagram>,
     sent: u64,
+    /// How many of a transaction were lost, by Call-ID and CSeq.
+    lost_in_all: HashMap<Vec<u8>, u32>,
     /// How many were lost since one got through.
     lost: HashMap<Counted, u32>,
     /// The last arrival between two addresses, where the order is kept.
@@ -42,7 +48,15 @@ pub(super) enum Fate {
 
 impl Network {
     pub(super) fn new(conditions: Conditions, random: Random) -> Network {
-        Network { conditions, random, on_the_way: BTreeMap::new(), sent: 0, lost: HashMap::new(), last: HashMap::new() }
+        Network {
+            conditions,
+            random,
+            on_the_way: BTreeMap::new(),
+            sent: 0,
+            lost_in_all: HashMap::new(),
+            lost: HashMap::new(),
+            last: HashMap::new(),
+        }
     }
 
     pub(super) fn send(&mut self, now: u64, datagram: Datagram) -> Fate {
@@ -73,9 +87,14 @@ impl Network {
             return false;
         }
         let Datagram { from, to, bytes } = datagram;
-        let counted = [(*from, *to, bytes.clone()), (*from, *to, call_id(bytes))];
-        let lost = self.random.chance(self.conditions.loss)
+        let call = line(bytes, b"Call-ID:");
+        let transaction = [&call[..], &line(bytes, b"CSeq:")].concat();
+        let counted = [(*from, *to, bytes.clone()), (*from, *to, call)];
+        let in_all = self.lost_in_all.entry(transaction).or_default();
+        let lost = *in_all < LOST_OF_A_TRANSACTION
+            && self.random.chance(self.conditions.loss)
             && counted.iter().all(|counted| self.lost.get(counted).is_none_or(|lost| *lost < LOST_IN_A_ROW));
+        *in_all += u32::from(lost);
         for counted in counted {
             let count = self.lost.entry(counted).or_default();
             *count = if lost { *count + 1 } else { 0 };
@@ -108,8 +127,8 @@ impl Network {
     }
 }
 
-/// The Call-ID line of a message.
-fn call_id(bytes: &[u8]) -> Vec<u8> {
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    lines.find(|line| line.starts_with(b"Call-ID:")).unwrap_or_default().to_vec()
+/// A header line of a message.
+fn line(message: &[u8], start: &[u8]) -> Vec<u8> {
+    let mut lines = message.split(|byte| *byte == b'\n');
+    lines.find(|line| line.starts_with(start)).unwrap_or_default().to_vec()
 }

@@ -192,7 +192,8 @@ fn fits(world: &World, call: usize, outcome: Outcome) -> bool {
         Outcome::MediaTimeout | Outcome::TooLong | Outcome::MediaLost => {
             answered && caller.heard_bye || caller.said_bye
         }
-        Outcome::NoAck => false,
+        // Nobody asks for session timers, and the network is not so bad.
+        Outcome::NoAck | Outcome::Expired => false,
         Outcome::Cancelled => caller.cancelled,
         Outcome::Refused(status) | Outcome::Rejected(status) => caller.refused == Some(status),
     }

@@ -25,6 +25,8 @@ pub(super) struct Wire {
     acknowledged: BTreeSet<(String, String, String)>,
     /// Dialogs that Moorline has shown to callers, by Call-ID and its tag there.
     shown: BTreeSet<(String, String)>,
+    /// Signaling was restarted: a call may have come back whose answer the caller had not heard.
+    restarted: bool,
     /// The last status by branch and method of the request that is answered, and its receiver.
     statuses: HashMap<(SocketAddr, String, String), u16>,
     /// Identifiers that Moorline made, by listener.
@@ -65,6 +67,7 @@ impl Wire {
     /// Signaling was restarted: what it does not remember it may answer otherwise.
     pub(super) fn forget(&mut self) {
         self.statuses.clear();
+        self.restarted = true;
     }
 
     fn request(&mut self, message: Message<'_>, faults: &mut Vec<String>) {
@@ -85,7 +88,7 @@ impl Wire {
         match &method[..] {
             "INVITE" if to_tag.is_empty() => drop(self.invited.insert(side)),
             "INVITE" | "INFO" | "OPTIONS" | "MESSAGE" | "BYE"
-                if !self.invited.contains(&side) && !self.shown.contains(&side) =>
+                if !self.restarted && !self.invited.contains(&side) && !self.shown.contains(&side) =>
             {
                 faults.push(format!("{method} in a dialog that the caller was not told of"));
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Listener, Policy, Route, Trunk};
+use moorline_b2bua::policy::{self, Listener, Policy, Route, Trunk};
 use moorline_b2bua::{Input, MediaInput, Observation, Output, Worker};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Message, Method, Transport, Uri};
@@ -445,7 +445,7 @@ fn policy(plan: &Plan) -> Policy {
         media_range: names[side].into(),
         ..Trunk::default()
     };
-    let route = |side: usize| Route { prefix: NUMBERS[side].into(), from: None, to: side };
+    let route = |side: usize| Route { prefix: NUMBERS[side].into(), from: None, to: policy::Way::Trunk(side) };
     Policy {
         listeners: vec![listener(0), listener(1)],
         trunks: vec![trunk(0), trunk(1)],
