@@ -19,7 +19,6 @@ struct Cli {
 enum Command {
     /// Measure the relay: CPU per packet and latency, on each datapath in turn.
     Relay(commands::relay::Args),
-    /// Measure signaling: CPU per call, calls per second, added delay and memory, beside Kamailio and rtpengine.
     Signaling(commands::signaling::Args),
     /// Place calls through a running Moorline and verify every packet.
     Load(commands::load::Args),

@@ -20,7 +20,7 @@ use parser::Parser;
 use priority::Priority;
 use system::{Addresses, Kind, Setup, System};
 
-/// Measures signaling, beside Kamailio with topology hiding and rtpengine, on the same cores in one run.
+/// Measure signaling: CPU per call, added delay, calls per second and memory, beside Kamailio and rtpengine.
 ///
 /// The systems are measured in turn, so that what the machine does besides falls on both alike; the medians
 /// are shown. SIPp is the load, on addresses in 127.0.0.0/8 and on the same cores: what it uses is not there for
@@ -38,7 +38,7 @@ use system::{Addresses, Kind, Setup, System};
 ///
 /// parser: time and allocations of reading an INVITE.
 ///
-/// The peers are Debian's packages kamailio and rtpengine-daemon. Without them Moorline is measured alone, and no
+/// The peers are Debian's packages kamailio, with topology hiding, and rtpengine-daemon. Without them Moorline is measured alone, and no
 /// ratio is told. SIPp is in the package sip-tester.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -60,7 +60,8 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u32).range(1..=20_000)
     )]
     rates: Vec<u32>,
-    /// How many calls to hold for the measurement of memory. Each takes four file descriptors of the media process.
+    /// How many calls to hold for the measurement of memory. What the limit of open files keeps the media process
+    /// from carrying, up to a tenth, is left out of the sum.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=50_000))]
     held: u32,
     /// What to measure.

@@ -210,7 +210,7 @@ fn scattered(index: usize, step: u64) -> u64 {
     // The golden ratio's fractional part in 2^32ths: its multiples fill a circle most evenly.
     const TURN: u32 = 2_654_435_769;
     let phase = TURN.wrapping_mul(index as u32);
-    (u128::from(step) * u128::from(phase) >> 32) as u64
+    ((u128::from(step) * u128::from(phase)) >> 32) as u64
 }
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
