@@ -38,8 +38,8 @@ use system::{Addresses, Kind, Setup, System};
 ///
 /// parser: time and allocations of reading an INVITE.
 ///
-/// The peers are Debian's packages kamailio, with topology hiding, and rtpengine-daemon. Without them Moorline is measured alone, and no
-/// ratio is told. SIPp is in the package sip-tester.
+/// The peers are Debian's packages kamailio, with topology hiding, and rtpengine-daemon. Without them Moorline is
+/// measured alone, and no ratio is told. SIPp is in the package sip-tester.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
