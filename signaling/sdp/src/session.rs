@@ -164,9 +164,8 @@ impl<'a> Session<'a> {
 
     fn read_attribute(&mut self, line: Line, name: &[u8], argument: Span) -> Option<()> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("candidate") || is("remote-candidates") || is("end-of-candidates") {
-            self.mark(What::Topology(line.whole));
-        } else if is("ssrc") && self.is_host_cname(argument) {
+        let shows_host = is("candidate") || is("remote-candidates") || is("end-of-candidates");
+        if shows_host || (is("ssrc") && self.is_host_cname(argument)) {
             self.mark(What::Topology(line.whole));
         } else if is("rtcp-mux") {
             if let Some(media) = self.media.last_mut() {
