@@ -2,6 +2,7 @@
 
 mod dialogs;
 mod fault;
+mod hops;
 mod resolve;
 
 use std::net::SocketAddr;
@@ -78,6 +79,11 @@ pub struct TrunkConfig {
     /// How long a target may say nothing at all before the next one is tried, in seconds; 0 waits for 32.
     #[serde(default = "default_failover_s")]
     pub failover_s: u32,
+    /// How often its targets are asked by OPTIONS whether they are alive, in seconds, up to 3600; 0 asks none. If left
+    /// out, 30 with two targets or more, and 0 with one: calls would be tried there all the same. One that does not
+    /// answer, or answers 503, is tried after all others until it does.
+    #[serde(default)]
+    pub probe_s: Option<u32>,
     /// The media range (`[[media.ranges]]`) its legs take ports from.
     #[serde(default = "default_media_range")]
     pub media_range: String,

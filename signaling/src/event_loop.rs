@@ -142,6 +142,8 @@ impl EventLoop {
                         self.worker.handle(now_ns(), Input::Dns { number, answer });
                     }
                 }
+                // It is the only worker.
+                Output::Tell(_) => {}
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {

@@ -20,6 +20,7 @@ mod identity;
 mod leg;
 pub mod locate;
 mod media;
+mod news;
 mod place;
 pub mod policy;
 pub mod radius;
@@ -31,6 +32,7 @@ pub mod verify;
 mod worker;
 
 pub use dispatch::Dispatch;
+pub use news::News;
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
 pub use worker::{Counters, Worker};

@@ -15,7 +15,7 @@ mod records;
 mod target;
 mod walk;
 
-pub use health::Health;
+pub use health::{Health, Rest};
 pub use locator::{Located, Locator, LocatorEvent, Ticket};
 pub use records::{Answer, Failure, Naptr, Query, RecordKind, Records, Srv};
 pub use target::{Family, Hop, NotLocated, Target, Transports};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use moorline_control as control;
 use moorline_sip::transaction::Flow;
 
+use crate::News;
 use crate::locate::{Answer, Failure, Query};
 
 /// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
@@ -32,6 +33,8 @@ pub enum Input<'a> {
         /// The answer.
         answer: Result<Answer, Failure>,
     },
+    /// Another worker of this process has told something: its [`Output::Tell`].
+    News(News),
     /// News from the media process.
     Media(MediaInput),
     /// The time of [`Worker::next_timeout`](crate::Worker::next_timeout) has come.
@@ -77,6 +80,8 @@ pub enum Output {
     },
     /// Ask DNS; [`Input::Dns`] is awaited for a few seconds.
     Dns(Query),
+    /// Tell all other workers of this process, in this order: [`Input::News`].
+    Tell(News),
     /// Something to be counted into a histogram or logged, once per call step, never per packet.
     Observe(Observation),
 }

@@ -10,6 +10,7 @@ mod attempts;
 mod dialog;
 mod media;
 mod pass;
+mod probe;
 mod redirect;
 mod refresh;
 mod reliable;
@@ -35,10 +36,11 @@ use crate::leg::Side;
 use crate::policy::Policy;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
-use crate::locate::{Health, Locator, Ticket};
+use crate::locate::{Health, Hop, Locator, Ticket};
 
 use media::MediaLink;
 use pass::Passing;
+use probe::Probes;
 use targets::Waiter;
 use timers::{Due, Timers};
 
@@ -66,9 +68,14 @@ pub struct Worker {
     media: MediaLink,
     locator: Locator,
     health: Health,
+    probes: Probes,
     /// Who waits for which lookup.
     waiters: HashMap<Ticket, Waiter>,
     timers: Timers,
+    /// The first input has come, and with it the time.
+    started: bool,
+    /// The time of the last input.
+    latest: u64,
     /// Calls that may be over: looked at when the input has been handled.
     ending: HashSet<SessionId>,
     outputs: VecDeque<Output>,
@@ -104,6 +111,9 @@ pub struct Counters {
     pub calls_active: u64,
     /// Gauge: transactions alive.
     pub transactions_active: u64,
+    /// Gauge: hops of targets that rest, because they refused with 503 or did not answer; only the first worker of a
+    /// process says it, for all.
+    pub targets_resting: u64,
 }
 
 /// What a server transaction is for.
@@ -129,6 +139,8 @@ enum ClientUse {
     Bye(SessionId),
     /// A PRACK: its answer changes nothing.
     Prack(SessionId),
+    /// An OPTIONS that asks a hop of a trunk whether it is alive.
+    Probe(usize, Hop),
     /// A request that is carried to the other side and its answer back.
     Pass(Box<Passing>),
 }
@@ -139,7 +151,7 @@ impl ClientUse {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
             ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
-            ClientUse::Pass(_) => None,
+            ClientUse::Probe(..) | ClientUse::Pass(_) => None,
         }
     }
 }
@@ -172,8 +184,11 @@ impl Worker {
             media: MediaLink::default(),
             locator: Locator::new(lottery),
             health: Health::new(),
+            probes: Probes::default(),
             waiters: HashMap::new(),
             timers: Timers::default(),
+            started: false,
+            latest: 0,
             ending: HashSet::new(),
             outputs: VecDeque::new(),
             observations: Vec::new(),
@@ -184,10 +199,15 @@ impl Worker {
 
     /// Takes one input in.
     pub fn handle(&mut self, now: u64, input: Input<'_>) {
+        self.latest = now;
+        if !std::mem::replace(&mut self.started, true) {
+            self.start(now);
+        }
         match input {
             Input::Message { flow, bytes } => self.message(now, flow, bytes),
             Input::Broken { flow } => self.layer.broken(now, flow),
             Input::Dns { number, answer } => self.dns_answer(now, number, answer),
+            Input::News(news) => self.news(news),
             Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
@@ -204,12 +224,20 @@ impl Worker {
 
     /// When to handle [`Input::Timeout`], in the time of `handle`; `None` while no timer runs.
     pub fn next_timeout(&self) -> Option<u64> {
-        [self.layer.next_timeout(), self.timers.next(), self.locator.next_timeout()].into_iter().flatten().min()
+        let start = (!self.started && self.has_to_start()).then_some(0);
+        let next = [start, self.layer.next_timeout(), self.timers.next(), self.locator.next_timeout()];
+        next.into_iter().flatten().min()
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        Counters { calls_active: self.live as u64, transactions_active: self.layer.len() as u64, ..self.counters }
+        let resting = if self.place.index == 0 { self.health.resting(self.latest) } else { 0 };
+        Counters {
+            calls_active: self.live as u64,
+            transactions_active: self.layer.len() as u64,
+            targets_resting: resting as u64,
+            ..self.counters
+        }
     }
 
     fn message(&mut self, now: u64, flow: Flow, bytes: &[u8]) {
@@ -306,6 +334,7 @@ impl Worker {
             Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
             Some(ClientUse::Update(call, side)) => self.updated(arrival, client, *call, *side),
             Some(ClientUse::Refresh(call, side)) => self.refresh_answered(arrival, client, *call, *side),
+            Some(ClientUse::Probe(trunk, hop)) => self.probe_answered(arrival, *trunk, *hop),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
@@ -340,6 +369,7 @@ impl Worker {
                 Due::Session(call, side) => self.session_due(now, call, side),
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
+                Due::Probe(trunk) => self.probe_trunk(now, trunk),
                 Due::Media => self.work_backlog(now),
             }
         }
@@ -374,6 +404,9 @@ impl Worker {
         let Some(usage) = self.clients.remove(&client) else { return };
         if let ClientUse::Invite(id) = &usage {
             self.invite_ended(now, client, *id);
+        }
+        if let ClientUse::Probe(trunk, hop) = &usage {
+            self.probes.ended(*trunk, *hop);
         }
         if let Some(call) = usage.call()
             && let Some(known) = self.calls.get_mut(&call)

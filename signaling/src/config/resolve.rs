@@ -109,6 +109,7 @@ impl Config {
             self.check_targets(faults, index, trunk, found);
             self.check_sources(faults, index, trunk);
             trunk.check_dialogs(faults, index);
+            trunk.check_hops(faults, index);
             resolved.push(Trunk {
                 name: trunk.name.clone(),
                 listener: found.unwrap_or_default(),
@@ -116,6 +117,7 @@ impl Config {
                 targets: trunk.targets.clone(),
                 domain: trunk.domain.clone(),
                 failover_ns: u64::from(trunk.failover_s) * SECOND_NS,
+                probe_ns: u64::from(trunk.probe_s()) * SECOND_NS,
                 media_range: trunk.media_range.clone(),
                 media_sources: trunk.media_sources.clone(),
                 media_nat: match trunk.media_nat {

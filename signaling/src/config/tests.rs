@@ -130,6 +130,17 @@ fn every_fault_is_found_at_once() {
 }
 
 #[test]
+fn trunks_with_several_targets_are_probed() {
+    let of = |text: &str| config(text).policy().expect("no faults").trunks[1].probe_ns / 1_000_000_000;
+    assert_eq!(of(GOOD), 30);
+    assert_eq!(of(&GOOD.replace(", \"203.0.113.2:5060\"", "")), 0);
+    assert_eq!(of(&GOOD.replace("media_nat = \"off\"", "probe_s = 10")), 10);
+    assert_eq!(of(&GOOD.replace("media_nat = \"off\"", "probe_s = 0")), 0);
+    let (key, _) = fault("media_nat = \"off\"", "probe_s = 3601");
+    assert_eq!(key, "signaling.trunks[1].probe_s");
+}
+
+#[test]
 fn what_dialogs_may_do_is_read_and_checked() {
     use moorline_b2bua::policy::{Dialogs, ReliableProvisional, SessionTimers};
     let trunk = |lines: &str| GOOD.replacen("media_nat = \"off\"", lines, 1);

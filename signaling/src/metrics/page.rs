@@ -58,6 +58,7 @@ impl Collector for Snapshot {
         for (name, help, value) in [
             ("calls_active", "Calls in progress", counters.calls_active),
             ("transactions_active", "SIP transactions alive", counters.transactions_active),
+            ("targets_resting", "Hops of targets that refused with 503 or did not answer", counters.targets_resting),
             (
                 "media_connected",
                 "1 while the control connection to the media process stands",

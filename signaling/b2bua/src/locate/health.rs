@@ -23,9 +23,12 @@ pub struct Health {
     failed: HashMap<Hop, Rest>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Rest {
+/// How long a hop rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// Until when.
     until: u64,
+    /// The last one without what the hop itself asked for: the next one is twice as long.
     length_ns: u64,
 }
 
@@ -49,6 +52,26 @@ impl Health {
             rest.until = now.saturating_add(rest.length_ns.max(asked));
             return;
         }
+        self.insert(hop, Rest { until: now.saturating_add(FIRST_REST_NS.max(asked)), length_ns: FIRST_REST_NS });
+    }
+
+    /// How a hop rests, or has rested last; `None` if nothing is held against it.
+    pub fn rest(&self, hop: Hop) -> Option<Rest> {
+        self.failed.get(&hop).copied()
+    }
+
+    /// Takes over what somebody else knows of a hop: their [`rest`](Health::rest).
+    pub fn learn(&mut self, hop: Hop, rest: Option<Rest>) {
+        match rest {
+            None => drop(self.failed.remove(&hop)),
+            Some(rest) => match self.failed.get_mut(&hop) {
+                Some(known) => *known = rest,
+                None => self.insert(hop, rest),
+            },
+        }
+    }
+
+    fn insert(&mut self, hop: Hop, rest: Rest) {
         if self.failed.len() >= MAX_HOPS_KNOWN {
             // The one that has rested longest, or is the nearest to it.
             let least = self.failed.iter().min_by_key(|(hop, rest)| (rest.until, **hop)).map(|(hop, _)| *hop);
@@ -56,7 +79,6 @@ impl Health {
                 self.failed.remove(&least);
             }
         }
-        let rest = Rest { until: now.saturating_add(FIRST_REST_NS.max(asked)), length_ns: FIRST_REST_NS };
         self.failed.insert(hop, rest);
     }
 

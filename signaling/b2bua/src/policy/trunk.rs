@@ -23,6 +23,9 @@ pub struct Trunk {
     /// How long a target may say nothing at all before the next one is tried; 0 waits for the transaction's end
     /// (RFC 3261 timer B, 32 s).
     pub failover_ns: u64,
+    /// How often each hop of its targets is asked whether it is alive, by OPTIONS; 0 asks none. One that does not
+    /// answer, or answers 503, is tried after all others until it does.
+    pub probe_ns: u64,
     /// The media range its legs take ports from.
     pub media_range: String,
     /// Networks its media may come from; empty allows any.

@@ -8,8 +8,9 @@ use super::setup::Refused;
 use super::{Arrival, Due, Worker};
 use crate::attempt::Destination;
 use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
+use crate::news::Told;
 use crate::policy::Target;
-use crate::{Outcome, Output};
+use crate::{News, Outcome, Output};
 
 /// Who waits for a lookup.
 pub(super) enum Waiter {
@@ -17,6 +18,8 @@ pub(super) enum Waiter {
     Call(SessionId),
     /// A request outside a dialog that is carried across.
     Request(Box<Request>),
+    /// The probes of a target of a trunk.
+    Probe(usize, Target),
 }
 
 /// A request that waits for where it goes.
@@ -61,6 +64,7 @@ impl Worker {
                 let arrival = Arrival { now, flow, message: message.view() };
                 self.pass_to(arrival, trunk, server, hops);
             }
+            Some(Waiter::Probe(trunk, target)) => self.probe_hops(now, trunk, &target, hops.unwrap_or_default()),
             None => {}
         }
     }
@@ -122,9 +126,30 @@ impl Worker {
     /// A hop of a trunk has answered, or not.
     pub(super) fn fared(&mut self, now: u64, flow: Flow, answer: Option<Message<'_>>) {
         let hop = Hop { transport: flow.transport, address: flow.remote };
+        self.note_health(now, hop, answer, 0);
+    }
+
+    /// Notes that a hop has answered, or not, and tells the other workers what that changes. One that failed rests
+    /// for at least `rest_ns`.
+    pub(super) fn note_health(&mut self, now: u64, hop: Hop, answer: Option<Message<'_>>, rest_ns: u64) {
+        let before = self.health.rest(hop);
         match answer {
             Some(answer) if answer.status() != Some(503) => self.health.succeeded(now, hop),
-            _ => self.health.failed(now, hop, answer.and_then(retry_after_ns)),
+            _ => {
+                let asked = answer.and_then(retry_after_ns).unwrap_or_default();
+                self.health.failed(now, hop, Some(asked.max(rest_ns)));
+            }
+        }
+        let after = self.health.rest(hop);
+        if before != after && self.place.of > 1 {
+            self.outputs.push_back(Output::Tell(News(Told::Hop(hop, after))));
+        }
+    }
+
+    /// Another worker has told something.
+    pub(super) fn news(&mut self, news: News) {
+        match news.0 {
+            Told::Hop(hop, rest) => self.health.learn(hop, rest),
         }
     }
 

@@ -169,6 +169,10 @@ impl Worker {
                 let (id, side) = (*id, *side);
                 self.refresh_unanswered(now, client, id, side);
             }
+            Some(ClientUse::Probe(trunk, hop)) => {
+                let (trunk, hop) = (*trunk, *hop);
+                self.probe_unanswered(now, trunk, hop);
+            }
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }

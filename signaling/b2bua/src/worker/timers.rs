@@ -21,6 +21,8 @@ pub(super) enum Due {
     Session(SessionId, Side),
     /// A reliable provisional answer to the caller is due again (RFC 3262 3).
     Reliable(SessionId),
+    /// The targets of this trunk are to be probed.
+    Probe(usize),
     /// Requests that the media process had no room for may be asked again.
     Media,
     /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).

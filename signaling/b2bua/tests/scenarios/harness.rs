@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::locate::Query;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
-use moorline_b2bua::{Counters, Input, MediaInput, Observation, Output, Worker};
+use moorline_b2bua::{Counters, Input, MediaInput, News, Observation, Output, Place, Worker};
 use moorline_control::{
     Event, Listed, Listing, LocalAddresses, LocalSession, Profile, Refusal, RefusalCode, Reply, Request, ServerHello,
     SessionId, SessionReport, SessionSpec, VERSION,
@@ -30,6 +30,8 @@ pub(crate) struct Net {
     pub(crate) observed: Vec<Observation>,
     /// What DNS was asked, and has not answered.
     pub(crate) questions: Vec<Query>,
+    /// What the other workers were told.
+    pub(crate) told: Vec<News>,
     sent: VecDeque<(SocketAddr, Message)>,
     /// Of the worker's identifiers; another one for each worker.
     seed: u64,
@@ -124,7 +126,7 @@ pub(crate) fn hello(boot: u64) -> ServerHello {
     ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath, ranges, profiles }
 }
 
-fn worker(policy: Policy, seed: u64) -> Worker {
+fn worker(place: Place, policy: Policy, seed: u64) -> Worker {
     // SplitMix64: a fixed seed, so that every run is the same.
     let mut state = seed;
     let entropy = move || {
@@ -134,7 +136,7 @@ fn worker(policy: Policy, seed: u64) -> Worker {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    Worker::new(1, policy, Box::new(entropy))
+    Worker::new(place, policy, Box::new(entropy))
 }
 
 impl Net {
@@ -144,12 +146,18 @@ impl Net {
     }
 
     pub(crate) fn with(policy: Policy) -> Net {
+        Net::at(Place::alone(1), policy)
+    }
+
+    /// One of several workers.
+    pub(crate) fn at(place: Place, policy: Policy) -> Net {
         let mut net = Net {
-            worker: worker(policy, 1),
+            worker: worker(place, policy, 1),
             now: SECOND,
             media: Media::default(),
             observed: Vec::new(),
             questions: Vec::new(),
+            told: Vec::new(),
             sent: VecDeque::new(),
             seed: 1,
         };
@@ -160,7 +168,7 @@ impl Net {
     /// Kills signaling and starts it anew: only the media process remembers anything.
     pub(crate) fn restart_signaling(&mut self, policy: Policy) {
         self.seed += 1;
-        self.worker = worker(policy, self.seed);
+        self.worker = worker(Place::alone(1), policy, self.seed);
         self.sent.clear();
         self.input(Input::Media(MediaInput::Connected(hello(1))));
     }
@@ -186,6 +194,7 @@ impl Net {
                     }
                 }
                 Output::Dns(query) => self.questions.push(query),
+                Output::Tell(news) => self.told.push(news),
                 Output::Observe(observation) => self.observed.push(observation),
             }
         }

@@ -9,6 +9,7 @@ mod harness;
 mod hops;
 mod peers;
 mod privacy;
+mod probes;
 mod redirects;
 mod refreshes;
 mod reinvites;
