@@ -170,7 +170,7 @@ impl Worker {
     /// into a dialog.
     pub fn new(place: impl Into<Place>, policy: Policy, mut entropy: Entropy) -> Worker {
         let place = place.into();
-        let lottery = lottery(entropy());
+        let lottery = targets::lottery(entropy());
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
@@ -490,15 +490,4 @@ impl Worker {
         let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
         self.outputs.push_back(Output::Transmit { flow, bytes: bytes.into() });
     }
-}
-
-/// Numbers that need not be hard to guess, from a seed (SplitMix64): they draw among SRV records.
-fn lottery(seed: u64) -> Entropy {
-    let mut state = seed;
-    Box::new(move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
 }

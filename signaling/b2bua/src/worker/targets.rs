@@ -10,7 +10,7 @@ use crate::attempt::Destination;
 use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
 use crate::news::Told;
 use crate::policy::Target;
-use crate::{News, Outcome, Output};
+use crate::{Entropy, News, Outcome, Output};
 
 /// Who waits for a lookup.
 pub(super) enum Waiter {
@@ -200,4 +200,15 @@ fn retry_after_ns(response: Message<'_>) -> Option<u64> {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let seconds: u64 = std::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
     seconds.checked_mul(1_000_000_000)
+}
+
+/// Numbers that need not be hard to guess, from a seed (SplitMix64): they draw among SRV records.
+pub(super) fn lottery(seed: u64) -> Entropy {
+    let mut state = seed;
+    Box::new(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
 }
