@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use moorline_b2bua::policy::Target;
 use serde::Deserialize;
 
-pub use dialogs::{ReliableProvisionalConfig, SessionTimerConfig};
+pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 
 use crate::resolver::DnsConfig;
@@ -113,6 +113,12 @@ pub struct TrunkConfig {
     /// Whether fax streams (T.38) are carried; an offer of one is refused with 488 else, and fax goes on as audio.
     #[serde(default = "yes")]
     pub fax: bool,
+    /// Whether transfers that a party asks for cross: `pass` or `refuse`.
+    #[serde(default)]
+    pub refer: ReferConfig,
+    /// Whether methods that are not known here cross inside a call: `pass` or `refuse`.
+    #[serde(default)]
+    pub unknown_methods: UnknownMethodsConfig,
 }
 
 /// Whether media may be latched (symmetric RTP).

@@ -22,7 +22,7 @@ mod transport;
 
 pub use config::{
     Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RedirectsConfig, RefuseConfig,
-    ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig,
+    ReferConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig, UnknownMethodsConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

@@ -13,6 +13,7 @@ use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
 use crate::policy::Target;
 use crate::reliable::OfferedIn;
+use crate::transfer::Usage;
 
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
 pub(crate) struct Call {
@@ -29,6 +30,10 @@ pub(crate) struct Call {
     /// The early dialog of the callee that the caller was shown last, or that a request came in last: what the
     /// caller asks goes there until somebody has answered.
     pub(crate) early: Option<(ClientId, Vec<u8>)>,
+    /// Subscriptions inside its dialogs; they may outlive it.
+    pub(crate) usages: Vec<Usage>,
+    /// When it is forgotten all the same, once it has ended.
+    pub(crate) lingers_until: Option<u64>,
     /// Our tags in all its dialogs, for as long as it is known.
     pub(crate) tags: Vec<SessionId>,
     /// What each party's SDP last said, agreed or early; by [`Side::index`].
@@ -93,6 +98,8 @@ pub(crate) struct Invite {
     pub(crate) offered: bool,
     /// The caller has offer and answer for good: from a reliable provisional answer and its PRACK.
     pub(crate) settled: bool,
+    /// The Replaces that the called side is sent, where the call replaces another of ours.
+    pub(crate) replaces: Option<Vec<u8>>,
     /// The shortest session interval that the called side takes, as its 422 said, in seconds.
     pub(crate) shortest_s: u32,
     /// The 2xx, received then, that waits for the caller's PRACK (RFC 3262 3).
@@ -258,6 +265,7 @@ impl Call {
     /// True when nothing is left to wait for.
     pub(crate) fn is_over(&self) -> bool {
         let quiet = |leg: &Leg| leg.confirming.is_none() && !leg.bye_due;
-        self.phase == Phase::Ending && self.clients == 0 && self.media_closed && self.legs.iter().all(quiet)
+        let ended = self.phase == Phase::Ending && self.clients == 0 && self.usages.is_empty();
+        ended && self.media_closed && self.legs.iter().all(quiet)
     }
 }

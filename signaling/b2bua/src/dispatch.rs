@@ -104,8 +104,9 @@ impl Dispatch {
 fn replaced(invite: Message<'_>) -> Option<u8> {
     let value = invite.header(Name::Replaces)?;
     let params = &value[value.iter().position(|byte| *byte == b';')?..];
-    let tag = Params::new(params).find(b"to-tag")??;
-    Some(of_tag(tag)?.virtual_shard)
+    // In a dialog that we have named in a REFER, the other tag is ours.
+    let tag = |name| Params::new(params).find(name).flatten().and_then(of_tag);
+    Some(tag(b"to-tag").or_else(|| tag(b"from-tag"))?.virtual_shard)
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transpor
 use crate::identity::{COOKIE, TOKEN};
 
 /// The methods that Moorline takes (RFC 3261 20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, REFER, SUBSCRIBE, NOTIFY, PUBLISH";
 
 /// How headers cross to a leg.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +31,28 @@ pub(crate) struct Crossing {
 impl Crossing {
     /// Copies what crosses of a message's headers, and ends the message with `body`: the original's as this
     /// leg is shown it, or nothing. Without a body, what describes one stays behind too.
-    pub(crate) fn finish(self, mut writer: Writer, message: Message<'_>, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn finish(self, writer: Writer, message: Message<'_>, body: &[u8]) -> Vec<u8> {
+        self.finish_with(writer, message, body, &[])
+    }
+
+    /// The same, with other values for some headers.
+    pub(crate) fn finish_with(
+        self,
+        mut writer: Writer,
+        message: Message<'_>,
+        body: &[u8],
+        replaced: &[(Name, Vec<u8>)],
+    ) -> Vec<u8> {
         let withheld = self.withholds(message);
+        for (name, value) in replaced {
+            if !(withheld && *name == Name::ReferredBy) {
+                writer = writer.header(name.text(), value);
+            }
+        }
         for line in message.lines() {
+            if replaced.iter().any(|(name, _)| *name == line.name) {
+                continue;
+            }
             if withheld && (privacy::is_telling(&line) || line.name == Name::Privacy) {
                 continue;
             }
@@ -215,7 +235,7 @@ pub(crate) use privacy::{ANONYMOUS, is_asked as is_privacy_asked};
 const TRANSPORT_PARAMS: &[&str] = &["transport", "maddr", "ttl", "lr", "received"];
 
 /// Copies parameters, but those named.
-fn copy_params(out: &mut Vec<u8>, params: &[u8], except: &[&str]) {
+pub(crate) fn copy_params(out: &mut Vec<u8>, params: &[u8], except: &[&str]) {
     for (name, value) in Params::new(params) {
         if name.is_empty() || except.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())) {
             continue;

@@ -28,6 +28,8 @@ mod reliable;
 mod seam;
 mod session_timer;
 mod snapshot;
+mod subscription;
+mod transfer;
 pub mod verify;
 mod worker;
 

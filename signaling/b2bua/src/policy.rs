@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
-pub use dialogs::{Dialogs, ReliableProvisional, SessionTimers};
+pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
 pub use trunk::{MediaNat, Redirects, Trunk};

@@ -180,6 +180,8 @@ pub(crate) fn restore(
         attempts: Vec::new(),
         withheld: false,
         early: None,
+        usages: Vec::new(),
+        lingers_until: None,
         said,
         offer: None,
         local,

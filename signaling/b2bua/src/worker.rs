@@ -2,7 +2,7 @@
 //!
 //! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
 //! [`reliable`] (provisional answers), [`answer`] (the final one), [`dialog`] (what happens inside: ACK, re-INVITE,
-//! other requests), [`update`] (offers without an INVITE), [`refresh`] (session timers), [`teardown`] (CANCEL, BYE, timeouts),
+//! other requests), [`update`] (offers without an INVITE), [`refresh`] (session timers), [`refer`] (transfers), [`teardown`] (CANCEL, BYE, timeouts),
 //! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
 
 mod answer;
@@ -12,10 +12,12 @@ mod media;
 mod pass;
 mod probe;
 mod redirect;
+mod refer;
 mod refresh;
 mod reliable;
 mod restore;
 mod setup;
+mod subscription;
 mod targets;
 mod teardown;
 mod timers;
@@ -34,6 +36,7 @@ use crate::forward::{self, ALLOW, Shown};
 use crate::identity::Identities;
 use crate::leg::Side;
 use crate::policy::Policy;
+use crate::subscription::Subscription;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
 use crate::locate::{Health, Hop, Locator, Ticket};
@@ -63,6 +66,9 @@ pub struct Worker {
     calls: HashMap<SessionId, Call>,
     /// Our tags: in whose dialog a request is.
     tags: HashMap<SessionId, (SessionId, Side)>,
+    /// Subscriptions outside calls, and our tags in their dialogs.
+    subscriptions: HashMap<SessionId, Box<Subscription>>,
+    subscription_tags: HashMap<SessionId, (SessionId, Side)>,
     servers: HashMap<ServerId, ServerUse>,
     clients: HashMap<ClientId, ClientUse>,
     media: MediaLink,
@@ -179,6 +185,8 @@ impl Worker {
             policy,
             calls: HashMap::new(),
             tags: HashMap::new(),
+            subscriptions: HashMap::new(),
+            subscription_tags: HashMap::new(),
             servers: HashMap::new(),
             clients: HashMap::new(),
             media: MediaLink::default(),
@@ -280,7 +288,9 @@ impl Worker {
         }
         // Until the listing of the media process is through, nobody can say that a dialog is not there: the
         // peer asks again.
-        let unknown_dialog = forward::to_tag(message).is_some() && self.dialog_of(flow, message).is_none();
+        let unknown_dialog = forward::to_tag(message).is_some()
+            && self.dialog_of(flow, message).is_none()
+            && self.subscription_of(flow, message).is_none();
         if unknown_dialog && self.media.is_restoring() {
             return;
         }
@@ -302,13 +312,18 @@ impl Worker {
         let in_dialog = forward::to_tag(arrival.message).is_some();
         match (self.dialog_of(arrival.flow, arrival.message), method) {
             (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
-            (None, _) if in_dialog => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
+            (None, _) if in_dialog => match self.subscription_of(arrival.flow, arrival.message) {
+                Some((id, side)) => self.request_in_subscription(arrival, server, id, side),
+                None => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
+            },
             (None, Method::Invite) => {
                 self.counters.attempts += 1;
                 self.invite(arrival, trunk, server);
             }
             (None, Method::Options) => self.options(arrival, trunk, server),
-            (None, Method::Message) => self.pass_outside(arrival, trunk, server),
+            (None, Method::Message | Method::Subscribe | Method::Refer | Method::Publish | Method::Notify) => {
+                self.pass_outside(arrival, trunk, server);
+            }
             (None, Method::Bye | Method::Info | Method::Cancel | Method::Prack | Method::Update) => {
                 self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
             }
@@ -367,6 +382,8 @@ impl Worker {
                 Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
                 Due::Update(call, side) => self.update_over(now, call, side),
                 Due::Session(call, side) => self.session_due(now, call, side),
+                Due::Linger(call) => self.linger_over(call),
+                Due::Subscription(id) => self.drop_subscription(id),
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
                 Due::Probe(trunk) => self.probe_trunk(now, trunk),
@@ -440,6 +457,9 @@ impl Worker {
         }
         if let Some(at) = call.deadline {
             self.timers.cancel(at, Due::Phase(id));
+        }
+        if let Some(at) = call.lingers_until {
+            self.timers.cancel(at, Due::Linger(id));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a trunk's dialogs may do beyond RFC 3261, as it is written.
 
-use moorline_b2bua::policy::{Dialogs, ReliableProvisional, SessionTimers};
+use moorline_b2bua::policy::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 use serde::Deserialize;
 
 use super::TrunkConfig;
@@ -17,6 +17,28 @@ pub enum ReliableProvisionalConfig {
     Supported,
     /// Always: a peer that does not support it is refused with 421.
     Required,
+}
+
+/// What becomes of a REFER (RFC 3515), by which a party asks the other one to call somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferConfig {
+    /// It crosses to the other party, which calls anew, through here.
+    #[default]
+    Pass,
+    /// It is refused with 403.
+    Refuse,
+}
+
+/// What becomes of methods that Moorline does not know, inside a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownMethodsConfig {
+    /// They cross, where the other party's trunk lets them too.
+    #[default]
+    Pass,
+    /// They are refused with 501.
+    Refuse,
 }
 
 /// Session timers (RFC 4028), by which calls end that a party has silently left: `session_timer = { refresh_s = 900 }`.
@@ -64,6 +86,11 @@ impl TrunkConfig {
                 .enabled
                 .then_some(SessionTimers { refresh_s: self.session_timer.refresh_s, min_s: self.session_timer.min_s }),
             fax: self.fax,
+            refer: match self.refer {
+                ReferConfig::Pass => Refer::Pass,
+                ReferConfig::Refuse => Refer::Refuse,
+            },
+            unknown_methods: self.unknown_methods == UnknownMethodsConfig::Pass,
         }
     }
 }

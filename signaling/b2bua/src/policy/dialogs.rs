@@ -9,6 +9,10 @@ pub struct Dialogs {
     pub session_timers: Option<SessionTimers>,
     /// Fax streams (T.38 over UDPTL) are carried; refused with 488 else.
     pub fax: bool,
+    /// What becomes of a REFER.
+    pub refer: Refer,
+    /// Methods that Moorline does not know cross inside dialogs; else they are refused with 501.
+    pub unknown_methods: bool,
 }
 
 impl Default for Dialogs {
@@ -17,8 +21,20 @@ impl Default for Dialogs {
             reliable_provisional: ReliableProvisional::default(),
             session_timers: Some(SessionTimers::default()),
             fax: true,
+            refer: Refer::default(),
+            unknown_methods: true,
         }
     }
+}
+
+/// What becomes of a REFER (RFC 3515), by which a party asks the other one to call somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refer {
+    /// It crosses to the other party, which calls anew.
+    #[default]
+    Pass,
+    /// It is refused with 403.
+    Refuse,
 }
 
 /// How sessions are kept alive (RFC 4028): they end when nobody refreshes them.

@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Dialog, Message, respond};
 
+use super::refer::{REPLACES, takes_replaces};
 use super::setup::Refused;
 use super::{Arrival, RETRY_AFTER, Worker};
 use crate::call::{Call, Invite, Phase};
@@ -121,7 +122,10 @@ impl Worker {
                 return self.hang_up(now, id, Side::Callee, None);
             }
         };
-        let headers = self.agreed_headers(call, Side::Caller, invite.request.view());
+        let mut headers = self.agreed_headers(call, Side::Caller, invite.request.view());
+        if takes_replaces(response) {
+            headers.push(("Supported", REPLACES.into()));
+        }
         let Some(answer) = self.answer_with(call, response, &body, &headers) else { return };
         self.confirm(now, id, Side::Caller, server, cseq, answer);
         self.remember_sdp(id, Side::Caller, response);

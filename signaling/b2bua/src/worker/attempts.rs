@@ -2,7 +2,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
-use moorline_sip::{Method, Writer};
+use moorline_sip::{Method, Name, Writer};
 
 use super::setup::{Refused, refusal_body};
 use super::targets::nowhere;
@@ -162,7 +162,8 @@ impl Worker {
             .header("Allow", ALLOW);
         let writer = self.invite_extensions(call, invite, writer);
         let body = self.body_for(call, Side::Callee, request)?;
-        Ok(crossing.finish(writer, request, &body))
+        let replaced = invite.replaces.clone().map(|value| (Name::Replaces, value));
+        Ok(crossing.finish_with(writer, request, &body, replaced.as_slice()))
     }
 
     /// A final refusal of one destination. When all of a group have refused, the next one is tried where

@@ -47,6 +47,9 @@ impl Worker {
         let known = self.known_extensions(trunk);
         match method {
             Method::Bye if confirmed => self.bye(arrival, server, id, side),
+            // A subscription may outlive the call that it was made in (RFC 5057 4.1).
+            Method::Notify if over && self.is_lingering(id) => self.notify_inside(arrival, server, id, side),
+            Method::Subscribe if over && self.is_lingering(id) => self.subscribe_inside(arrival, server, id, side),
             _ if over => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
             // The callee ends an early dialog by its final answer (RFC 3261 15).
             Method::Bye => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
@@ -56,7 +59,13 @@ impl Worker {
             Method::Prack => self.pracked(arrival, server, id, side),
             Method::Update => self.update(arrival, server, id, side),
             Method::Invite => self.reinvite(arrival, server, id, side),
-            Method::Options | Method::Info | Method::Message => self.pass_inside(arrival, server, id, side, method),
+            Method::Refer => self.refer(arrival, server, id, side),
+            Method::Subscribe => self.subscribe_inside(arrival, server, id, side),
+            Method::Notify => self.notify_inside(arrival, server, id, side),
+            Method::Options | Method::Info | Method::Message | Method::Publish => {
+                self.pass_inside(arrival, server, id, side, method);
+            }
+            Method::Other(_) if self.passes_unknown(id) => self.pass_inside(arrival, server, id, side, method),
             Method::Other(_) => self.not_allowed(arrival, server, 501, b"Not Implemented"),
             _ => self.not_allowed(arrival, server, 405, b"Method Not Allowed"),
         }

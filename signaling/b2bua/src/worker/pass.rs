@@ -1,8 +1,8 @@
-//! Requests that are carried across without changing the call: OPTIONS, INFO, MESSAGE.
+//! Requests that are carried across without changing the call: OPTIONS, INFO, MESSAGE, and what is not known here.
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Method, OwnedMessage};
+use moorline_sip::{Dialog, Method, Name, OwnedMessage};
 use moorline_sip::{Writer, respond};
 
 use super::targets::{Request, Waiter, nowhere};
@@ -11,17 +11,45 @@ use crate::extension;
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
 use crate::locate::{Hop, Located, NotLocated};
+use crate::policy::Refer;
+use crate::subscription::End;
+use crate::transfer::Usage;
 
 /// A request on its way to the other party.
 pub(super) struct Passing {
-    server: ServerId,
-    request: OwnedMessage,
+    pub(super) server: ServerId,
+    pub(super) request: OwnedMessage,
     /// Where it came from, and the answer goes.
-    came: Flow,
+    pub(super) came: Flow,
     /// The tag of our answers; `None` in a dialog, which has one.
-    tag: Option<SessionId>,
+    pub(super) tag: Option<SessionId>,
     /// Identity headers cross.
-    trusted: bool,
+    pub(super) trusted: bool,
+    pub(super) purpose: Purpose,
+}
+
+/// What depends on the answer to a request that is carried across.
+#[derive(Default)]
+pub(super) enum Purpose {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A subscription inside the call, which its refusal takes back.
+    Subscribes(SessionId, Usage),
+    /// The end of that.
+    LastNotify(SessionId, Usage),
+    /// A request of a subscription outside calls, or its last.
+    Subscription { id: SessionId, last: bool },
+}
+
+/// What a request says differently on the other side.
+#[derive(Default)]
+pub(super) struct Extra {
+    /// Headers with other values.
+    pub(super) headers: Vec<(Name, Vec<u8>)>,
+    /// Another body.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) purpose: Purpose,
 }
 
 impl Worker {
@@ -109,24 +137,50 @@ impl Worker {
         let withheld = self.policy.trunks[egress].withhold_caller;
         let crossing = Crossing { trusted, withheld, shown_as: advertised };
         let mut caller = crossing.caller(message, &from, domain.as_deref());
-        caller.extend_from_slice(format!(";tag={}", self.identities.token(owner)).as_bytes());
-        let writer = Writer::request(method, &forward::request_uri(uri, &host))
+        let (ours, theirs, call_id) =
+            (self.identities.token(owner), self.identities.token(owner), self.identities.token(owner));
+        caller.extend_from_slice(format!(";tag={theirs}").as_bytes());
+        let subscribes = matches!(method, Method::Subscribe | Method::Refer);
+        let subscriber = subscribes.then(|| Dialog::uas(message, ours.to_string().as_bytes()));
+        let mut headers = Vec::new();
+        if subscribes && !self.has_room_to_subscribe() {
+            return self.refuse(arrival, server, 503, b"Service Unavailable");
+        }
+        if matches!(subscriber, Some(Err(_))) {
+            return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
+        }
+        if method == Method::Refer {
+            let refused = |trunk: usize| self.policy.trunks[trunk].dialogs.refer == Refer::Refuse;
+            let Ok(Some(target)) = message.refer_to() else {
+                return self.refuse(arrival, server, 400, b"Bad Request - No Usable Refer-To");
+            };
+            if refused(trunk) || refused(egress) {
+                return self.refuse(arrival, server, 403, b"Forbidden - No Transfers");
+            }
+            headers = self.transfer_headers(listener, message, &target);
+        }
+        let mut writer = Writer::request(method, &forward::request_uri(uri, &host))
             .header("Via", self.shown(flow).via(&branch))
             .header("Max-Forwards", (max_forwards - 1).to_string())
             .header("From", caller)
             .header("To", forward::party(&to, &host))
-            .header("Call-ID", self.identities.token(owner).to_string())
+            .header("Call-ID", call_id.to_string())
             .header("CSeq", format!("1 {method_name}"));
-        let bytes = crossing.finish(writer, message, body);
-        let passing = Passing {
-            server,
-            request: message.to_owned(),
-            came: arrival.flow,
-            tag: Some(self.identities.token(owner)),
-            trusted,
-        };
+        if subscribes {
+            writer = writer.header("Contact", self.shown(flow).contact());
+        }
+        let bytes = crossing.finish_with(writer, message, body, &headers);
+        let purpose = if subscribes { Purpose::Subscription { id: owner, last: false } } else { Purpose::Nothing };
+        let passing =
+            Passing { server, request: message.to_owned(), came: arrival.flow, tag: Some(ours), trusted, purpose };
         if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
-            self.refuse(arrival, server, 503, b"Service Unavailable");
+            return self.refuse(arrival, server, 503, b"Service Unavailable");
+        }
+        if let Some(Ok(dialog)) = subscriber {
+            let own = dialog.call_id.clone();
+            let near = End { trunk, flow: arrival.flow, tag: ours, call_id: own, dialog: Some(dialog) };
+            let call_id = call_id.to_string().into_bytes();
+            self.subscribed(now, owner, [near, End { trunk: egress, flow, tag: theirs, call_id, dialog: None }]);
         }
     }
 
@@ -138,6 +192,19 @@ impl Worker {
         id: SessionId,
         side: Side,
         method: Method<'_>,
+    ) {
+        self.pass_with(arrival, server, id, side, method, Extra::default());
+    }
+
+    /// The same for one that says some things differently on the other side.
+    pub(super) fn pass_with(
+        &mut self,
+        arrival: Arrival<'_>,
+        server: ServerId,
+        id: SessionId,
+        side: Side,
+        method: Method<'_>,
+        mut extra: Extra,
     ) {
         let Arrival { now, message, .. } = arrival;
         let Some(body) = opaque(arrival) else {
@@ -161,11 +228,18 @@ impl Worker {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());
+        if let Purpose::Subscribes(_, usage) = &mut extra.purpose {
+            usage.sent = dialog.local_cseq;
+            call.usages.push(usage.clone());
+        }
         let Some(call) = self.calls.get(&id) else { return };
         let crossing = self.crossing(call, side.other());
         let trusted = crossing.trusted;
-        let bytes = crossing.finish(writer, message, body);
-        let passing = Passing { server, request: message.to_owned(), came: arrival.flow, tag: None, trusted };
+        let body = extra.body.as_deref().unwrap_or(body);
+        let bytes = crossing.finish_with(writer, message, body, &extra.headers);
+        let purpose = extra.purpose;
+        let request = message.to_owned();
+        let passing = Passing { server, request, came: arrival.flow, tag: None, trusted, purpose };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -181,6 +255,9 @@ impl Worker {
             respond(passing.request.view(), passing.came.remote, status, reason, tag.as_deref().map(str::as_bytes));
         let shown = self.shown(passing.came);
         if status < 300 {
+            if passing.tag.is_some() && matches!(passing.purpose, Purpose::Subscription { .. }) {
+                writer = writer.record_route(passing.request.view());
+            }
             writer = writer.header("Contact", shown.contact()).header("Allow", ALLOW);
         }
         let crossing = Crossing { trusted: passing.trusted, withheld: false, shown_as: shown.address };
@@ -188,6 +265,29 @@ impl Worker {
         let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());
         let server = passing.server;
         self.layer.respond(arrival.now, server, answer);
+        if status >= 200 {
+            self.pass_over(Some(arrival), arrival.now, client);
+        }
+    }
+
+    /// What depends on the answer to a request that was carried across, or on there being none.
+    fn pass_over(&mut self, arrival: Option<Arrival<'_>>, now: u64, client: ClientId) {
+        let Some(ClientUse::Pass(passing)) = self.clients.get_mut(&client) else { return };
+        let status = arrival.and_then(|arrival| arrival.message.status()).unwrap_or(408);
+        // RFC 4488: a transfer may be agreed on without a subscription.
+        let silent = |answer: Arrival<'_>| answer.message.other(b"Refer-Sub").is_some_and(|sub| sub == b"false");
+        match std::mem::take(&mut passing.purpose) {
+            Purpose::Nothing => {}
+            Purpose::Subscribes(id, usage) if status >= 300 || arrival.is_some_and(silent) => {
+                self.drop_usage(id, &usage);
+            }
+            Purpose::Subscribes(..) => {}
+            Purpose::LastNotify(id, usage) => self.drop_usage(id, &usage),
+            Purpose::Subscription { id, last } => {
+                let request = passing.request.clone();
+                self.subscription_answered(arrival, now, request.view(), id, last);
+            }
+        }
     }
 
     pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
@@ -202,11 +302,12 @@ impl Worker {
         );
         let server = passing.server;
         self.layer.respond(now, server, answer.finish(b""));
+        self.pass_over(None, now, client);
     }
 }
 
 /// A body that may cross as it is; `None` where it is, or may hold, a session description.
-fn opaque<'a>(arrival: Arrival<'a>) -> Option<&'a [u8]> {
+pub(super) fn opaque<'a>(arrival: Arrival<'a>) -> Option<&'a [u8]> {
     match forward::body(arrival.message) {
         Body::None => Some(b""),
         Body::Opaque(bytes) => Some(bytes),

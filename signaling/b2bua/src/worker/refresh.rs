@@ -3,8 +3,9 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, ServerId};
-use moorline_sip::{Message, Method, Writer};
+use moorline_sip::{Message, Method, Name, Writer};
 
+use super::refer::{REPLACES, takes_replaces};
 use super::setup::read;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
@@ -32,6 +33,11 @@ impl Worker {
             ReliableProvisional::Required => writer = writer.header("Require", RELIABLE),
         }
         supported.extend(timers.map(|_| TIMER));
+        let request = invite.request.view();
+        supported.extend(takes_replaces(request).then_some(REPLACES));
+        if request.lists(Name::Require, REPLACES) {
+            writer = writer.header("Require", REPLACES);
+        }
         if !supported.is_empty() {
             writer = writer.header("Supported", supported.join(", "));
         }
@@ -195,7 +201,7 @@ impl Worker {
                 self.set_due(id, side, now + pause * 1_000_000);
             }
             _ => {
-                let after = message.header(moorline_sip::Name::RetryAfter).and_then(seconds);
+                let after = message.header(Name::RetryAfter).and_then(seconds);
                 self.set_due(id, side, now + after.map_or(PAUSE_NS, |after| after * SECOND_NS).max(SECOND_NS));
             }
         }

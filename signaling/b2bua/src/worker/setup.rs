@@ -1,9 +1,12 @@
 //! The beginning of a call: the first INVITE, its provisional answers, its final one.
 
+use std::collections::VecDeque;
+
 use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, reason_phrase, respond};
 
+use super::refer::{REPLACES, Replacement};
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
@@ -23,6 +26,7 @@ struct Admission {
     egress: usize,
     max_forwards: u32,
     offer: Option<Vec<Remote>>,
+    replacement: Option<Replacement>,
 }
 
 /// A final answer that this host gives itself.
@@ -65,7 +69,7 @@ impl Worker {
     pub(super) fn invite(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
         let reliable = self.policy.trunks[trunk].dialogs.reliable_provisional;
         let supported = extension::supports(arrival.message, RELIABLE);
-        let known = self.known_extensions(trunk);
+        let known = [&self.known_extensions(trunk)[..], &[REPLACES]].concat();
         if !extension::unknown(arrival.message, &known).is_empty() {
             return self.refuse_extension(arrival, server, &known);
         }
@@ -105,6 +109,15 @@ impl Worker {
         let deadline = arrival.now + self.policy.limits.ring_ns;
         self.timers.set(deadline, super::Due::Phase(id));
         let caller_tag = caller.tag;
+        let (targets, groups, replaces) = match admission.replacement {
+            Some(replacement) => {
+                (VecDeque::new(), Groups::from([vec![replacement.destination]]), Some(replacement.value))
+            }
+            None => {
+                let targets = self.policy.trunks[admission.egress].targets.iter().cloned().collect();
+                (targets, Groups::new(), None)
+            }
+        };
         let both_trusted = [trunk, admission.egress].iter().all(|trunk| self.policy.trunks[*trunk].trusted);
         let call = Call {
             id,
@@ -115,9 +128,9 @@ impl Worker {
                 request: arrival.message.to_owned(),
                 received_at: arrival.now,
                 max_forwards: admission.max_forwards,
-                targets: self.policy.trunks[admission.egress].targets.iter().cloned().collect(),
+                targets,
                 locating: None,
-                groups: Groups::new(),
+                groups,
                 followed: Vec::new(),
                 not_located: None,
                 silent_at: None,
@@ -126,12 +139,15 @@ impl Worker {
                 progressed: false,
                 offered: admission.offer.is_some(),
                 settled: false,
+                replaces,
                 shortest_s: 0,
                 held: None,
             }),
             attempts: Vec::new(),
             withheld: forward::is_privacy_asked(arrival.message) && !both_trusted,
             early: None,
+            usages: Vec::new(),
+            lingers_until: None,
             tags: vec![caller_tag],
             said: [admission.offer, None],
             offer: None,
@@ -169,15 +185,17 @@ impl Worker {
             Body::None | Body::Opaque(_) => None,
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
-        let egress = match self.policy.way(trunk, called) {
-            Some(Way::Trunk(egress)) => *egress,
-            Some(Way::Redirect(to)) => return Err(Refused::redirect(to, called)),
-            Some(Way::Refuse { status, reason }) => {
+        let replacement = self.replacement(invite)?;
+        let egress = match (&replacement, self.policy.way(trunk, called)) {
+            (Some(replacement), _) => replacement.trunk,
+            (None, Some(Way::Trunk(egress))) => *egress,
+            (None, Some(Way::Redirect(to))) => return Err(Refused::redirect(to, called)),
+            (None, Some(Way::Refuse { status, reason })) => {
                 return Err(Refused { status: *status, reason: reason.clone().into_bytes(), contact: None });
             }
-            None => return Err(Refused::because(404, "No Route")),
+            (None, None) => return Err(Refused::because(404, "No Route")),
         };
-        if self.policy.trunks[egress].targets.is_empty() {
+        if replacement.is_none() && self.policy.trunks[egress].targets.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
         if !self.media.is_connected() {
@@ -188,7 +206,7 @@ impl Worker {
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
-        Ok(Admission { egress, max_forwards, offer })
+        Ok(Admission { egress, max_forwards, offer, replacement })
     }
 
     /// Refuses a new INVITE before there is a call.

@@ -230,6 +230,7 @@ impl Worker {
             call.ended_at = Some(now);
             Side::BOTH.iter().for_each(|side| self.set_timer(id, *side, None));
             self.close_media(id);
+            self.linger(now, id);
         }
     }
 

@@ -19,6 +19,10 @@ pub(super) enum Due {
     Update(SessionId, Side),
     /// The session of this side is to be refreshed, or is over (RFC 4028 10).
     Session(SessionId, Side),
+    /// The call is kept no longer for its subscriptions.
+    Linger(SessionId),
+    /// A subscription outside calls is forgotten.
+    Subscription(SessionId),
     /// A reliable provisional answer to the caller is due again (RFC 3262 3).
     Reliable(SessionId),
     /// The targets of this trunk are to be probed.

@@ -63,7 +63,12 @@ const STATUSES: [&str; 9] = [
     "491 Request Pending",
     "503 Service Unavailable",
 ];
-const METHODS: [&str; 9] = ["ACK", "BYE", "INVITE", "CANCEL", "INFO", "OPTIONS", "PRACK", "UPDATE", "UPDATE"];
+const METHODS: [&str; 12] =
+    ["ACK", "BYE", "INVITE", "CANCEL", "INFO", "OPTIONS", "PRACK", "UPDATE", "UPDATE", "REFER", "NOTIFY", "SUBSCRIBE"];
+
+/// What a REFER, a SUBSCRIBE and a NOTIFY need; the others do not mind.
+const EVENT: &str =
+    "Refer-To: <sip:3000@192.0.2.1?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nEvent: refer\r\nSubscription-State: ";
 
 const ABLE: &str = "Supported: 100rel, timer\r\nAllow: INVITE, UPDATE, PRACK\r\nSession-Expires: 100\r\n";
 
@@ -158,7 +163,14 @@ fn play(steps: Vec<Step>) {
                     (method, Some(tag)) => {
                         let number = heard.numbers.get(&call).map_or("1", String::as_str);
                         let rack = format!("RAck: {number} 1 INVITE\r\n");
-                        with(&caller_request(method, cseq.into(), &call, tag, &body), &rack)
+                        let state = if cseq % 2 == 0 { "active" } else { "terminated" };
+                        with(
+                            &caller_request(method, cseq.into(), &call, tag, &body),
+                            &format!("{rack}{EVENT}{state}\r\n"),
+                        )
+                    }
+                    ("SUBSCRIBE", None) => {
+                        with(&invite("5551000", &call, "").replace("INVITE", "SUBSCRIBE"), "Event: presence\r\n")
                     }
                     (_, None) => continue,
                 };
@@ -166,10 +178,12 @@ fn play(steps: Vec<Step>) {
             }
             Step::Callee { which, method, cseq, sdp: with_sdp } => {
                 let invites: Vec<&Message> =
-                    heard.requests.iter().map(|(_, m)| m).filter(|m| m.start().starts_with("INVITE sip:555")).collect();
+                    heard.requests.iter().map(|(_, m)| m).filter(|m| m.start().contains(" sip:555")).collect();
                 let Some(invite) = invites.get(which % invites.len().max(1)).map(|m| (*m).clone()) else { continue };
                 let body = if with_sdp { sdp("198.51.100.20", 6010) } else { String::new() };
+                let state = if cseq % 2 == 0 { "active" } else { "terminated" };
                 let text = callee_request(METHODS[method], cseq.into(), &invite, "t0", &body);
+                let text = with(&text, &format!("{EVENT}{state}\r\n"));
                 heard.say(&mut net, CALLEE, text);
             }
             Step::Again { which, change } => {

@@ -15,4 +15,6 @@ mod refreshes;
 mod reinvites;
 mod reliable;
 mod restarts;
+mod subscriptions;
+mod transfers;
 mod updates;
