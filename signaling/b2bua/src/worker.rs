@@ -1,12 +1,15 @@
 //! A worker owns calls: it takes datagrams, timers and news from the media process, and says what to send.
 //!
 //! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
-//! [`reliable`] (provisional answers), [`answer`] (the final one), [`dialog`] (what happens inside: ACK, re-INVITE,
-//! other requests), [`update`] (offers without an INVITE), [`refresh`] (session timers), [`refer`] (transfers), [`teardown`] (CANCEL, BYE, timeouts),
-//! [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
+//! [`reliable`] (provisional answers), [`answer`] (the final one), [`decline`] (those that nobody wants), [`dialog`]
+//! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers),
+//! [`teardown`] (CANCEL, BYE, timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart
+//! of either process). [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod answer;
 mod attempts;
+mod counters;
+mod decline;
 mod dialog;
 mod media;
 mod pass;
@@ -14,6 +17,7 @@ mod probe;
 mod redirect;
 mod refer;
 mod refresh;
+mod reinvite;
 mod reliable;
 mod restore;
 mod setup;
@@ -40,6 +44,8 @@ use crate::subscription::Subscription;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
 use crate::locate::{Health, Hop, Locator, Ticket};
+
+pub use counters::Counters;
 
 use media::MediaLink;
 use pass::Passing;
@@ -90,36 +96,6 @@ pub struct Worker {
     /// Calls in progress: a call that has ended stays in `calls` until its transactions have run out.
     live: usize,
     counters: Counters,
-}
-
-/// What a worker has counted since it started, plus gauges; plain numbers for a scrape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Messages and keep-alives received.
-    pub messages: u64,
-    /// Messages that were no SIP message, or a message that RFC 3261 says to drop.
-    pub malformed: u64,
-    /// Requests answered 400.
-    pub bad_requests: u64,
-    /// Requests from a source that belongs to no trunk: dropped in silence.
-    pub unknown_source: u64,
-    /// Call attempts: new INVITEs outside dialogs.
-    pub attempts: u64,
-    /// Call attempts admitted.
-    pub calls: u64,
-    /// Calls answered.
-    pub answered: u64,
-    /// Calls restored after a restart.
-    pub restored: u64,
-    /// SIP messages sent again because an answer or ACK did not come in time.
-    pub retransmissions: u64,
-    /// Gauge: calls in progress.
-    pub calls_active: u64,
-    /// Gauge: transactions alive.
-    pub transactions_active: u64,
-    /// Gauge: hops of targets that rest, because they refused with 503 or did not answer; only the first worker of a
-    /// process says it, for all.
-    pub targets_resting: u64,
 }
 
 /// What a server transaction is for.
@@ -337,7 +313,10 @@ impl Worker {
             Received::Response(client) => self.answer(arrival, client),
             // A 2xx whose transaction is gone is still owed an ACK (RFC 3261 13.2.2.4).
             Received::Stray if arrival.message.status().is_some_and(|status| status / 100 == 2) => {
-                self.repeated_answer(arrival);
+                match self.answer_dialog(arrival.message) {
+                    Some(_) => self.repeated_answer(arrival),
+                    None => self.decline_stray(arrival),
+                }
             }
             _ => {}
         }

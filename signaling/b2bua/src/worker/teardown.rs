@@ -3,7 +3,7 @@
 use moorline_control::SessionId;
 use moorline_sip::respond;
 use moorline_sip::transaction::{ClientId, ServerId};
-use moorline_sip::{Dialog, Message, Method};
+use moorline_sip::{Message, Method};
 
 use super::answer::T2_NS;
 use super::setup::{Refused, refusal_body};
@@ -11,9 +11,6 @@ use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Phase, Waiting};
 use crate::leg::Side;
-
-/// Branches of a forked INVITE whose ACK is remembered; more are answered anew each time.
-const MAX_DECLINED: usize = 8;
 
 impl Worker {
     /// A CANCEL matched the INVITE transaction `server`, and was answered. Its Reason (RFC 3326) goes on.
@@ -118,31 +115,6 @@ impl Worker {
             _ => writer.finish(b""),
         };
         self.send(now, flow, bye, ClientUse::Bye(id));
-    }
-
-    /// Acknowledges and ends a dialog that an INVITE set up and nobody wants.
-    pub(super) fn decline_answer(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, mut dialog: Dialog) {
-        let Arrival { now, flow, message } = arrival;
-        let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let Some(call) = self.calls.get(&id) else { return };
-        if let Some((_, ack)) = call.declined.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
-            return self.layer.send_ack(flow, ack.clone());
-        }
-        let shown = self.shown(flow);
-        let mut via = || shown.via(&self.identities.branch(id)).into_bytes();
-        let (ack_via, bye_via) = (via(), via());
-        let ack = dialog.ack(cseq, &ack_via).finish(b"");
-        self.layer.send_ack(flow, ack.clone());
-        let bye = dialog.request(Method::Bye, &bye_via).finish(b"");
-        self.send(now, flow, bye, ClientUse::Bye(id));
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.declined.len() < MAX_DECLINED {
-            call.declined.push((dialog.remote_tag, ack));
-        }
-        call.take_attempt(client);
-        if call.phase == Phase::Cancelled && call.attempts.is_empty() {
-            self.end(now, id);
-        }
     }
 
     /// Our request was not answered (timers B and F), or not even after a CANCEL.

@@ -323,6 +323,22 @@ fn a_retransmitted_invite_and_200_change_nothing() {
 }
 
 #[test]
+fn who_picks_up_after_being_given_up_is_hung_up() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let out = net.expect(CALLEE, "INVITE");
+    // Nobody answers, not even with 100: timer B at each address.
+    net.advance(150 * SECOND);
+    let sent = net.take_sent();
+    assert!(sent.iter().any(|(to, m)| to == CALLER && m.start().starts_with("SIP/2.0 408")));
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &answer(&bye, "200 OK", "", CALLEE, ""));
+    net.nothing_left();
+}
+
+#[test]
 fn our_200_is_repeated_until_the_late_ack() {
     let mut net = Net::new();
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));

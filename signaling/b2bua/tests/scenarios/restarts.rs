@@ -114,6 +114,25 @@ fn what_was_not_answered_is_closed_by_a_restart() {
 }
 
 #[test]
+fn who_picks_up_after_the_restart_is_not_left_alone() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let out = net.expect(CALLEE, "INVITE");
+    net.restart_signaling(policy());
+    net.take_sent();
+    let ok = answer(&out, "200 OK", "bob", "198.51.100.22:5060", &sdp("198.51.100.20", 6000));
+    net.receive(CALLEE, &ok);
+    let ack = net.expect("198.51.100.22:5060", "ACK sip:198.51.100.22:5060");
+    assert_eq!((ack.header("CSeq"), ack.tag("To"), ack.tag("From")), ("1 ACK", "bob", out.tag("From")));
+    assert_eq!(net.expect("198.51.100.22:5060", "BYE").header("CSeq"), "2 BYE");
+    // What this host has not sent is none of its business.
+    net.receive(CALLEE, &ok.replace(out.tag("From"), "somebody"));
+    net.receive(CALLEE, &ok.replace("1 INVITE", "1 OPTIONS"));
+    net.quiet();
+    net.nothing_left();
+}
+
+#[test]
 fn a_call_whose_trunk_is_gone_from_the_configuration_is_closed() {
     let mut net = Net::new();
     establish(&mut net);

@@ -1,0 +1,31 @@
+//! What a worker counts.
+
+/// What a worker has counted since it started, plus gauges; plain numbers for a scrape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Messages and keep-alives received.
+    pub messages: u64,
+    /// Messages that were no SIP message, or a message that RFC 3261 says to drop.
+    pub malformed: u64,
+    /// Requests answered 400.
+    pub bad_requests: u64,
+    /// Requests from a source that belongs to no trunk: dropped in silence.
+    pub unknown_source: u64,
+    /// Call attempts: new INVITEs outside dialogs.
+    pub attempts: u64,
+    /// Call attempts admitted.
+    pub calls: u64,
+    /// Calls answered.
+    pub answered: u64,
+    /// Calls restored after a restart.
+    pub restored: u64,
+    /// SIP messages sent again because an answer or ACK did not come in time.
+    pub retransmissions: u64,
+    /// Gauge: calls in progress.
+    pub calls_active: u64,
+    /// Gauge: transactions alive.
+    pub transactions_active: u64,
+    /// Gauge: hops of targets that rest, because they refused with 503 or did not answer; only the first worker of a
+    /// process says it, for all.
+    pub targets_resting: u64,
+}
