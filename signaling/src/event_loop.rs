@@ -142,8 +142,10 @@ impl EventLoop {
                         self.worker.handle(now_ns(), Input::Dns { number, answer });
                     }
                 }
-                // It is the only worker.
-                Output::Tell(_) => {}
+                // There is one worker, and nowhere to write to.
+                Output::Tell(_) | Output::Store { .. } => {}
+                // There is nobody to ask: the worker refuses the request by itself.
+                Output::Verify { .. } => {}
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {

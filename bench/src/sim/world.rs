@@ -243,8 +243,10 @@ impl World {
                 Output::Media { request, body } => self.media.request(self.now, request, body),
                 // Every target is an address: there is no name to look up.
                 Output::Dns(question) => self.fault(format!("a question to DNS: {question:?}")),
-                // It is the only worker.
-                Output::Tell(news) => self.fault(format!("news for nobody: {news:?}")),
+                // There is one worker, and nobody registers.
+                other @ (Output::Tell(_) | Output::Store { .. } | Output::Verify { .. }) => {
+                    self.fault(format!("nobody asked for {other:?}"));
+                }
                 Output::Observe(observation) => {
                     self.trace.note(self.now, || format!("{observation:?}"));
                     self.observations.push(observation);

@@ -20,6 +20,8 @@ pub(crate) struct Destination {
     pub(crate) uri: Option<Vec<u8>>,
     /// The host in Request-URI and To, where it is not that address.
     pub(crate) host: Option<String>,
+    /// Proxies on the way (RFC 3327, RFC 3608).
+    pub(crate) route: Vec<Vec<u8>>,
 }
 
 /// The destinations of a call that were not tried yet: those of a group ring together, and the next group is

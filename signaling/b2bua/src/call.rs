@@ -25,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) invite: Option<Invite>,
     /// INVITEs to the called side that are not finally answered.
     pub(crate) attempts: Vec<Attempt>,
+    /// Media go past us, from one endpoint to the other: the session has no streams.
+    pub(crate) bypassed: bool,
     /// The caller is not to be named to the callee.
     pub(crate) withheld: bool,
     /// The early dialog of the callee that the caller was shown last, or that a request came in last: what the
@@ -186,7 +188,7 @@ impl Call {
             && let Some((client, _)) = &self.early
             && let Some(attempt) = self.attempts.iter().find(|attempt| attempt.client == *client)
         {
-            return next_hop(self.dialog(side), attempt.destination.flow);
+            return next_hop(self.dialog(side), attempt.destination.flow, leg.endpoint);
         }
         leg.next_hop()
     }

@@ -9,6 +9,7 @@ mod privacy;
 
 use std::net::SocketAddr;
 
+use moorline_sip::digest::Response;
 use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Via, Writer};
 
 use crate::identity::{COOKIE, TOKEN};
@@ -19,16 +20,20 @@ pub(crate) const ALLOW: &str =
 
 /// How headers cross to a leg.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Crossing {
+pub(crate) struct Crossing<'a> {
     /// Identity headers cross: both trunks are trusted.
     pub(crate) trusted: bool,
     /// Who sends the message is withheld from this leg, whether it asks for that or not.
     pub(crate) withheld: bool,
+    /// The realm that the message's sender had to show credentials for, here: they go no further.
+    pub(crate) realm: Option<&'a str>,
+    /// This leg is shown our own credentials, and no others.
+    pub(crate) authenticates: bool,
     /// Our address on the side that is shown the message.
     pub(crate) shown_as: SocketAddr,
 }
 
-impl Crossing {
+impl Crossing<'_> {
     /// Copies what crosses of a message's headers, and ends the message with `body`: the original's as this
     /// leg is shown it, or nothing. Without a body, what describes one stays behind too.
     pub(crate) fn finish(self, writer: Writer, message: Message<'_>, body: &[u8]) -> Vec<u8> {
@@ -85,7 +90,16 @@ impl Crossing {
     }
 
     fn crosses(self, line: &HeaderLine<'_>) -> bool {
-        !is_own(line.name) && !is_negotiated(line.name) && (self.trusted || !is_identity(line))
+        !is_own(line.name)
+            && !is_negotiated(line.name)
+            && (self.trusted || !is_identity(line))
+            && !(matches!(line.name, Name::Authorization | Name::ProxyAuthorization) && self.keeps(line.value))
+    }
+
+    /// True for credentials that do not go on.
+    fn keeps(self, credentials: &[u8]) -> bool {
+        let ours = |realm: &str| Response::all(credentials).any(|answer| *answer.realm == *realm.as_bytes());
+        self.authenticates || self.realm.is_some_and(ours)
     }
 
     /// A warning names who warns (RFC 3261 20.43): from this leg's side that is us.

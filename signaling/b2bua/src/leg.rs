@@ -78,6 +78,10 @@ pub(crate) struct Leg {
     pub(crate) relatch: u32,
     /// A BYE is due as soon as this party has acknowledged our 2xx (RFC 3261 15).
     pub(crate) bye_due: bool,
+    /// It is an endpoint: what it says of its own address counts less than where it speaks from.
+    pub(crate) endpoint: bool,
+    /// Who it is, if it had to show credentials.
+    pub(crate) user: Option<Box<[u8]>>,
 }
 
 /// A 2xx that is sent again and again until the ACK comes.
@@ -138,12 +142,14 @@ impl Leg {
             confirmed: false,
             relatch: 0,
             bye_due: false,
+            endpoint: false,
+            user: None,
         }
     }
 
     /// Where requests in this dialog go.
     pub(crate) fn next_hop(&self) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow)
+        next_hop(self.dialog.as_ref(), self.flow, self.endpoint)
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
@@ -159,22 +165,25 @@ impl Leg {
 
 /// Where requests in a dialog go: the address its next hop names, or, where that is a host name or an address of
 /// another kind than its signaling comes from, that source. So a private Contact is believed of a private peer, and
-/// nobody can point us at loopback or multicast.
-pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow) -> Flow {
+/// nobody can point us at loopback or multicast. An `endpoint` may be behind NAT, where its Contact names another host
+/// than the one it is reached at.
+pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow, endpoint: bool) -> Flow {
     let named = dialog.and_then(|dialog| {
         let hop = Uri::parse(dialog.next_hop()).ok()?;
         hop.socket_addr(5060)
     });
     let remote = flow.remote;
-    let reachable = named.filter(|address| {
-        address.is_ipv4() == remote.is_ipv4()
-            && (address.ip() == remote.ip() || address_kind(address.ip()) == address_kind(remote.ip()))
-    });
-    match reachable {
+    match named.filter(|address| reachable(*address, remote) && (!endpoint || address.ip() == remote.ip())) {
         // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
         Some(named) if !flow.transport.is_reliable() || named.ip() != remote.ip() => Flow { remote: named, ..flow },
         _ => flow,
     }
+}
+
+/// Whether a peer that speaks from `source` may be believed to be reached at `named`.
+pub(crate) fn reachable(named: SocketAddr, source: SocketAddr) -> bool {
+    named.is_ipv4() == source.is_ipv4()
+        && (named.ip() == source.ip() || address_kind(named.ip()) == address_kind(source.ip()))
 }
 
 /// What can be reached from where: an address of one kind is no way to a peer of another.

@@ -24,6 +24,7 @@ mod news;
 mod place;
 pub mod policy;
 pub mod radius;
+mod registrar;
 mod reliable;
 mod seam;
 mod session_timer;

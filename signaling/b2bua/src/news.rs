@@ -1,6 +1,7 @@
 //! What the workers of a process tell each other.
 
 use crate::locate::{Hop, Rest};
+use crate::registrar::{Aor, Binding};
 
 /// What one worker has learnt and all others of its process need: [`Output::Tell`](crate::Output::Tell) brings it out
 /// and [`Input::News`](crate::Input::News) in. It replaces what was told of the same thing before.
@@ -11,4 +12,6 @@ pub struct News(pub(crate) Told);
 pub(crate) enum Told {
     /// How long a hop rests; `None` if it is alive.
     Hop(Hop, Option<Rest>),
+    /// The bindings of a user.
+    Bindings(Aor, Vec<Binding>),
 }

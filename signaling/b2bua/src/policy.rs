@@ -1,18 +1,22 @@
 //! Who may call, where calls go, and what each side is shown: plain data that configuration fills.
 
 mod dialogs;
+mod endpoints;
 mod route;
 mod target;
 mod trunk;
+mod users;
 
 use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
+pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
 pub use trunk::{MediaNat, Redirects, Trunk};
+pub use users::{Authentication, Credentials, Password, Registration, User, Users};
 
 /// Everything a worker decides by.
 #[derive(Debug, Clone, Default)]

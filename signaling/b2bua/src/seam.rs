@@ -7,6 +7,7 @@ use moorline_sip::transaction::Flow;
 
 use crate::News;
 use crate::locate::{Answer, Failure, Query};
+use crate::verify::{DigestQuestion, Verdict};
 
 /// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
@@ -35,6 +36,15 @@ pub enum Input<'a> {
     },
     /// Another worker of this process has told something: its [`Output::Tell`].
     News(News),
+    /// All that was written down by [`Output::Store`], once and at the start, to the first worker of the process.
+    Stored(Vec<(Vec<u8>, Vec<u8>)>),
+    /// What is said of credentials: the answer to [`Output::Verify`] with the same number.
+    Verdict {
+        /// The number.
+        request: u64,
+        /// The answer.
+        verdict: Verdict,
+    },
     /// News from the media process.
     Media(MediaInput),
     /// The time of [`Worker::next_timeout`](crate::Worker::next_timeout) has come.
@@ -82,6 +92,20 @@ pub enum Output {
     Dns(Query),
     /// Tell all other workers of this process, in this order: [`Input::News`].
     Tell(News),
+    /// Write this down for the next process ([`Input::Stored`]); soon will do.
+    Store {
+        /// Under which name: what was written under it before is replaced.
+        key: Vec<u8>,
+        /// What; `None` to forget it.
+        value: Option<Vec<u8>>,
+    },
+    /// Ask whether credentials are right; [`Input::Verdict`] is awaited for a few seconds.
+    Verify {
+        /// The number that must come back with the verdict.
+        request: u64,
+        /// The question.
+        question: DigestQuestion,
+    },
     /// Something to be counted into a histogram or logged, once per call step, never per packet.
     Observe(Observation),
 }

@@ -33,6 +33,9 @@ struct CallForm {
     answered_at: u64,
     #[n(2)]
     legs: Vec<LegForm>,
+    /// Absent in snapshots of calls whose media are anchored.
+    #[n(4)]
+    bypassed: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -104,7 +107,7 @@ pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
     let Some(legs) = Side::BOTH.iter().map(|side| leg_form(call, *side, policy)).collect() else {
         return Vec::new();
     };
-    let mut form = CallForm { version: VERSION, answered_at, legs };
+    let mut form = CallForm { version: VERSION, answered_at, legs, bypassed: call.bypassed.then_some(true) };
     // Writing into a Vec cannot fail; what is too long for the media process is not worth losing the call.
     let bytes = minicbor::to_vec(&form).unwrap_or_default();
     if bytes.len() <= MAX_SNAPSHOT {
@@ -178,6 +181,7 @@ pub(crate) fn restore(
         legs,
         invite: None,
         attempts: Vec::new(),
+        bypassed: form.bypassed.unwrap_or_default(),
         withheld: false,
         early: None,
         usages: Vec::new(),
@@ -209,6 +213,7 @@ fn leg(form: LegForm, now: u64, policy: &Policy) -> Result<Leg, String> {
     let transport = transport.ok_or_else(|| format!("no transport has the number {}", form.transport))?;
     let flow = Flow { listener, transport, remote: form.remote };
     let mut leg = Leg::new(trunk, flow, form.tag);
+    leg.endpoint = policy.trunks[trunk].endpoints.is_some();
     leg.unacknowledged = form.unacknowledged;
     leg.confirmed = true;
     leg.relatch = form.relatch;

@@ -58,7 +58,7 @@ impl End {
 
     /// Where requests in its dialog go.
     pub(crate) fn next_hop(&self) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow)
+        next_hop(self.dialog.as_ref(), self.flow, false)
     }
 }
 

@@ -6,17 +6,20 @@
 //! [`teardown`] (CANCEL, BYE, timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart
 //! of either process). [`pass`] and [`subscription`] are what crosses outside calls.
 
+mod admission;
 mod answer;
 mod attempts;
 mod counters;
 mod decline;
 mod dialog;
+mod endpoints;
 mod media;
 mod pass;
 mod probe;
 mod redirect;
 mod refer;
 mod refresh;
+mod register;
 mod reinvite;
 mod reliable;
 mod restore;
@@ -41,15 +44,18 @@ use crate::identity::Identities;
 use crate::leg::Side;
 use crate::policy::Policy;
 use crate::subscription::Subscription;
+use crate::verify::Verdict;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
 
 use crate::locate::{Health, Hop, Locator, Ticket};
 
 pub use counters::Counters;
 
+use admission::Admission;
 use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
+use register::Registrar;
 use targets::Waiter;
 use timers::{Due, Timers};
 
@@ -83,6 +89,10 @@ pub struct Worker {
     probes: Probes,
     /// Who waits for which lookup.
     waiters: HashMap<Ticket, Waiter>,
+    /// Where users are reached.
+    registrar: Registrar,
+    /// Who is asked for credentials.
+    admission: Admission,
     timers: Timers,
     /// The first input has come, and with it the time.
     started: bool,
@@ -123,6 +133,8 @@ enum ClientUse {
     Prack(SessionId),
     /// An OPTIONS that asks a hop of a trunk whether it is alive.
     Probe(usize, Hop),
+    /// An OPTIONS that keeps a binding alive.
+    KeepAlive(u64),
     /// A request that is carried to the other side and its answer back.
     Pass(Box<Passing>),
 }
@@ -133,7 +145,7 @@ impl ClientUse {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
             ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
-            ClientUse::Probe(..) | ClientUse::Pass(_) => None,
+            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Pass(_) => None,
         }
     }
 }
@@ -144,6 +156,8 @@ struct Arrival<'a> {
     now: u64,
     flow: Flow,
     message: Message<'a>,
+    /// Who sent it, if credentials were asked for and are right.
+    user: Option<&'a [u8]>,
 }
 
 impl Worker {
@@ -153,6 +167,7 @@ impl Worker {
     pub fn new(place: impl Into<Place>, policy: Policy, mut entropy: Entropy) -> Worker {
         let place = place.into();
         let lottery = targets::lottery(entropy());
+        let admission = Admission::new(&policy, &mut entropy);
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
@@ -170,6 +185,8 @@ impl Worker {
             health: Health::new(),
             probes: Probes::default(),
             waiters: HashMap::new(),
+            registrar: Registrar::default(),
+            admission,
             timers: Timers::default(),
             started: false,
             latest: 0,
@@ -189,9 +206,14 @@ impl Worker {
         }
         match input {
             Input::Message { flow, bytes } => self.message(now, flow, bytes),
-            Input::Broken { flow } => self.layer.broken(now, flow),
+            Input::Broken { flow } => {
+                self.layer.broken(now, flow);
+                self.stream_ended(now, flow);
+            }
             Input::Dns { number, answer } => self.dns_answer(now, number, answer),
             Input::News(news) => self.news(news),
+            Input::Stored(entries) => self.stored(now, entries),
+            Input::Verdict { request, verdict } => self.verdict(now, request, verdict),
             Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
@@ -235,7 +257,7 @@ impl Worker {
             self.counters.malformed += 1;
             return;
         };
-        let arrival = Arrival { now, flow, message };
+        let arrival = Arrival { now, flow, message, user: None };
         if message.is_request() {
             let Some(trunk) = self.policy.ingress(flow.listener, flow.remote) else {
                 self.counters.unknown_source += 1;
@@ -250,7 +272,7 @@ impl Worker {
     }
 
     fn request(&mut self, arrival: Arrival<'_>, trunk: usize) {
-        let Arrival { now, flow, message } = arrival;
+        let message = arrival.message;
         if let Err(fault) = message.check() {
             if message.method() == Some(Method::Ack) || message.via().is_err() {
                 // An ACK is never answered, and without a Via there is nowhere to answer to.
@@ -265,11 +287,19 @@ impl Worker {
         // Until the listing of the media process is through, nobody can say that a dialog is not there: the
         // peer asks again.
         let unknown_dialog = forward::to_tag(message).is_some()
-            && self.dialog_of(flow, message).is_none()
-            && self.subscription_of(flow, message).is_none();
+            && self.dialog_of(arrival).is_none()
+            && self.subscription_of(arrival.flow, message).is_none();
         if unknown_dialog && self.media.is_restoring() {
             return;
         }
+        if let Some(arrival) = self.let_in(arrival, trunk) {
+            self.receive(arrival, trunk);
+        }
+    }
+
+    /// A request that was let in.
+    fn receive(&mut self, arrival: Arrival<'_>, trunk: usize) {
+        let Arrival { now, flow, message, .. } = arrival;
         match self.layer.receive(now, flow, message) {
             Received::Request(server) => self.new_request(arrival, trunk, server),
             Received::Cancel { invite: Some(server) } => self.cancelled(now, server, message.header(Name::Reason)),
@@ -286,7 +316,7 @@ impl Worker {
     fn new_request(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
         let Some(method) = arrival.message.method() else { return };
         let in_dialog = forward::to_tag(arrival.message).is_some();
-        match (self.dialog_of(arrival.flow, arrival.message), method) {
+        match (self.dialog_of(arrival), method) {
             (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
             (None, _) if in_dialog => match self.subscription_of(arrival.flow, arrival.message) {
                 Some((id, side)) => self.request_in_subscription(arrival, server, id, side),
@@ -296,6 +326,7 @@ impl Worker {
                 self.counters.attempts += 1;
                 self.invite(arrival, trunk, server);
             }
+            (None, Method::Register) => self.register(arrival, trunk, server),
             (None, Method::Options) => self.options(arrival, trunk, server),
             (None, Method::Message | Method::Subscribe | Method::Refer | Method::Publish | Method::Notify) => {
                 self.pass_outside(arrival, trunk, server);
@@ -329,26 +360,38 @@ impl Worker {
             Some(ClientUse::Update(call, side)) => self.updated(arrival, client, *call, *side),
             Some(ClientUse::Refresh(call, side)) => self.refresh_answered(arrival, client, *call, *side),
             Some(ClientUse::Probe(trunk, hop)) => self.probe_answered(arrival, *trunk, *hop),
+            Some(ClientUse::KeepAlive(serial)) => self.kept_alive(arrival, *serial),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
     }
 
     /// The call and side in whose dialog a request is: our tag in To, their tag in From, and the Call-ID
-    /// must all agree (RFC 3261 12), and it must come from where the leg's trunk speaks.
-    fn dialog_of(&self, flow: Flow, request: Message<'_>) -> Option<(SessionId, Side)> {
+    /// must all agree (RFC 3261 12), and it must come from where the leg's trunk speaks; where that may be
+    /// anywhere, from where the party is known to be, or with its credentials.
+    fn dialog_of(&self, arrival: Arrival<'_>) -> Option<(SessionId, Side)> {
+        let Arrival { flow, message: request, .. } = arrival;
         let tag = std::str::from_utf8(forward::to_tag(request)?).ok()?.parse().ok()?;
         let (id, side) = *self.tags.get(&tag)?;
         let call = self.calls.get(&id)?;
         let leg = call.leg(side);
         let (call_id, theirs) = (request.call_id().ok()?, request.from().ok()?.tag().unwrap_or_default());
         let same = |dialog: &Dialog| call_id == dialog.call_id && theirs == dialog.remote_tag;
+        let mut at = leg.flow.remote.ip();
         let known = match &leg.dialog {
             Some(dialog) => same(dialog) && tag == leg.tag,
             None => call.early_of(tag, theirs).is_some_and(|(_, early)| same(&early.dialog)),
         };
+        if leg.dialog.is_none()
+            && let Some(attempt) = call.attempts.iter().find(|attempt| attempt.tag == tag)
+        {
+            at = attempt.destination.flow.remote.ip();
+        }
         let speaks = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote);
-        (known && speaks).then_some((id, side))
+        let asked = self.policy.trunks[leg.trunk].authentication.is_some();
+        let shown = arrival.user.is_some() && (leg.user.is_none() || leg.user.as_deref() == arrival.user);
+        let itself = !asked || flow.remote.ip() == at || shown;
+        (known && speaks && itself).then_some((id, side))
     }
 
     fn timeout(&mut self, now: u64) {
@@ -366,6 +409,9 @@ impl Worker {
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
                 Due::Probe(trunk) => self.probe_trunk(now, trunk),
+                Due::Expiry(serial) => self.unbind(now, serial),
+                Due::KeepAlive(serial) => self.keep_alive(now, serial),
+                Due::Verdict(request) => self.verdict(now, request, Verdict::Unavailable),
                 Due::Media => self.work_backlog(now),
             }
         }

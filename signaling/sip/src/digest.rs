@@ -76,7 +76,8 @@ impl Algorithm {
         Some(*algorithm)
     }
 
-    fn name(self) -> &'static str {
+    /// The name in challenges and answers.
+    pub fn name(self) -> &'static str {
         // Every algorithm stands in the table; the default is never used.
         Self::ALL.iter().find(|(algorithm, _)| *algorithm == self).map(|(_, name)| *name).unwrap_or_default()
     }

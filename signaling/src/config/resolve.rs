@@ -132,6 +132,7 @@ impl Config {
                     RedirectsConfig::Pass => Redirects::Pass,
                 },
                 dialogs: trunk.dialogs(),
+                ..Trunk::default()
             });
         }
         resolved

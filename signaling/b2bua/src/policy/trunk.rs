@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Dialogs, Policy, Target};
+use super::{Authentication, Credentials, Dialogs, Endpoints, Policy, Registration, Target};
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,14 @@ pub struct Trunk {
     pub withhold_caller: bool,
     /// What its dialogs may do beyond RFC 3261.
     pub dialogs: Dialogs,
+    /// Its requests must show credentials; without, its sources are enough.
+    pub authentication: Option<Authentication>,
+    /// Its peers are endpoints, which register here.
+    pub endpoints: Option<Endpoints>,
+    /// What it is shown where it asks for credentials. Its challenges do not reach the caller then.
+    pub credentials: Option<Credentials>,
+    /// Moorline registers itself with it.
+    pub registration: Option<Registration>,
 }
 
 /// What becomes of a 3xx answer to an INVITE.
@@ -97,6 +105,11 @@ impl Policy {
 }
 
 impl Trunk {
+    /// The realm that its credentials are for, if it must show some.
+    pub(crate) fn realm(&self) -> Option<&str> {
+        self.authentication.as_ref().map(|authentication| authentication.realm.as_str())
+    }
+
     /// True for a source that this trunk's requests may come from, on its own listener.
     pub fn speaks_from(&self, listener: usize, source: SocketAddr) -> bool {
         self.listener == listener

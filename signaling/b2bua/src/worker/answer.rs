@@ -54,7 +54,7 @@ impl Worker {
 
     /// A 2xx of the callee.
     pub(super) fn accepted(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
-        let Arrival { now, message, flow } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         let callee = call.leg(Side::Callee);
         let known = callee.dialog.as_ref();

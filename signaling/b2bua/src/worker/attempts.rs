@@ -153,7 +153,9 @@ impl Worker {
         };
         let writer = Writer::request(Method::Invite, &uri)
             .header("Via", shown.via(&ours.branch))
-            .header("Max-Forwards", (invite.max_forwards - 1).to_string())
+            .header("Max-Forwards", (invite.max_forwards - 1).to_string());
+        let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
+        let writer = writer
             .header("From", caller)
             .header("To", forward::party(&to, &host))
             .header("Call-ID", ours.call_id.to_string())

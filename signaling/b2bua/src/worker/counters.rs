@@ -19,6 +19,12 @@ pub struct Counters {
     pub answered: u64,
     /// Calls restored after a restart.
     pub restored: u64,
+    /// Requests answered with a challenge for credentials.
+    pub challenges: u64,
+    /// Requests refused because their credentials were wrong.
+    pub wrong_credentials: u64,
+    /// Gauge: bindings of registered endpoints.
+    pub bindings: u64,
     /// SIP messages sent again because an answer or ACK did not come in time.
     pub retransmissions: u64,
     /// Gauge: calls in progress.

@@ -86,7 +86,7 @@ impl Worker {
     /// An ACK to a 2xx: the repetition ends, and the other party's 2xx is acknowledged too.
     pub(super) fn acknowledged(&mut self, arrival: Arrival<'_>) {
         let Arrival { now, message, .. } = arrival;
-        let Some((id, side)) = self.dialog_of(arrival.flow, message) else { return };
+        let Some((id, side)) = self.dialog_of(arrival) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg_mut(side);
         let Ok(cseq) = message.cseq() else { return };

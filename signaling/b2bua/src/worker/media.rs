@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use moorline_control::{Event, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec};
+use moorline_control::{
+    Event, LegSpec, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec,
+};
 use moorline_sip::Message;
 
 use super::Worker;
@@ -168,9 +170,22 @@ impl Worker {
         let answered = call.phase == Phase::Answered;
         let milliseconds = |ns: u64| u32::try_from(ns / 1_000_000).unwrap_or(u32::MAX);
         let ring_ms = milliseconds(self.policy.limits.ring_ns);
-        let watched = answered && !call.is_held();
+        let watched = answered && !call.is_held() && !call.bypassed;
+        let nothing = || {
+            vec![
+                LegSpec {
+                    range: self.policy.trunks[call.leg(Side::Caller).trunk].media_range.clone(),
+                    streams: Vec::new()
+                };
+                2
+            ]
+        };
         Some(SessionSpec {
-            legs: legs(Side::BOTH.map(view), answered, ring_ms, restore.then_some(&call.local)),
+            legs: if call.bypassed {
+                nothing()
+            } else {
+                legs(Side::BOTH.map(view), answered, ring_ms, restore.then_some(&call.local))
+            },
             media_timeout_ms: if watched { milliseconds(self.policy.limits.media_timeout_ns) } else { 0 },
             snapshot: snapshot::encode(call, &self.policy),
         })

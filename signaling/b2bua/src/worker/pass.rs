@@ -135,7 +135,9 @@ impl Worker {
         let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
         let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
         let withheld = self.policy.trunks[egress].withhold_caller;
-        let crossing = Crossing { trusted, withheld, shown_as: advertised };
+        let realm = self.policy.trunks[trunk].realm();
+        let authenticates = self.policy.trunks[egress].credentials.is_some();
+        let crossing = Crossing { trusted, withheld, realm, authenticates, shown_as: advertised };
         let mut caller = crossing.caller(message, &from, domain.as_deref());
         let (ours, theirs, call_id) =
             (self.identities.token(owner), self.identities.token(owner), self.identities.token(owner));
@@ -260,7 +262,13 @@ impl Worker {
             }
             writer = writer.header("Contact", shown.contact()).header("Allow", ALLOW);
         }
-        let crossing = Crossing { trusted: passing.trusted, withheld: false, shown_as: shown.address };
+        let crossing = Crossing {
+            trusted: passing.trusted,
+            withheld: false,
+            realm: None,
+            authenticates: false,
+            shown_as: shown.address,
+        };
         // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
         let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());
         let server = passing.server;

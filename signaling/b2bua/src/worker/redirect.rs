@@ -55,10 +55,15 @@ impl Worker {
             if let Some(remote) = uri.socket_addr(transport.default_port()) {
                 if offered && trunk.speaks_from(flow.listener, remote) {
                     let flow = Flow { transport, remote, ..flow };
-                    return Some(Destination { flow, uri: Some(without_headers(contact, &uri)), host });
+                    return Some(Destination {
+                        flow,
+                        uri: Some(without_headers(contact, &uri)),
+                        host,
+                        route: Vec::new(),
+                    });
                 }
             } else if trunk.is_called(uri.host) {
-                return Some(Destination { flow, uri: Some(without_headers(contact, &uri)), host });
+                return Some(Destination { flow, uri: Some(without_headers(contact, &uri)), host, route: Vec::new() });
             }
         }
         // Somebody else's address: the number is what counts, if the same trunk leads there.
@@ -66,7 +71,7 @@ impl Worker {
         let leads = self.policy.egress(call.leg(Side::Caller).trunk, called)?;
         let shown = host.clone().unwrap_or_else(|| flow.remote.to_string());
         let uri = forward::request_uri(contact, &shown);
-        (leads == egress).then_some(Destination { flow, uri: Some(uri), host })
+        (leads == egress).then_some(Destination { flow, uri: Some(uri), host, route: Vec::new() })
     }
 
     /// The contacts of a redirection as the caller is shown them: what it makes of them comes back to us.

@@ -148,7 +148,7 @@ impl Worker {
         }
         let Some(dialog) = call.dialog(side) else { return Err(Refused::new(481)) };
         let flow = call.next_hop(side);
-        let destination = Destination { flow, uri: Some(dialog.remote_target.clone()), host: None };
+        let destination = Destination { flow, uri: Some(dialog.remote_target.clone()), host: None, route: Vec::new() };
         Ok(Some(Replacement { trunk: call.leg(side).trunk, destination, value }))
     }
 

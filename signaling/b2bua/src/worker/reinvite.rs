@@ -16,7 +16,7 @@ use crate::session_timer::Agreed;
 impl Worker {
     /// A re-INVITE of `side`.
     pub(super) fn reinvite(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
-        let Arrival { now, message, flow } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         if call.leg(side).reinvite.is_some() || (call.phase == Phase::Inviting && side == Side::Caller) {
             // RFC 3261 14.2: a second INVITE before the first is answered.

@@ -261,7 +261,7 @@ impl Worker {
         let branch = self.identities.branch(id);
         let advertised = |flow: Flow| self.policy.listeners[flow.listener].advertised;
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let answered = call.leg(Side::Callee).flow;
+        let (answered, endpoint) = (call.leg(Side::Callee).flow, call.leg(Side::Callee).endpoint);
         let (dialog, flow) = match call.attempts.iter_mut().find(|attempt| attempt.client == meant.client) {
             Some(attempt) => {
                 let flow = attempt.destination.flow;
@@ -275,7 +275,7 @@ impl Worker {
                 _ => return,
             },
         };
-        let flow = next_hop(Some(dialog), flow);
+        let flow = next_hop(Some(dialog), flow, endpoint);
         let via = Shown { address: advertised(flow), transport: flow.transport }.via(&branch);
         let writer = dialog.request(Method::Prack, via.as_bytes()).header("RAck", meant.rack.value());
         let bytes = match (original, self.calls.get(&id)) {

@@ -8,7 +8,7 @@ use moorline_sip::{Message, reason_phrase, respond};
 
 use super::refer::{REPLACES, Replacement};
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
-use crate::attempt::Groups;
+use crate::attempt::{Destination, Groups};
 use crate::call::{Call, Invite, Phase, Waiting};
 use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing};
@@ -24,6 +24,9 @@ use moorline_control::{LocalSession, Profile, SessionId};
 /// What a new INVITE must have been found to be before there is a call.
 struct Admission {
     egress: usize,
+    /// Where it goes, if it is an endpoint that is called.
+    endpoint: Option<Vec<Destination>>,
+    bypassed: bool,
     max_forwards: u32,
     offer: Option<Vec<Remote>>,
     replacement: Option<Replacement>,
@@ -81,7 +84,7 @@ impl Worker {
         if let Err(shortest_s) = Agreed::of_request(timers, arrival.message) {
             return self.refuse_interval(arrival, server, shortest_s);
         }
-        let admission = match self.admit(arrival.message, trunk) {
+        let admission = match self.admit(arrival, trunk) {
             Ok(admission) => admission,
             Err(refused) => return self.reject(arrival, server, &refused),
         };
@@ -100,10 +103,13 @@ impl Worker {
         }
         caller.updates = extension::updates(arrival.message).unwrap_or_default();
         caller.dialog = Some(dialog.0);
+        caller.endpoint = self.policy.trunks[trunk].endpoints.is_some();
+        caller.user = arrival.user.map(Into::into);
         // Where it goes is found out when the media session is open.
         let listener = self.policy.trunks[admission.egress].listener;
         let called_flow = Flow { listener, ..arrival.flow };
-        let callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
+        let mut callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
+        callee.endpoint = self.policy.trunks[admission.egress].endpoints.is_some();
         self.tags.insert(caller.tag, (id, Side::Caller));
         self.servers.insert(server, ServerUse::Invite(id));
         let deadline = arrival.now + self.policy.limits.ring_ns;
@@ -115,7 +121,10 @@ impl Worker {
             }
             None => {
                 let targets = self.policy.trunks[admission.egress].targets.iter().cloned().collect();
-                (targets, Groups::new(), None)
+                match admission.endpoint {
+                    Some(devices) => (VecDeque::new(), Groups::from([devices]), None),
+                    None => (targets, Groups::new(), None),
+                }
             }
         };
         let both_trusted = [trunk, admission.egress].iter().all(|trunk| self.policy.trunks[*trunk].trusted);
@@ -144,6 +153,7 @@ impl Worker {
                 held: None,
             }),
             attempts: Vec::new(),
+            bypassed: admission.bypassed,
             withheld: forward::is_privacy_asked(arrival.message) && !both_trusted,
             early: None,
             usages: Vec::new(),
@@ -171,7 +181,8 @@ impl Worker {
     }
 
     /// Everything that can refuse a call before it exists.
-    fn admit(&self, invite: Message<'_>, trunk: usize) -> Result<Admission, Refused> {
+    fn admit(&self, arrival: Arrival<'_>, trunk: usize) -> Result<Admission, Refused> {
+        let invite = arrival.message;
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
             return Err(Refused::new(483));
@@ -186,8 +197,10 @@ impl Worker {
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
         let replacement = self.replacement(invite)?;
-        let egress = match (&replacement, self.policy.way(trunk, called)) {
-            (Some(replacement), _) => replacement.trunk,
+        let endpoint = if replacement.is_some() { None } else { self.registered_endpoint(arrival.now, called)? };
+        let found = replacement.as_ref().map(|found| found.trunk).or(endpoint.as_ref().map(|found| found.trunk));
+        let egress = match (found, self.policy.way(trunk, called)) {
+            (Some(found), _) => found,
             (None, Some(Way::Trunk(egress))) => *egress,
             (None, Some(Way::Redirect(to))) => return Err(Refused::redirect(to, called)),
             (None, Some(Way::Refuse { status, reason })) => {
@@ -195,7 +208,7 @@ impl Worker {
             }
             (None, None) => return Err(Refused::because(404, "No Route")),
         };
-        if replacement.is_none() && self.policy.trunks[egress].targets.is_empty() {
+        if found.is_none() && self.policy.trunks[egress].targets.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }
         if !self.media.is_connected() {
@@ -206,7 +219,9 @@ impl Worker {
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
-        Ok(Admission { egress, max_forwards, offer, replacement })
+        let bypassed = endpoint.as_ref().is_some_and(|called| self.bypasses(arrival, trunk, offer.as_deref(), called));
+        let endpoint = endpoint.map(|called| called.destinations);
+        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement })
     }
 
     /// Refuses a new INVITE before there is a call.
@@ -242,11 +257,13 @@ impl Worker {
     }
 
     /// How headers cross to the leg of `to`.
-    pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing {
+    pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing<'_> {
         let egress = &self.policy.trunks[call.leg(to).trunk];
         Crossing {
             withheld: to == Side::Callee && (call.withheld || egress.withhold_caller),
             trusted: call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted),
+            realm: self.policy.trunks[call.leg(to.other()).trunk].realm(),
+            authenticates: egress.credentials.is_some(),
             shown_as: self.advertised(call.leg(to).flow.listener),
         }
     }
@@ -257,6 +274,7 @@ impl Worker {
             Body::None => Ok(Vec::new()),
             Body::Opaque(bytes) => Ok(bytes.to_vec()),
             Body::Unsupported => Err(Refused::unsupported()),
+            Body::Sdp(sdp) if call.bypassed => Ok(sdp.to_vec()),
             Body::Sdp(sdp) => {
                 let shown = self.description_for(call, to, sdp)?;
                 forward::with_description(message, shown).ok_or_else(Refused::unsupported)

@@ -46,7 +46,7 @@ impl Worker {
         id: SessionId,
         side: Side,
     ) {
-        let Arrival { now, message, flow } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some(method) = message.method() else { return };
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let end = subscription.end_mut(side);
@@ -87,6 +87,8 @@ impl Worker {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let (from, to) = (subscription.end(side), subscription.end(side.other()));
         let trusted = [from, to].iter().all(|end| self.policy.trunks[end.trunk].trusted);
+        let (realm, authenticates) =
+            (self.policy.trunks[from.trunk].realm(), self.policy.trunks[to.trunk].credentials.is_some());
         let hop = to.next_hop();
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
@@ -95,7 +97,7 @@ impl Worker {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());
-        let crossing = Crossing { trusted, withheld: false, shown_as: shown.address };
+        let crossing = Crossing { trusted, withheld: false, realm, authenticates, shown_as: shown.address };
         let bytes = crossing.finish(writer, message, &body);
         let purpose = Purpose::Subscription { id, last };
         let passing = Passing { server, request: message.to_owned(), came: flow, tag: None, trusted, purpose };

@@ -61,7 +61,7 @@ impl Worker {
             }
             Some(Waiter::Request(request)) => {
                 let Request { server, flow, message, trunk } = *request;
-                let arrival = Arrival { now, flow, message: message.view() };
+                let arrival = Arrival { now, flow, message: message.view(), user: None };
                 self.pass_to(arrival, trunk, server, hops);
             }
             Some(Waiter::Probe(trunk, target)) => self.probe_hops(now, trunk, &target, hops.unwrap_or_default()),
@@ -119,7 +119,7 @@ impl Worker {
         hops.sort_by_key(|(hop, _)| self.health.rests_until(now, *hop).unwrap_or_default());
         for (hop, host) in hops {
             let flow = Flow { listener: trunk.listener, transport: hop.transport, remote: hop.address };
-            invite.groups.push_back(vec![Destination { flow, uri: None, host }]);
+            invite.groups.push_back(vec![Destination { flow, uri: None, host, route: Vec::new() }]);
         }
     }
 
@@ -150,6 +150,7 @@ impl Worker {
     pub(super) fn news(&mut self, news: News) {
         match news.0 {
             Told::Hop(hop, rest) => self.health.learn(hop, rest),
+            Told::Bindings(aor, bindings) => self.registrar.location.put(&aor, bindings),
         }
     }
 

@@ -145,6 +145,7 @@ impl Worker {
                 let (trunk, hop) = (*trunk, *hop);
                 self.probe_unanswered(now, trunk, hop);
             }
+            Some(ClientUse::KeepAlive(serial)) => self.not_kept_alive(now, *serial),
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }

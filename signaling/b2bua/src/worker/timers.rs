@@ -27,6 +27,12 @@ pub(super) enum Due {
     Reliable(SessionId),
     /// The targets of this trunk are to be probed.
     Probe(usize),
+    /// A binding ends.
+    Expiry(u64),
+    /// A device must be kept alive.
+    KeepAlive(u64),
+    /// A verdict on credentials must have come.
+    Verdict(u64),
     /// Requests that the media process had no room for may be asked again.
     Media,
     /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).

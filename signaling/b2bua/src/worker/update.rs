@@ -42,7 +42,7 @@ impl Worker {
 
     /// Answers an UPDATE that offers nothing: the target is refreshed (RFC 3311 5.2).
     fn answer_refresh(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
-        let Arrival { now, message, flow } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(dialog) = call.dialog_mut(side) {
             dialog.refresh_target(message);
@@ -78,7 +78,7 @@ impl Worker {
         side: Side,
         streams: Vec<Remote>,
     ) {
-        let Arrival { now, message, flow } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get_mut(&id) else { return };
         match conflict(call, side) {
             Some(500) => return self.refuse_pending(arrival, server, b"Server Internal Error - Offer Pending"),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::locate::Query;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
+use moorline_b2bua::verify::DigestQuestion;
 use moorline_b2bua::{Counters, Input, MediaInput, News, Observation, Output, Place, Worker};
 use moorline_control::{
     Event, Listed, Listing, LocalAddresses, LocalSession, Profile, Refusal, RefusalCode, Reply, Request, ServerHello,
@@ -32,6 +33,10 @@ pub(crate) struct Net {
     pub(crate) questions: Vec<Query>,
     /// What the other workers were told.
     pub(crate) told: Vec<News>,
+    /// What was written down.
+    pub(crate) stored: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Which verdicts are awaited.
+    pub(crate) asked: Vec<(u64, DigestQuestion)>,
     sent: VecDeque<(SocketAddr, Message)>,
     /// Of the worker's identifiers; another one for each worker.
     seed: u64,
@@ -158,6 +163,8 @@ impl Net {
             observed: Vec::new(),
             questions: Vec::new(),
             told: Vec::new(),
+            stored: BTreeMap::new(),
+            asked: Vec::new(),
             sent: VecDeque::new(),
             seed: 1,
         };
@@ -195,6 +202,11 @@ impl Net {
                 }
                 Output::Dns(query) => self.questions.push(query),
                 Output::Tell(news) => self.told.push(news),
+                Output::Store { key, value } => drop(match value {
+                    Some(value) => self.stored.insert(key, value),
+                    None => self.stored.remove(&key),
+                }),
+                Output::Verify { request, question } => self.asked.push((request, question)),
                 Output::Observe(observation) => self.observed.push(observation),
             }
         }

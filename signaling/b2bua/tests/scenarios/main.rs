@@ -4,14 +4,17 @@
 mod bodies;
 mod calls;
 mod chaos;
+mod endpoints;
 mod fax;
 mod harness;
 mod hops;
 mod peers;
+mod phones;
 mod privacy;
 mod probes;
 mod redirects;
 mod refreshes;
+mod registrations;
 mod reinvites;
 mod reliable;
 mod restarts;

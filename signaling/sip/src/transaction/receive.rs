@@ -73,6 +73,15 @@ impl Layer {
         Received::Request(ServerId(id))
     }
 
+    /// The tag for an answer to `request` of which nothing is to be kept, such as a challenge: the same for its
+    /// repetitions. `None` if it is itself a repetition of a request that was let in before; give it to
+    /// [`receive`](Layer::receive) then.
+    pub fn tag_of_new(&mut self, flow: Flow, request: Message<'_>) -> Option<Vec<u8>> {
+        let method = request.method()?;
+        let known = key::server(&mut self.key, flow, request, method) && self.by_key.contains_key(&self.key[..]);
+        (!known).then(|| self.stateless_tag())
+    }
+
     /// What a request outside a dialog has in common with its copies that took other paths (RFC 3261 section
     /// 8.2.2.2). Hashes will do: they are of 64 bits and keyed at random.
     fn origin(&self, request: Message<'_>) -> Option<Origin> {

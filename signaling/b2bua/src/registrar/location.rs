@@ -1,0 +1,67 @@
+//! The bindings of all users, as one worker knows them.
+
+use std::collections::HashMap;
+
+use moorline_sip::transaction::Flow;
+
+use super::{Aor, Binding};
+
+/// Who is reached where. Its size is bounded by the users, and by what each of them may have.
+#[derive(Debug, Default)]
+pub(crate) struct Location {
+    users: HashMap<Aor, Vec<Binding>>,
+    /// Whose each binding is.
+    owners: HashMap<u64, Aor>,
+    /// The bindings over each stream: they end with it.
+    streams: HashMap<Flow, Vec<u64>>,
+}
+
+impl Location {
+    /// The bindings of a user, those among them that have ended too.
+    pub(crate) fn of(&self, aor: &Aor) -> &[Binding] {
+        self.users.get(aor).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The same, without those that have ended.
+    pub(crate) fn reached(&self, now: u64, aor: &Aor) -> impl Iterator<Item = &Binding> {
+        self.of(aor).iter().filter(move |binding| binding.expires_at > now)
+    }
+
+    /// A binding and whose it is.
+    pub(crate) fn find(&self, serial: u64) -> Option<(&Aor, &Binding)> {
+        let aor = self.owners.get(&serial)?;
+        Some((aor, self.of(aor).iter().find(|binding| binding.serial == serial)?))
+    }
+
+    /// The bindings that a stream carries.
+    pub(crate) fn over(&self, stream: &Flow) -> Vec<u64> {
+        self.streams.get(stream).cloned().unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// From now on these are the user's bindings.
+    pub(crate) fn put(&mut self, aor: &Aor, bindings: Vec<Binding>) {
+        for gone in self.users.remove(aor).unwrap_or_default() {
+            self.owners.remove(&gone.serial);
+            if let Some(carried) = self.streams.get_mut(&gone.flow) {
+                carried.retain(|serial| *serial != gone.serial);
+                if carried.is_empty() {
+                    self.streams.remove(&gone.flow);
+                }
+            }
+        }
+        for binding in &bindings {
+            self.owners.insert(binding.serial, aor.clone());
+            if binding.flow.transport.is_reliable() {
+                self.streams.entry(binding.flow).or_default().push(binding.serial);
+            }
+        }
+        if !bindings.is_empty() {
+            self.users.insert(aor.clone(), bindings);
+        }
+    }
+}
