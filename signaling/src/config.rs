@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
+pub use hops::LargeConfig;
 
 use crate::resolver::DnsConfig;
 
@@ -97,6 +98,13 @@ pub struct TrunkConfig {
     /// trunk.
     #[serde(default)]
     pub trusted: bool,
+    /// What becomes of requests that are too long for UDP.
+    #[serde(default)]
+    pub large: LargeConfig,
+    /// The most bytes of a request that goes over UDP, 200 to 65000; 1300 is what RFC 3261 says where the path is
+    /// unknown.
+    #[serde(default = "default_max_udp_bytes")]
+    pub max_udp_bytes: u32,
     /// What becomes of a redirection (3xx) by it.
     #[serde(default)]
     pub redirects: RedirectsConfig,
@@ -228,6 +236,10 @@ fn targets<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Targ
 
 fn yes() -> bool {
     true
+}
+
+fn default_max_udp_bytes() -> u32 {
+    1300
 }
 
 fn default_media_range() -> String {

@@ -21,8 +21,8 @@ pub mod store;
 mod transport;
 
 pub use config::{
-    Config, ConfigFault, LimitsConfig, ListenerConfig, MediaNatConfig, RedirectsConfig, ReferConfig, RefuseConfig,
-    ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig, UnknownMethodsConfig,
+    Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, RedirectsConfig, ReferConfig,
+    RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig, UnknownMethodsConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

@@ -11,7 +11,7 @@ use crate::attempt::{Attempt, Early, Groups};
 use crate::leg::{Leg, Side, next_hop};
 use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
-use crate::policy::Target;
+use crate::policy::{Listener, Target};
 use crate::reliable::OfferedIn;
 use crate::transfer::Usage;
 
@@ -181,16 +181,16 @@ impl Call {
     }
 
     /// Where requests in the dialog of `side` go.
-    pub(crate) fn next_hop(&self, side: Side) -> Flow {
+    pub(crate) fn next_hop(&self, side: Side, listeners: &[Listener]) -> Flow {
         let leg = self.leg(side);
         if leg.dialog.is_none()
             && side == Side::Callee
             && let Some((client, _)) = &self.early
             && let Some(attempt) = self.attempts.iter().find(|attempt| attempt.client == *client)
         {
-            return next_hop(self.dialog(side), attempt.destination.flow, leg.endpoint);
+            return next_hop(self.dialog(side), attempt.destination.flow, listeners, leg.endpoint);
         }
-        leg.next_hop()
+        leg.next_hop(listeners)
     }
 
     /// True where `side` takes UPDATE.

@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use moorline_control::SessionId;
 use moorline_sip::Dialog;
 use moorline_sip::OwnedMessage;
-use moorline_sip::Uri;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Transport, Uri};
 
+use crate::policy::Listener;
 use crate::reliable::Reliable;
 use crate::session_timer::SessionTimer;
 
@@ -148,8 +149,8 @@ impl Leg {
     }
 
     /// Where requests in this dialog go.
-    pub(crate) fn next_hop(&self) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow, self.endpoint)
+    pub(crate) fn next_hop(&self, listeners: &[Listener]) -> Flow {
+        next_hop(self.dialog.as_ref(), self.flow, listeners, self.endpoint)
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
@@ -166,16 +167,24 @@ impl Leg {
 /// Where requests in a dialog go: the address its next hop names, or, where that is a host name or an address of
 /// another kind than its signaling comes from, that source. So a private Contact is believed of a private peer, and
 /// nobody can point us at loopback or multicast. An `endpoint` may be behind NAT, where its Contact names another host
-/// than the one it is reached at.
-pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow, endpoint: bool) -> Flow {
+/// than the one it is reached at. It is spoken to over the transport that it names, if the listener has that.
+pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow, listeners: &[Listener], endpoint: bool) -> Flow {
     let named = dialog.and_then(|dialog| {
         let hop = Uri::parse(dialog.next_hop()).ok()?;
-        hop.socket_addr(5060)
+        let asked = hop.transport().ok().flatten();
+        let offered = listeners.get(flow.listener).map_or(&[][..], |listener| &listener.transports[..]);
+        let transport = asked.filter(|transport| offered.contains(transport));
+        Some((
+            hop.socket_addr(transport.unwrap_or(Transport::Udp).default_port())?,
+            transport.unwrap_or(flow.transport),
+        ))
     });
     let remote = flow.remote;
-    match named.filter(|address| reachable(*address, remote) && (!endpoint || address.ip() == remote.ip())) {
+    match named.filter(|(address, _)| reachable(*address, remote) && (!endpoint || address.ip() == remote.ip())) {
         // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
-        Some(named) if !flow.transport.is_reliable() || named.ip() != remote.ip() => Flow { remote: named, ..flow },
+        Some((named, transport)) if !flow.transport.is_reliable() || named.ip() != remote.ip() => {
+            Flow { transport, remote: named, ..flow }
+        }
         _ => flow,
     }
 }

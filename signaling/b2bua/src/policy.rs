@@ -15,7 +15,7 @@ pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
-pub use trunk::{MediaNat, Redirects, Trunk};
+pub use trunk::{Large, MediaNat, Redirects, Trunk};
 pub use users::{Authentication, Credentials, Password, Registration, User, Users};
 
 /// Everything a worker decides by.

@@ -5,6 +5,7 @@ use moorline_sip::transaction::Flow;
 use moorline_sip::{Dialog, Message};
 
 use crate::leg::{Side, next_hop};
+use crate::policy::Listener;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -57,8 +58,8 @@ impl End {
     }
 
     /// Where requests in its dialog go.
-    pub(crate) fn next_hop(&self) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow, false)
+    pub(crate) fn next_hop(&self, listeners: &[Listener]) -> Flow {
+        next_hop(self.dialog.as_ref(), self.flow, listeners, false)
     }
 }
 

@@ -23,6 +23,7 @@ mod register;
 mod reinvite;
 mod reliable;
 mod restore;
+mod send;
 mod setup;
 mod subscription;
 mod targets;
@@ -56,6 +57,7 @@ use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
 use register::Registrar;
+use send::Long;
 use targets::Waiter;
 use timers::{Due, Timers};
 
@@ -87,6 +89,12 @@ pub struct Worker {
     locator: Locator,
     health: Health,
     probes: Probes,
+    /// Requests that went over TCP for their length alone, until their first answer.
+    long: HashMap<ClientId, Long>,
+    /// No request is longer than its trunk wants over UDP that has no more bytes than this.
+    shortest_long: usize,
+    /// Who refused TCP when a long request came that way.
+    no_tcp: Health,
     /// Who waits for which lookup.
     waiters: HashMap<Ticket, Waiter>,
     /// Where users are reached.
@@ -173,7 +181,6 @@ impl Worker {
             identities: Identities::new(place.clone(), entropy),
             layer: Layer::new(SipTimers::default(), transactions),
             place,
-            policy,
             calls: HashMap::new(),
             tags: HashMap::new(),
             subscriptions: HashMap::new(),
@@ -184,6 +191,9 @@ impl Worker {
             locator: Locator::new(lottery),
             health: Health::new(),
             probes: Probes::default(),
+            long: HashMap::new(),
+            shortest_long: policy.trunks.iter().map(|trunk| trunk.large.above()).min().unwrap_or(usize::MAX),
+            no_tcp: Health::new(),
             waiters: HashMap::new(),
             registrar: Registrar::default(),
             admission,
@@ -195,6 +205,7 @@ impl Worker {
             observations: Vec::new(),
             live: 0,
             counters: Counters::default(),
+            policy,
         }
     }
 
@@ -354,6 +365,7 @@ impl Worker {
     }
 
     fn answer(&mut self, arrival: Arrival<'_>, client: ClientId) {
+        self.not_long(client);
         match self.clients.get(&client) {
             Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
             Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
@@ -422,6 +434,7 @@ impl Worker {
         self.poll_locator(now);
         while let Some(event) = self.layer.poll_event() {
             match event {
+                Event::Unreachable(client) if self.over_udp(now, client) => {}
                 Event::TimedOut(client) | Event::Unreachable(client) => self.unanswered(now, client),
                 Event::ClientEnded(client) => self.client_ended(now, client),
                 Event::ServerEnded(server) | Event::NoAck(server) => {
@@ -443,6 +456,7 @@ impl Worker {
     }
 
     fn client_ended(&mut self, now: u64, client: ClientId) {
+        self.not_long(client);
         let Some(usage) = self.clients.remove(&client) else { return };
         if let ClientUse::Invite(id) = &usage {
             self.invite_ended(now, client, *id);
@@ -458,36 +472,6 @@ impl Worker {
         }
     }
 
-    /// Observes the end of a call, once the media process has told what it relayed.
-    fn record(&mut self, now: u64, id: SessionId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(outcome) = call.outcome.filter(|_| call.media_closed && !call.recorded) else { return };
-        call.recorded = true;
-        let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
-        let ended = Observation::Ended {
-            call: id,
-            from: name(Side::Caller).unwrap_or_default(),
-            to: name(Side::Callee),
-            outcome,
-            talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
-            report: call.report.take(),
-        };
-        self.observe(ended);
-    }
-
-    fn forget(&mut self, id: SessionId) {
-        let Some(call) = self.calls.remove(&id) else { return };
-        for tag in &call.tags {
-            self.tags.remove(tag);
-        }
-        if let Some(at) = call.deadline {
-            self.timers.cancel(at, Due::Phase(id));
-        }
-        if let Some(at) = call.lingers_until {
-            self.timers.cancel(at, Due::Linger(id));
-        }
-    }
-
     fn observe(&mut self, observation: Observation) {
         self.observations.push(observation);
     }
@@ -499,18 +483,6 @@ impl Worker {
     /// How this host is shown to the far end of a flow.
     fn shown(&self, flow: Flow) -> Shown {
         Shown { address: self.advertised(flow.listener), transport: flow.transport }
-    }
-
-    /// Starts a client transaction for `call`. `None` when the transaction table is full.
-    fn send(&mut self, now: u64, flow: Flow, request: Vec<u8>, usage: ClientUse) -> Option<ClientId> {
-        let client = self.layer.request(now, flow, request).ok()?;
-        if let Some(call) = usage.call()
-            && let Some(known) = self.calls.get_mut(&call)
-        {
-            known.clients += 1;
-        }
-        self.clients.insert(client, usage);
-        Some(client)
     }
 
     /// Answers a request and keeps no more state for it.

@@ -127,6 +127,7 @@ impl Config {
                 },
                 trusted: trunk.trusted,
                 withhold_caller: trunk.withhold_caller,
+                large: trunk.large(),
                 redirects: match trunk.redirects {
                     RedirectsConfig::Follow => Redirects::Follow,
                     RedirectsConfig::Pass => Redirects::Pass,

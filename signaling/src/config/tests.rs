@@ -141,6 +141,17 @@ fn trunks_with_several_targets_are_probed() {
 }
 
 #[test]
+fn long_requests_go_over_tcp_unless_told_otherwise() {
+    use moorline_b2bua::policy::Large;
+    let of = |lines: &str| config(&GOOD.replace("media_nat = \"off\"", lines)).policy().expect("fine").trunks[1].large;
+    assert_eq!(of(""), Large::Tcp { above: 1300 });
+    assert_eq!(of("max_udp_bytes = 1400"), Large::Tcp { above: 1400 });
+    assert_eq!(of("large = \"udp\""), Large::Udp);
+    let (key, _) = fault("media_nat = \"off\"", "max_udp_bytes = 10");
+    assert_eq!(key, "signaling.trunks[1].max_udp_bytes");
+}
+
+#[test]
 fn what_dialogs_may_do_is_read_and_checked() {
     use moorline_b2bua::policy::{Dialogs, ReliableProvisional, SessionTimers};
     let trunk = |lines: &str| GOOD.replacen("media_nat = \"off\"", lines, 1);

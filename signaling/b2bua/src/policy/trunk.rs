@@ -36,6 +36,8 @@ pub struct Trunk {
     /// P-Charging-Vector) are taken from it and given to it; they cross only between two such trunks
     /// (RFC 3325 2.3).
     pub trusted: bool,
+    /// What becomes of requests that are too long for UDP.
+    pub large: Large,
     /// What becomes of a redirection by it.
     pub redirects: Redirects,
     /// Callers are not named to it, whether they ask for that (RFC 3323) or not.
@@ -50,6 +52,41 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Moorline registers itself with it.
     pub registration: Option<Registration>,
+}
+
+/// What becomes of requests to a trunk that would go over UDP and are long (RFC 3261 18.1.1): fragments of datagrams
+/// are lost on the way where a middlebox drops them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Large {
+    /// They go over TCP, if the listener has that, and over UDP where it is refused.
+    Tcp {
+        /// The most bytes that still go over UDP.
+        above: usize,
+    },
+    /// They go over UDP like all others.
+    Udp,
+}
+
+impl Default for Large {
+    /// RFC 3261's bound where the path's is unknown.
+    fn default() -> Large {
+        Large::Tcp { above: 1300 }
+    }
+}
+
+impl Large {
+    /// True for a length that does not go over UDP.
+    pub(crate) fn is_over_tcp(self, length: usize) -> bool {
+        length > self.above()
+    }
+
+    /// The most bytes that go over UDP.
+    pub(crate) fn above(self) -> usize {
+        match self {
+            Large::Tcp { above } => above,
+            Large::Udp => usize::MAX,
+        }
+    }
 }
 
 /// What becomes of a 3xx answer to an INVITE.

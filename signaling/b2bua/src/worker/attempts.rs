@@ -46,15 +46,13 @@ impl Worker {
         if let Some(first) = group.first() {
             call.leg_mut(Side::Callee).flow = first.flow;
         }
-        let failover_ns = self.policy.trunks[call.leg(Side::Callee).trunk].failover_ns;
         let mut refusal = None;
         for destination in group {
             if let Err(refused) = self.attempt(now, id, destination, None) {
                 refusal = Some(refused);
             }
         }
-        let watched = failover_ns > 0 && self.has_more(id);
-        self.watch_silence(id, watched.then(|| now.saturating_add(failover_ns)));
+        self.watch_called(now, id);
         let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
         if let Some(refused) = refusal.filter(|_| idle) {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
@@ -69,7 +67,7 @@ impl Worker {
     }
 
     /// True where there is somebody else to call.
-    fn has_more(&self, id: SessionId) -> bool {
+    pub(super) fn has_more(&self, id: SessionId) -> bool {
         let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
         invite.is_some_and(|invite| !invite.groups.is_empty() || !invite.targets.is_empty())
     }

@@ -18,7 +18,9 @@ impl Worker {
         let Arrival { now, flow, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         if let Some((_, ack)) = call.declined.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
-            return self.layer.send_ack(next_hop(Some(&dialog), flow, self.is_endpoint(flow)), ack.clone());
+            return self
+                .layer
+                .send_ack(next_hop(Some(&dialog), flow, &self.policy.listeners, self.is_endpoint(flow)), ack.clone());
         }
         let tag = dialog.remote_tag.clone();
         let ack = self.acknowledge_and_end(arrival, id, dialog);
@@ -56,7 +58,7 @@ impl Worker {
     fn acknowledge_and_end(&mut self, arrival: Arrival<'_>, owner: SessionId, mut dialog: Dialog) -> Vec<u8> {
         let Arrival { now, flow, message, .. } = arrival;
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let hop: Flow = next_hop(Some(&dialog), flow, self.is_endpoint(flow));
+        let hop: Flow = next_hop(Some(&dialog), flow, &self.policy.listeners, self.is_endpoint(flow));
         let shown = self.shown(hop);
         let mut via = || shown.via(&self.identities.branch(owner)).into_bytes();
         let (ack_via, bye_via) = (via(), via());

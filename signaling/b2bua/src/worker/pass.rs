@@ -5,7 +5,7 @@ use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Dialog, Method, Name, OwnedMessage};
 use moorline_sip::{Writer, respond};
 
-use super::targets::{Request, Waiter, nowhere};
+use super::targets::{Request, Waiter, is_secure, nowhere};
 use super::{ACCEPT, Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::extension;
 use crate::forward::{self, ALLOW, Body, Crossing};
@@ -88,8 +88,12 @@ impl Worker {
         let Some(egress) = egress.filter(|egress| !self.policy.trunks[*egress].targets.is_empty()) else {
             return self.refuse(arrival, server, 404, b"Not Found - No Route");
         };
+        if self.lacks_tls(message, egress) {
+            return self.refuse(arrival, server, 416, b"Unsupported URI Scheme - No TLS There");
+        }
         let target = &self.policy.trunks[egress].targets[0];
-        let wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
+        let mut wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
+        wanted.secure |= is_secure(message);
         match self.locator.locate(now, &wanted) {
             Located::Ready(hops) => self.pass_to(arrival, trunk, server, hops),
             Located::Pending(ticket) => {
@@ -222,7 +226,7 @@ impl Worker {
             let answer = self.answer_to(arrival, 500, b"Server Internal Error - Not Answered Yet");
             return self.layer.respond(now, server, answer.header("Retry-After", RETRY_AFTER).finish(b""));
         }
-        let hop = call.next_hop(side.other());
+        let hop = call.next_hop(side.other(), &self.policy.listeners);
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };

@@ -275,7 +275,7 @@ impl Worker {
                 _ => return,
             },
         };
-        let flow = next_hop(Some(dialog), flow, endpoint);
+        let flow = next_hop(Some(dialog), flow, &self.policy.listeners, endpoint);
         let via = Shown { address: advertised(flow), transport: flow.transport }.via(&branch);
         let writer = dialog.request(Method::Prack, via.as_bytes()).header("RAck", meant.rack.value());
         let bytes = match (original, self.calls.get(&id)) {

@@ -208,6 +208,9 @@ impl Worker {
             }
             (None, None) => return Err(Refused::because(404, "No Route")),
         };
+        if self.lacks_tls(invite, egress) {
+            return Err(Refused::because(416, "No TLS There"));
+        }
         if found.is_none() && self.policy.trunks[egress].targets.is_empty() {
             return Err(Refused::because(480, "Trunk Has No Target"));
         }

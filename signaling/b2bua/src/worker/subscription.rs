@@ -89,7 +89,7 @@ impl Worker {
         let trusted = [from, to].iter().all(|end| self.policy.trunks[end.trunk].trusted);
         let (realm, authenticates) =
             (self.policy.trunks[from.trunk].realm(), self.policy.trunks[to.trunk].credentials.is_some());
-        let hop = to.next_hop();
+        let hop = to.next_hop(&self.policy.listeners);
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
         let other = self.subscriptions.get_mut(&id).and_then(|known| known.end_mut(side.other()).dialog.as_mut());

@@ -1,12 +1,12 @@
 //! Finding the hops of a trunk's targets, and remembering how they fared.
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{Flow, ServerId};
-use moorline_sip::{Message, Name, OwnedMessage};
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Message, Name, OwnedMessage, Scheme, Transport, Uri};
 
 use super::setup::Refused;
 use super::{Arrival, Due, Worker};
-use crate::attempt::Destination;
+use crate::attempt::{Attempt, Destination};
 use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
 use crate::news::Told;
 use crate::policy::Target;
@@ -74,8 +74,11 @@ impl Worker {
     /// was found and nothing is being looked up.
     pub(super) fn locate_more(&mut self, now: u64, id: SessionId) -> bool {
         let mut found = Vec::new();
+        let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
+        let secure = invite.is_some_and(|invite| is_secure(invite.request.view()));
         while let Some((target, listener)) = self.next_target(id) {
-            let wanted = target.to_locate(&self.policy.listeners[listener]);
+            let mut wanted = target.to_locate(&self.policy.listeners[listener]);
+            wanted.secure |= secure;
             match self.locator.locate(now, &wanted) {
                 Located::Ready(hops) => found.push((target, hops)),
                 Located::Pending(ticket) => {
@@ -94,6 +97,12 @@ impl Worker {
         self.found(now, id, found);
         let invite = self.calls.get(&id).and_then(|call| call.invite.as_ref());
         invite.is_some_and(|invite| !invite.groups.is_empty() || invite.locating.is_some())
+    }
+
+    /// True where a request may not go to a trunk: it asks for TLS, which the trunk's listener has not.
+    pub(super) fn lacks_tls(&self, request: Message<'_>, egress: usize) -> bool {
+        let listener = &self.policy.listeners[self.policy.trunks[egress].listener];
+        is_secure(request) && !listener.transports.contains(&Transport::Tls)
     }
 
     /// The next target that was not looked up yet, and the listener that its trunk is reached through.
@@ -160,17 +169,31 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(invite) = &mut call.invite else { return };
         invite.silent_at = None;
-        let asked = |attempt: &&mut crate::attempt::Attempt| !attempt.heard && !attempt.given_up;
-        let mut silent = Vec::new();
-        for attempt in call.attempts.iter_mut().filter(asked) {
-            attempt.given_up = true;
-            silent.push((attempt.client, attempt.destination.flow));
-        }
+        let asked = |attempt: &&Attempt| !attempt.heard && !attempt.given_up;
+        let silent: Vec<(ClientId, Flow)> =
+            call.attempts.iter().filter(asked).map(|attempt| (attempt.client, attempt.destination.flow)).collect();
         for (client, flow) in silent {
+            if self.over_udp(now, client) {
+                // Its TCP went nowhere: what was not refused was dropped.
+                self.watch_called(now, id);
+                continue;
+            }
+            if let Some(attempt) = self.calls.get_mut(&id).and_then(|call| call.attempt_mut(client)) {
+                attempt.given_up = true;
+            }
             self.layer.cancel(now, client, None);
             self.fared(now, flow, None);
         }
         self.all_refused(now, id, true);
+    }
+
+    /// Waits for the first sign of life of those called, where there is something else to try.
+    pub(super) fn watch_called(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let failover_ns = self.policy.trunks[call.leg(crate::leg::Side::Callee).trunk].failover_ns;
+        let other_ways = self.has_more(id) || call.attempts.iter().any(|attempt| self.is_long(attempt.client));
+        let watched = failover_ns > 0 && other_ways;
+        self.watch_silence(id, watched.then(|| now.saturating_add(failover_ns)));
     }
 
     /// Starts or stops waiting for the first sign of life.
@@ -183,6 +206,11 @@ impl Worker {
             self.timers.set(at, Due::Silent(id));
         }
     }
+}
+
+/// True for a request to a `sips` URI: it goes over TLS or not at all (RFC 3261 26.2.2).
+pub(super) fn is_secure(request: Message<'_>) -> bool {
+    request.request_uri().and_then(|uri| Uri::parse(uri).ok()).is_some_and(|uri| uri.scheme == Scheme::Sips)
 }
 
 /// What a caller hears whose call can go nowhere.

@@ -8,9 +8,9 @@ use moorline_sip::{Message, Method};
 use super::answer::T2_NS;
 use super::setup::{Refused, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
-use crate::Outcome;
 use crate::call::{Phase, Waiting};
 use crate::leg::Side;
+use crate::{Observation, Outcome};
 
 impl Worker {
     /// A CANCEL matched the INVITE transaction `server`, and was answered. Its Reason (RFC 3326) goes on.
@@ -105,7 +105,7 @@ impl Worker {
         }
         self.acknowledge(now, id, side, None);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let flow = call.leg(side).next_hop();
+        let flow = call.leg(side).next_hop(&self.policy.listeners);
         let via = self.shown(flow).via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
@@ -247,6 +247,36 @@ impl Worker {
         call.deadline = deadline;
         if let Some(at) = deadline {
             self.timers.set(at, Due::Phase(id));
+        }
+    }
+
+    /// Observes the end of a call, once the media process has told what it relayed.
+    pub(super) fn record(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(outcome) = call.outcome.filter(|_| call.media_closed && !call.recorded) else { return };
+        call.recorded = true;
+        let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
+        let ended = Observation::Ended {
+            call: id,
+            from: name(Side::Caller).unwrap_or_default(),
+            to: name(Side::Callee),
+            outcome,
+            talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
+            report: call.report.take(),
+        };
+        self.observe(ended);
+    }
+
+    pub(super) fn forget(&mut self, id: SessionId) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        for tag in &call.tags {
+            self.tags.remove(tag);
+        }
+        if let Some(at) = call.deadline {
+            self.timers.cancel(at, Due::Phase(id));
+        }
+        if let Some(at) = call.lingers_until {
+            self.timers.cancel(at, Due::Linger(id));
         }
     }
 

@@ -110,7 +110,7 @@ impl Worker {
         let request = update.request.clone();
         let by_update = call.updates(other);
         let method = if by_update { Method::Update } else { Method::Invite };
-        let flow = call.next_hop(other);
+        let flow = call.next_hop(other, &self.policy.listeners);
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
         let headers = self.timer_headers(id, other);

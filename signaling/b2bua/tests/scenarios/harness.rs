@@ -310,6 +310,16 @@ impl Net {
         assert_eq!((counters.calls_active, counters.transactions_active), (0, 0), "calls and transactions left");
         assert_eq!(self.worker.next_timeout(), None, "a timer is left");
     }
+
+    /// The same where names of targets are looked up for ever.
+    #[track_caller]
+    pub(crate) fn nothing_left_but_names(&mut self) {
+        self.advance(120 * SECOND);
+        self.sent.clear();
+        assert!(self.media.sessions.is_empty(), "a media session is left");
+        let counters = self.counters();
+        assert_eq!((counters.calls_active, counters.transactions_active), (0, 0), "calls and transactions left");
+    }
 }
 
 impl Media {

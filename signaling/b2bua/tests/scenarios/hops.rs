@@ -2,7 +2,7 @@
 
 use moorline_b2bua::Input;
 use moorline_b2bua::locate::{Answer, Failure, RecordKind, Records, Srv};
-use moorline_b2bua::policy::Policy;
+use moorline_b2bua::policy::{Large, Policy};
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
 
@@ -67,14 +67,14 @@ fn a_name_that_does_not_exist_is_502_and_dns_that_is_silent_503() {
     call(&mut net);
     dns(&mut net, RecordKind::A, "carrier.example", NOTHING);
     assert!(net.expect(CALLER, "SIP/2.0 502").start().contains("no address"));
-    net.nothing_left();
+    net.nothing_left_but_names();
 
     let mut net = Net::with(to(&["carrier.example:5060"]));
     call(&mut net);
     net.advance(10 * SECOND);
     let refused = net.expect(CALLER, "SIP/2.0 503");
     assert_eq!(refused.header("Retry-After"), "5");
-    net.nothing_left();
+    net.nothing_left_but_names();
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_caller_may_hang_up_while_a_name_is_looked_up() {
     net.expect(CALLER, "SIP/2.0 487");
     dns(&mut net, RecordKind::A, "carrier.example", Ok(Records::Addresses(vec!["198.51.100.21".parse().unwrap()])));
     net.quiet();
-    net.nothing_left();
+    net.nothing_left_but_names();
 }
 
 #[test]
@@ -213,5 +213,136 @@ fn requests_outside_dialogs_wait_for_dns_too() {
     let sent = net.expect("198.51.100.20:5060", "MESSAGE sip:5551000@carrier.example SIP/2.0");
     net.receive("198.51.100.20:5060", &answer(&sent, "200 OK", "bob", CALLEE, ""));
     net.expect(CALLER, "SIP/2.0 200");
+    net.nothing_left_but_names();
+}
+
+/// A call whose INVITE is too long for UDP.
+fn long_call(net: &mut Net) -> Message {
+    let long = format!("{}a=x-long:{}\r\n", sdp("192.0.2.10", 4000), "x".repeat(1500));
+    net.receive(CALLER, &invite("5551000", "c1", &long));
+    net.expect(CALLER, "SIP/2.0 100");
+    net.expect(CALLEE, "INVITE")
+}
+
+/// The stream that long requests to the callee go over.
+fn stream() -> Flow {
+    Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() }
+}
+
+#[test]
+fn a_request_too_long_for_udp_goes_over_tcp() {
+    let mut net = Net::new();
+    let sent = long_call(&mut net);
+    assert!(sent.header("Via").starts_with("SIP/2.0/TCP 198.51.100.1:5060;branch="), "{}", sent.0);
+    net.advance(10 * SECOND);
+    net.quiet();
+    net.receive(CALLEE, &answer(&sent, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    let ack = net.expect(CALLEE, "ACK");
+    assert!(ack.header("Via").starts_with("SIP/2.0/UDP "), "it is short");
+    // In the dialog too; and refused there, back over UDP.
+    let long = format!("{}a=x-long:{}\r\n", sdp("192.0.2.10", 4002), "x".repeat(1500));
+    net.receive(CALLER, &caller_request("INVITE", 2, "c1", &tag, &long));
+    net.expect(CALLER, "SIP/2.0 100");
+    let over_tcp = net.expect(CALLEE, "INVITE");
+    assert!(over_tcp.header("Via").starts_with("SIP/2.0/TCP "));
+    net.input(Input::Broken { flow: stream() });
+    let over_udp = net.expect(CALLEE, "INVITE");
+    assert_eq!(over_udp.0, over_tcp.0.replace("SIP/2.0/TCP", "SIP/2.0/UDP"));
+    net.receive(CALLEE, &answer(&over_udp, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLER, &caller_request("ACK", 2, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLER, &caller_request("BYE", 3, "c1", &tag, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    let bye = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &answer(&bye, "200 OK", "bob", CALLEE, ""));
     net.nothing_left();
+}
+
+#[test]
+fn where_tcp_is_refused_a_long_request_goes_over_udp_after_all() {
+    let mut net = Net::new();
+    let over_tcp = long_call(&mut net);
+    net.input(Input::Broken { flow: stream() });
+    let over_udp = net.expect(CALLEE, "INVITE");
+    assert_eq!(over_udp.0, over_tcp.0.replace("SIP/2.0/TCP", "SIP/2.0/UDP"));
+    net.receive(CALLEE, &answer(&over_udp, "180 Ringing", "bob", CALLEE, ""));
+    net.expect(CALLER, "SIP/2.0 180");
+    net.receive(CALLER, &invite("5551000", "c1", "").replace("INVITE", "CANCEL"));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    let cancel = net.expect(CALLEE, "CANCEL");
+    assert_eq!(cancel.branch(), over_udp.branch());
+    assert!(cancel.header("Via").starts_with("SIP/2.0/UDP "));
+    net.receive(CALLEE, &answer(&over_udp, "487 Request Terminated", "bob", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    // It has not been forgotten that there is no TCP.
+    net.receive(CALLER, &invite("5551000", "c2", &format!("{}{}", sdp("192.0.2.10", 4000), "a=x\r\n".repeat(300))));
+    net.expect(CALLER, "SIP/2.0 100");
+    assert!(net.expect(CALLEE, "INVITE").header("Via").starts_with("SIP/2.0/UDP "));
+}
+
+#[test]
+fn where_tcp_is_dropped_a_long_request_goes_over_udp_before_the_next_target_is_tried() {
+    let mut net = Net::with(impatient(&[CALLEE, CALLEE_2]));
+    long_call(&mut net);
+    net.advance(4 * SECOND);
+    let sent = net.expect(CALLEE, "INVITE");
+    assert!(sent.header("Via").starts_with("SIP/2.0/UDP "));
+    net.quiet();
+    net.receive(CALLEE, &answer(&sent, "486 Busy Here", "bob", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    net.expect(CALLER, "SIP/2.0 486");
+    net.nothing_left();
+}
+
+#[test]
+fn a_trunk_may_want_long_requests_over_udp() {
+    let mut policy = policy();
+    policy.trunks[1].large = Large::Udp;
+    let mut net = Net::with(policy);
+    assert!(long_call(&mut net).header("Via").starts_with("SIP/2.0/UDP "));
+    let mut policy = crate::harness::policy();
+    policy.listeners[1].transports = vec![Transport::Udp];
+    let mut net = Net::with(policy);
+    assert!(long_call(&mut net).header("Via").starts_with("SIP/2.0/UDP "), "there is no TCP");
+}
+
+#[test]
+fn a_contact_is_spoken_to_over_the_transport_it_names() {
+    for (listener, spoken) in [(&Transport::ALL[..], "TCP"), (&[Transport::Udp][..], "UDP")] {
+        let mut policy = policy();
+        policy.listeners[1].transports = listener.to_vec();
+        let mut net = Net::with(policy);
+        call(&mut net);
+        let sent = net.expect(CALLEE, "INVITE");
+        let contact = "198.51.100.20:5062;transport=tcp";
+        net.receive(CALLEE, &answer(&sent, "200 OK", "bob", contact, &sdp("198.51.100.20", 6000)));
+        let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+        net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+        let ack = net.expect("198.51.100.20:5062", "ACK");
+        assert!(ack.header("Via").starts_with(&format!("SIP/2.0/{spoken} ")), "{}", ack.0);
+        net.receive(CALLER, &caller_request("BYE", 2, "c1", &tag, ""));
+        net.expect(CALLER, "SIP/2.0 200");
+        let bye = net.expect("198.51.100.20:5062", "BYE");
+        assert!(bye.header("Via").starts_with(&format!("SIP/2.0/{spoken} ")), "{}", bye.0);
+    }
+}
+
+#[test]
+fn a_sips_call_goes_over_tls_or_not_at_all() {
+    let sips = |called: &str| invite(called, "c1", &sdp("192.0.2.10", 4000)).replacen("INVITE sip:", "INVITE sips:", 1);
+    let mut plain = policy();
+    plain.listeners[1].transports = vec![Transport::Udp, Transport::Tcp];
+    let mut net = Net::with(plain);
+    net.receive(CALLER, &sips("5551000"));
+    net.expect(CALLER, "SIP/2.0 416");
+    net.quiet();
+    let mut net = Net::with(to(&["198.51.100.20"]));
+    net.receive(CALLER, &sips("5551000"));
+    net.expect(CALLER, "SIP/2.0 100");
+    let sent = net.expect("198.51.100.20:5061", "INVITE");
+    assert!(sent.header("Via").starts_with("SIP/2.0/TLS "));
 }
