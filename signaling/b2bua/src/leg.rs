@@ -173,7 +173,7 @@ pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow, listeners: &[Listene
         let hop = Uri::parse(dialog.next_hop()).ok()?;
         let asked = hop.transport().ok().flatten();
         let offered = listeners.get(flow.listener).map_or(&[][..], |listener| &listener.transports[..]);
-        let transport = asked.filter(|transport| offered.contains(transport));
+        let transport = asked.filter(|transport| !endpoint && offered.contains(transport));
         Some((
             hop.socket_addr(transport.unwrap_or(Transport::Udp).default_port())?,
             transport.unwrap_or(flow.transport),

@@ -2,6 +2,7 @@
 
 mod dialogs;
 mod endpoints;
+mod resolved;
 mod route;
 mod target;
 mod trunk;
@@ -13,6 +14,7 @@ use moorline_sip::Transport;
 
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
+pub use resolved::Resolved;
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
 pub use trunk::{Large, MediaNat, Redirects, Trunk};

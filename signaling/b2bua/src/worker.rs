@@ -14,6 +14,7 @@ mod decline;
 mod dialog;
 mod endpoints;
 mod media;
+mod names;
 mod pass;
 mod probe;
 mod redirect;
@@ -420,6 +421,7 @@ impl Worker {
                 Due::Subscription(id) => self.drop_subscription(id),
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
+                Due::Names => self.look_up_names(now),
                 Due::Probe(trunk) => self.probe_trunk(now, trunk),
                 Due::Expiry(serial) => self.unbind(now, serial),
                 Due::KeepAlive(serial) => self.keep_alive(now, serial),

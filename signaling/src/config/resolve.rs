@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Redirects, Route, Trunk, Way};
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Redirects, Resolved, Route, Trunk, Way};
 use moorline_sip::{Scheme, Uri, reason_phrase};
 
 use super::fault::{Faults, choices};
@@ -115,6 +115,7 @@ impl Config {
                 listener: found.unwrap_or_default(),
                 sources: trunk.sources.clone(),
                 targets: trunk.targets.clone(),
+                resolved: Resolved::default(),
                 domain: trunk.domain.clone(),
                 failover_ns: u64::from(trunk.failover_s) * SECOND_NS,
                 probe_ns: u64::from(trunk.probe_s()) * SECOND_NS,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Authentication, Credentials, Dialogs, Endpoints, Policy, Registration, Target};
+use super::{Authentication, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved, Target};
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct Trunk {
     pub sources: Vec<IpNet>,
     /// Where its calls are sent, in order of preference.
     pub targets: Vec<Target>,
+    /// What the names among them were found to be; a worker looks after it.
+    pub resolved: Resolved,
     /// The host in the Request-URI, To and From of what is sent to it, where that is not the target's: behind an
     /// outbound proxy the domain is a logical name, which need not resolve.
     pub domain: Option<String>,
@@ -118,9 +120,7 @@ impl Policy {
     /// port. `None` for a stranger.
     pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
         let here = || self.trunks.iter().enumerate().filter(move |(_, trunk)| trunk.listener == listener);
-        if let Some((found, _)) =
-            here().find(|(_, trunk)| trunk.targets.iter().any(|target| target.address() == Some(source)))
-        {
+        if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
             return Some(found);
         }
         let longest = |trunk: &Trunk| {
@@ -164,7 +164,18 @@ impl Trunk {
         names.into_iter().any(|name| host.eq_ignore_ascii_case(name.as_bytes()))
     }
 
+    /// Only names are in `resolved`: there is nothing to ask where there are none.
+    fn has_names(&self) -> bool {
+        self.targets.iter().any(|target| target.name().is_some())
+    }
+
+    fn has_target(&self, address: SocketAddr) -> bool {
+        self.targets.iter().any(|target| target.address() == Some(address))
+            || (self.has_names() && self.resolved.is_at(address))
+    }
+
     fn has_target_at(&self, address: IpAddr) -> bool {
         self.targets.iter().any(|target| target.address().is_some_and(|at| at.ip() == address))
+            || (self.has_names() && self.resolved.is_on(address))
     }
 }

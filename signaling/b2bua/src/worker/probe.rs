@@ -35,15 +35,18 @@ impl Probes {
 }
 
 impl Worker {
-    /// True where the first input sets timers: the first worker of a process probes for all.
+    /// True where the first input sets timers: the first worker of a process watches targets for all.
     pub(super) fn has_to_start(&self) -> bool {
-        self.place.index == 0 && self.policy.trunks.iter().any(|trunk| trunk.probe_ns > 0)
+        self.place.index == 0 && (self.has_names() || self.policy.trunks.iter().any(|trunk| trunk.probe_ns > 0))
     }
 
     /// The first input has come, and with it the time.
     pub(super) fn start(&mut self, now: u64) {
         if self.place.index != 0 {
             return;
+        }
+        if self.has_names() {
+            self.look_up_names(now);
         }
         for (index, trunk) in self.policy.trunks.iter().enumerate() {
             if trunk.probe_ns > 0 && !trunk.targets.is_empty() {

@@ -18,6 +18,8 @@ pub(super) enum Waiter {
     Call(SessionId),
     /// A request outside a dialog that is carried across.
     Request(Box<Request>),
+    /// Whoever asks whose requests come from a target of a trunk, by position.
+    Name(usize, usize),
     /// The probes of a target of a trunk.
     Probe(usize, Target),
 }
@@ -64,6 +66,7 @@ impl Worker {
                 let arrival = Arrival { now, flow, message: message.view(), user: None };
                 self.pass_to(arrival, trunk, server, hops);
             }
+            Some(Waiter::Name(trunk, target)) => self.named(trunk, target, hops),
             Some(Waiter::Probe(trunk, target)) => self.probe_hops(now, trunk, &target, hops.unwrap_or_default()),
             None => {}
         }

@@ -25,6 +25,8 @@ pub(super) enum Due {
     Subscription(SessionId),
     /// A reliable provisional answer to the caller is due again (RFC 3262 3).
     Reliable(SessionId),
+    /// The names of targets are to be looked up again.
+    Names,
     /// The targets of this trunk are to be probed.
     Probe(usize),
     /// A binding ends.

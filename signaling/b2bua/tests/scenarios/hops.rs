@@ -216,6 +216,47 @@ fn requests_outside_dialogs_wait_for_dns_too() {
     net.nothing_left_but_names();
 }
 
+#[test]
+fn requests_from_where_a_name_leads_to_are_its_trunks() {
+    let mut policy = to(&["carrier.example:5060"]);
+    policy.trunks[1].sources.clear();
+    let mut net = Net::with(policy);
+    let options = |branch: &str| {
+        format!(
+            "OPTIONS sip:{OUTSIDE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLEE};branch=z9hG4bK-{branch}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:carrier.example>;tag=x\r\nTo: <sip:{OUTSIDE}>\r\n\
+             Call-ID: {branch}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    net.receive(CALLEE, &options("1"));
+    net.quiet();
+    assert_eq!(net.counters().unknown_source, 1, "DNS has not answered yet");
+    let lead_to = |net: &mut Net, address: &str| {
+        let records = Records::Addresses(vec![address.parse().unwrap()]);
+        dns(net, RecordKind::A, "carrier.example", Ok(records));
+    };
+    lead_to(&mut net, "198.51.100.20");
+    net.receive(CALLEE, &options("2"));
+    net.expect(CALLEE, "SIP/2.0 200");
+    net.receive("198.51.100.20:40000", &options("3"));
+    net.expect(CALLEE, "SIP/2.0 200");
+    net.receive(CALLEE_2, &options("4"));
+    net.quiet();
+    assert_eq!(net.counters().unknown_source, 2);
+    // Its records live for 60 seconds; then it is elsewhere.
+    net.advance(61 * SECOND);
+    lead_to(&mut net, "198.51.100.21");
+    net.receive(CALLEE_2, &options("5"));
+    net.expect(CALLEE_2, "SIP/2.0 200");
+    net.receive(CALLEE, &options("6"));
+    net.quiet();
+    assert_eq!(net.counters().unknown_source, 3);
+    // DNS is silent: what was known stands.
+    net.advance(100 * SECOND);
+    net.receive(CALLEE_2, &options("7"));
+    net.expect(CALLEE_2, "SIP/2.0 200");
+}
+
 /// A call whose INVITE is too long for UDP.
 fn long_call(net: &mut Net) -> Message {
     let long = format!("{}a=x-long:{}\r\n", sdp("192.0.2.10", 4000), "x".repeat(1500));
