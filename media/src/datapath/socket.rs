@@ -19,7 +19,7 @@ pub(crate) struct Interface {
 }
 
 /// Room for about a second of a voice stream, or a burst of video, while the shard is away. The kernel caps
-/// it at `net.core.rmem_max`.
+/// it at `net.core.rmem_max`. RTCP, on the odd ports, comes some packets a second and keeps the default.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 
 /// Opens and binds a media socket.
@@ -33,13 +33,9 @@ pub(crate) fn open(address: SocketAddr, interfaces: &[Interface]) -> Result<Owne
 
 fn try_open(address: SocketAddr, interfaces: &[Interface]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    // An address that is not up yet can be bound: a floating IP of a standby host.
-    match address.ip() {
-        IpAddr::V4(_) => socket.set_freebind_v4(true)?,
-        IpAddr::V6(_) => {
-            socket.set_only_v6(true)?;
-            socket.set_freebind_v6(true)?;
-        }
+    // Bound to one IPv6 address, a socket hears nothing of IPv4, except on a mapped address (RFC 4291 2.5.5.2).
+    if matches!(address.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
+        socket.set_only_v6(true)?;
     }
     let own = |i: &&Interface| i.network.contains(&address.ip()) && i.ports.contains(&address.port());
     if let Some(interface) = interfaces.iter().find(own) {
@@ -48,13 +44,32 @@ fn try_open(address: SocketAddr, interfaces: &[Interface]) -> io::Result<Socket>
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     // Costs nothing until the buffer overflows.
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.bind(&address.into())?;
+    if address.port().is_multiple_of(2) {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
+    bind(&socket, address)?;
     Ok(socket)
+}
+
+fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match socket.bind(&address.into()) {
+        // An address that is not up yet can be bound: a floating IP of a standby host. The option matters to
+        // the bind alone, so sockets of an address that is up do without.
+        Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+            match address.ip() {
+                IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+                IpAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+            socket.bind(&address.into())
+        }
+        bound => bound,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
+
     use super::*;
 
     #[test]
@@ -70,6 +85,26 @@ mod tests {
     fn an_address_that_is_not_up_yet_can_be_bound() {
         open("192.0.2.77:20000".parse().unwrap(), &[]).unwrap();
         open("[2001:db8::77]:20000".parse().unwrap(), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_socket_of_an_ipv6_address_leaves_the_port_to_ipv4() {
+        let first = open("[::1]:20777".parse().unwrap(), &[]).unwrap();
+        open("127.0.0.1:20777".parse().unwrap(), &[]).unwrap();
+        drop(first);
+        open("[::ffff:127.0.0.1]:20778".parse().unwrap(), &[]).unwrap_err();
+    }
+
+    #[test]
+    fn media_has_the_larger_buffer_and_both_ports_tell_time_and_loss() {
+        let [rtp, rtcp] = ["127.77.1.2:20000", "127.77.1.2:20001"].map(|a| open(a.parse().unwrap(), &[]).unwrap());
+        for socket in [&rtp, &rtcp] {
+            assert!(getsockopt(socket, sockopt::ReceiveTimestampns).unwrap());
+            assert_eq!(getsockopt(socket, sockopt::RxqOvfl).unwrap(), 1);
+        }
+        let fresh = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        fresh.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
+        assert_eq!(Socket::from(rtp).recv_buffer_size().unwrap(), fresh.recv_buffer_size().unwrap());
     }
 
     #[test]
