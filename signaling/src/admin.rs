@@ -1,5 +1,6 @@
 //! Read-only HTTP on loopback: `/metrics` and `/healthz`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,35 +13,50 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::error;
 
+use moorline_b2bua::Concurrency;
+
+use crate::clock::now_ns;
 use crate::event_loop::Scrape;
-use crate::metrics::{self, Snapshot};
+use crate::metrics::{self, Page};
+use crate::transport::streams::StreamCounts;
 
 /// The event loop answers between two turns; one that does not is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Where the figures are.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    /// Each worker's event loop.
+    pub(crate) workers: Vec<mpsc::Sender<Scrape>>,
+    /// The connections' thread.
+    pub(crate) streams: Arc<StreamCounts>,
+    /// Calls in all workers.
+    pub(crate) calls: Arc<Concurrency>,
+}
+
 /// Serves until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, event_loop: mpsc::Sender<Scrape>) {
+pub(crate) async fn serve(listener: TcpListener, sources: Sources) {
     let routes = Router::new().route("/metrics", get(metrics_page)).route("/healthz", get(health));
-    if let Err(e) = axum::serve(listener, routes.with_state(event_loop)).await {
+    if let Err(e) = axum::serve(listener, routes.with_state(sources)).await {
         error!("admin HTTP stopped: {e}");
     }
 }
 
-async fn metrics_page(State(event_loop): State<mpsc::Sender<Scrape>>) -> Response {
-    let Some(snapshot) = ask(&event_loop).await else {
+async fn metrics_page(State(sources): State<Sources>) -> Response {
+    let Some(page) = ask(&sources).await else {
         return stuck();
     };
-    match metrics::text(snapshot) {
+    match metrics::text(page) {
         Ok(page) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page)
             .into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {e}\n")).into_response(),
     }
 }
 
-async fn health(State(event_loop): State<mpsc::Sender<Scrape>>) -> Response {
-    match ask(&event_loop).await {
+async fn health(State(sources): State<Sources>) -> Response {
+    match ask(&sources).await {
         None => stuck(),
-        Some(snapshot) if snapshot.media_connected => "ok\n".into_response(),
+        Some(page) if page.sum.media_connected => "ok\n".into_response(),
         Some(_) => {
             let text = "no connection to the media process: calls are refused\n";
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
@@ -49,14 +65,24 @@ async fn health(State(event_loop): State<mpsc::Sender<Scrape>>) -> Response {
 }
 
 fn stuck() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, "an event loop does not answer\n").into_response()
 }
 
-async fn ask(event_loop: &mpsc::Sender<Scrape>) -> Option<Snapshot> {
+async fn ask(sources: &Sources) -> Option<Page> {
     let answer = async {
-        let (scrape, snapshot) = oneshot::channel();
-        event_loop.send(scrape).await.ok()?;
-        snapshot.await.ok()
+        let mut sum: Option<metrics::Snapshot> = None;
+        for worker in &sources.workers {
+            let (scrape, snapshot) = oneshot::channel();
+            worker.send(scrape).await.ok()?;
+            let snapshot = snapshot.await.ok()?;
+            match &mut sum {
+                Some(sum) => sum.merge(&snapshot),
+                None => sum = Some(snapshot),
+            }
+        }
+        sum
     };
-    timeout(PATIENCE, answer).await.ok().flatten()
+    let sum = timeout(PATIENCE, answer).await.ok().flatten()?;
+    let (streams, calls) = (Arc::clone(&sources.streams), Arc::clone(&sources.calls));
+    Some(Page { sum, workers: sources.workers.len(), streams, calls, now_ns: now_ns() })
 }

@@ -10,10 +10,37 @@ pub(crate) fn now_ns() -> u64 {
     // The clock has existed since before any supported kernel, so the call cannot fail; were it to, a
     // clock that stands still delays timers and breaks nothing.
     let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
+    nanos(since_boot)
 }
 
 /// How long from now until `deadline_ns`; zero if it has passed.
 pub(crate) fn until(deadline_ns: u64) -> Duration {
     Duration::from_nanos(deadline_ns.saturating_sub(now_ns()))
+}
+
+/// How the kernel's timestamps, which are of the wall clock, relate to the time of this process.
+pub(crate) struct Offset {
+    monotonic_ns: u64,
+    realtime_ns: u64,
+}
+
+impl Offset {
+    pub(crate) fn now() -> Offset {
+        let wall = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
+        Offset { monotonic_ns: now_ns(), realtime_ns: nanos(wall) }
+    }
+
+    /// When something was stamped that has just been received; now if it was not. A wall clock that was set
+    /// meanwhile may be wrong by anything: never in the future, and no longer ago than packets wait.
+    pub(crate) fn monotonic(&self, stamp: Option<Duration>) -> u64 {
+        let ago = stamp.map_or(0, |stamp| self.realtime_ns.saturating_sub(nanos(stamp)));
+        self.monotonic_ns.saturating_sub(if ago > LONGEST_WAIT_NS { 0 } else { ago })
+    }
+}
+
+/// Nothing waits for longer in a socket that is read at all.
+const LONGEST_WAIT_NS: u64 = 10_000_000_000;
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

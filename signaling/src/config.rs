@@ -3,6 +3,8 @@
 mod dialogs;
 mod fault;
 mod hops;
+mod listeners;
+mod overload;
 mod resolve;
 
 use std::net::SocketAddr;
@@ -15,6 +17,8 @@ use serde::Deserialize;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
+pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
+pub use overload::OverloadConfig;
 
 use crate::resolver::DnsConfig;
 
@@ -33,6 +37,9 @@ pub struct Config {
     /// The user to become after the sockets are bound, when started as root. Started as root without it,
     /// the process refuses to serve any address that is not loopback.
     pub user: Option<String>,
+    /// How many threads carry calls, each with sockets and calls of its own: 1 to 16. Half the cores if left out,
+    /// for the media process has work too.
+    pub workers: Option<usize>,
     /// Where SIP is received.
     pub listeners: Vec<ListenerConfig>,
     /// The peers.
@@ -43,19 +50,10 @@ pub struct Config {
     pub dns: DnsConfig,
     /// Bounds of every call.
     pub limits: LimitsConfig,
-}
-
-/// One SIP address of this host: `[[signaling.listeners]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerConfig {
-    /// The name that trunks refer to.
-    pub name: String,
-    /// The UDP address to bind, such as `127.0.0.1:5060`.
-    pub bind: SocketAddr,
-    /// The address that peers are shown in Via and Contact, behind a 1:1 NAT; the bound one if left out.
-    #[serde(default)]
-    pub advertised: Option<SocketAddr>,
+    /// What is done when more comes than can be served.
+    pub overload: OverloadConfig,
+    /// Bounds of TCP and TLS connections.
+    pub streams: StreamsConfig,
 }
 
 /// One peer: `[[signaling.trunks]]`.
@@ -209,11 +207,14 @@ impl Default for Config {
             admin: loopback(9060),
             lease_s: 60,
             user: None,
-            listeners: vec![ListenerConfig { name: "local".into(), bind: loopback(5060), advertised: None }],
+            workers: None,
+            listeners: vec![ListenerConfig::new("local", loopback(5060))],
             trunks: Vec::new(),
             routes: Vec::new(),
             dns: DnsConfig::default(),
             limits: LimitsConfig::default(),
+            overload: OverloadConfig::default(),
+            streams: StreamsConfig::default(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use moorline_sip::Transport;
+
 use crate::ConfigFault;
 
 /// Why the signaling process could not start or had to stop. Each says what, where, and what to do.
@@ -26,15 +28,23 @@ pub enum SignalingError {
         problem: String,
     },
     /// A SIP address could not be bound.
-    #[error("listener {name:?} cannot bind {bind}/udp: {source}; {}", bind_remedy(.source))]
+    #[error("listener {name:?} cannot bind {bind}/{}: {source}; {}", .transport.param(), bind_remedy(.source))]
     Bind {
         /// The listener's name.
         name: String,
         /// The address.
         bind: SocketAddr,
+        /// What was to be served there.
+        transport: Transport,
         /// The system's words.
         source: io::Error,
     },
+    /// The certificates of a listener could not be read by the user that signaling became.
+    #[error("listener certificates: {0}")]
+    Certificates(String),
+    /// A thread has ended that must not.
+    #[error("a worker's thread has ended; its own message is above")]
+    Worker,
     /// The admin address could not be bound.
     #[error("the admin address {admin} cannot be bound: {source}; {}", bind_remedy(.source))]
     Admin {

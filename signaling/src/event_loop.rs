@@ -1,28 +1,50 @@
-//! The event loop: the only reader of the clock, and the only owner of the worker.
+//! The event loop of a worker's thread: the only reader of the clock there, and the only owner of the worker.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
 use moorline_b2bua::locate::Failure;
-use moorline_b2bua::{Input, MediaInput, Output, Worker};
-use moorline_sip::Transport;
+use moorline_b2bua::policy::Policy;
+use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, Observation, Output, Reason, Worker};
 use moorline_sip::transaction::Flow;
+use moorline_sip::{Index, Transport};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::clock::{now_ns, until};
+use crate::mail::{Mail, Workers};
 use crate::media_client::{MediaEvent, RequestQueue};
 use crate::metrics::{Snapshot, Statistics};
 use crate::resolver::{Answered, Questions};
-use crate::transport::{Datagrams, UdpTransport};
+use crate::transport::streams::StreamQueue;
+use crate::transport::udp::{Batch, UdpTransport};
 
 /// Where the admin server asks for a snapshot.
 pub(crate) type Scrape = oneshot::Sender<Snapshot>;
 
-/// Drives the worker: every input with the time it came at, every output carried out before the next input.
+/// The most letters taken in one turn, so that sockets, timers and the media get theirs.
+const LETTERS: usize = 64;
+
+/// Datagrams that are sent without waiting for the end of the turn: one that was answered has waited long enough.
+const FLUSH: usize = 16;
+
+/// Drives the worker: every input with the time it came at, every output carried out before the next input, though
+/// datagrams leave together at the end of a turn.
 pub(crate) struct EventLoop {
     worker: Worker,
-    transport: UdpTransport,
+    /// Which of the process's workers it is.
+    place: usize,
+    udp: UdpTransport,
+    edge: Edge,
+    dispatch: Dispatch,
+    index: Box<Index>,
+    /// To ask who is known.
+    policy: Policy,
+    workers: Workers,
+    mail: mpsc::Receiver<Mail>,
+    streams: StreamQueue,
+    /// Streams that something could not be given to.
+    broken: Vec<Flow>,
     media: mpsc::Receiver<MediaEvent>,
     /// The current control connection; `None` while there is none.
     requests: Option<RequestQueue>,
@@ -30,11 +52,34 @@ pub(crate) struct EventLoop {
     answers: mpsc::Receiver<Answered>,
     scrapes: mpsc::Receiver<Scrape>,
     statistics: Statistics,
+    /// What was observed of datagrams that are not sent yet.
+    observed: Vec<Observation>,
+    /// When messages came whose forwarded form is not sent yet.
+    forwarded: Vec<u64>,
+    /// The time of the last input.
+    now: u64,
+}
+
+/// What an event loop is made of.
+pub(crate) struct Parts {
+    pub(crate) worker: Worker,
+    pub(crate) place: usize,
+    pub(crate) udp: UdpTransport,
+    pub(crate) edge: Edge,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) policy: Policy,
+    pub(crate) workers: Workers,
+    pub(crate) mail: mpsc::Receiver<Mail>,
+    pub(crate) streams: StreamQueue,
+    pub(crate) media: mpsc::Receiver<MediaEvent>,
+    pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
+    pub(crate) scrapes: mpsc::Receiver<Scrape>,
 }
 
 /// What ended a wait.
 enum Wake {
     Readable(usize),
+    Mail(Mail),
     Media(MediaEvent),
     Dns(Answered),
     Scrape(Scrape),
@@ -43,53 +88,67 @@ enum Wake {
 }
 
 impl EventLoop {
-    pub(crate) fn new(
-        worker: Worker,
-        transport: UdpTransport,
-        media: mpsc::Receiver<MediaEvent>,
-        (questions, answers): (Questions, mpsc::Receiver<Answered>),
-        scrapes: mpsc::Receiver<Scrape>,
-    ) -> EventLoop {
+    pub(crate) fn new(parts: Parts) -> EventLoop {
+        let Parts { worker, place, udp, edge, dispatch, policy, workers, mail, streams, media, dns, scrapes } = parts;
+        let (questions, answers) = dns;
         EventLoop {
             worker,
-            transport,
+            place,
+            udp,
+            edge,
+            dispatch,
+            index: Box::new(Index::new()),
+            policy,
+            workers,
+            mail,
+            streams,
+            broken: Vec::new(),
             media,
             requests: None,
             questions,
             answers,
             scrapes,
             statistics: Statistics::new(),
+            observed: Vec::new(),
+            forwarded: Vec::new(),
+            now: 0,
         }
     }
 
     /// Serves until `stop` is ready. Calls are left as they are, to whoever comes next.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let mut datagrams = Datagrams::new();
+        let mut batch = Batch::new();
         loop {
             match self.wait(stop.as_mut()).await {
-                Wake::Readable(listener) => self.receive(&mut datagrams, listener),
+                Wake::Readable(listener) => self.receive(&mut batch, listener),
+                Wake::Mail(mail) => self.take_mail(mail),
                 Wake::Media(event) => self.media_event(event),
-                Wake::Dns((number, answer)) => self.handle(Input::Dns { number, answer }),
+                Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
                 // A scraper that went away meanwhile needs no answer.
                 Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
                 Wake::Timer => {}
                 Wake::Stop => return,
             }
+            for flow in std::mem::take(&mut self.broken) {
+                self.handle(now_ns(), Input::Broken { flow });
+            }
             // After every turn, so that no flood of inputs holds the timers up.
             let now = now_ns();
             if self.worker.next_timeout().is_some_and(|at| at <= now) {
-                self.handle(Input::Timeout);
+                self.handle(now, Input::Timeout);
             }
+            self.flush();
         }
     }
 
     async fn wait(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Wake {
-        let deadline = self.worker.next_timeout();
-        let transport = &mut self.transport;
+        let deadline = if self.broken.is_empty() { self.worker.next_timeout() } else { Some(0) };
+        let udp = &mut self.udp;
         tokio::select! {
             () = stop => Wake::Stop,
-            listener = poll_fn(|cx| transport.poll_readable(cx)) => Wake::Readable(listener),
+            listener = poll_fn(|cx| udp.poll_readable(cx)) => Wake::Readable(listener),
+            Some(mail) = self.mail.recv() => Wake::Mail(mail),
             Some(event) = self.media.recv() => Wake::Media(event),
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
@@ -97,12 +156,98 @@ impl EventLoop {
         }
     }
 
-    fn receive(&mut self, batch: &mut Datagrams, listener: usize) {
-        batch.start(listener);
-        while let Some((source, bytes)) = self.transport.receive(batch) {
-            let flow = Flow { listener, transport: Transport::Udp, remote: source };
-            self.worker.handle(now_ns(), Input::Message { flow, bytes });
-            self.carry_out();
+    fn receive(&mut self, batch: &mut Batch, listener: usize) {
+        self.udp.receive(listener, batch);
+        for position in 0..batch.len() {
+            let Some(datagram) = batch.get(position) else { continue };
+            let flow = Flow { listener, transport: Transport::Udp, remote: datagram.source };
+            self.datagram(flow, datagram.bytes, datagram.at);
+            if self.udp.waiting() >= FLUSH {
+                self.flush();
+            }
+        }
+    }
+
+    /// Lets a datagram in, or not, and gives it to the worker that it is for.
+    fn datagram(&mut self, flow: Flow, bytes: &[u8], received_at: u64) {
+        let waited_ns = now_ns().saturating_sub(received_at);
+        let policy = &self.policy;
+        let is_known = |source| policy.ingress(flow.listener, source).is_some();
+        let new_call = match self.edge.admit(received_at, flow, bytes, waited_ns, is_known) {
+            Judgement::Pass { new_call } => new_call,
+            Judgement::Drop(reason) => return self.statistics.overload(reason),
+            Judgement::Refuse(reason) => return self.refuse(flow, bytes, reason),
+        };
+        let owner = self.owner(flow, bytes, received_at, false);
+        if owner == self.place {
+            self.message(flow, bytes, received_at);
+        } else if self.hand_over(owner, Mail::Message { flow, bytes: bytes.into(), received_at }) {
+        } else if new_call {
+            self.refuse(flow, bytes, Reason::Queue);
+        } else {
+            // Left to be sent again.
+            self.statistics.overload(Reason::Queue);
+        }
+    }
+
+    fn owner(&mut self, flow: Flow, bytes: &[u8], now: u64, handed: bool) -> usize {
+        if self.workers.len() == 1 {
+            return self.place;
+        }
+        // Keep-alives and what cannot be read are counted where they came, and so is what strangers send.
+        match self.index.parse(bytes) {
+            Ok(message)
+                if handed || self.policy.ingress(flow.listener, flow.remote).is_some() || !message.is_request() =>
+            {
+                self.dispatch.route(now, message, self.place, handed)
+            }
+            _ => self.place,
+        }
+    }
+
+    fn hand_over(&mut self, owner: usize, mail: Mail) -> bool {
+        let taken = self.workers.offer(owner, mail);
+        self.statistics.handed_over += u64::from(taken);
+        taken
+    }
+
+    fn refuse(&mut self, flow: Flow, invite: &[u8], reason: Reason) {
+        self.statistics.overload(reason);
+        if let Some((flow, answer)) = self.edge.refusal(flow, invite) {
+            self.transmit(flow, answer.into());
+        }
+    }
+
+    fn take_mail(&mut self, first: Mail) {
+        let mut next = Some(first);
+        for _ in 0..LETTERS {
+            let Some(mail) = next.take().or_else(|| self.mail.try_recv().ok()) else { return };
+            match mail {
+                Mail::Message { flow, bytes, received_at } => {
+                    let owner = self.owner(flow, &bytes, received_at, true);
+                    if owner == self.place {
+                        self.message(flow, &bytes, received_at);
+                    } else if !self.hand_over(owner, Mail::Message { flow, bytes, received_at }) {
+                        self.statistics.overload(Reason::Queue);
+                    }
+                }
+                Mail::Broken { flow } => self.handle(now_ns(), Input::Broken { flow }),
+                Mail::News(news) => self.handle(now_ns(), Input::News(news)),
+            }
+            if self.udp.waiting() >= FLUSH {
+                self.flush();
+            }
+        }
+    }
+
+    /// A message for this worker, which is told when it came unless it has been told a later time since.
+    fn message(&mut self, flow: Flow, bytes: &[u8], received_at: u64) {
+        let at = self.now.max(received_at);
+        self.statistics.waited(at, at - received_at);
+        self.now = at;
+        self.worker.handle(at, Input::Message { flow, bytes });
+        if self.carry_out(Some(flow)) {
+            self.forwarded.push(received_at);
         }
     }
 
@@ -122,48 +267,89 @@ impl EventLoop {
                 MediaInput::Disconnected
             }
         };
-        self.handle(Input::Media(input));
+        self.handle(now_ns(), Input::Media(input));
     }
 
-    fn handle(&mut self, input: Input<'_>) {
-        self.worker.handle(now_ns(), input);
-        self.carry_out();
+    fn handle(&mut self, now: u64, input: Input<'_>) {
+        self.now = self.now.max(now);
+        self.worker.handle(self.now, input);
+        self.carry_out(None);
     }
 
-    fn carry_out(&mut self) {
+    /// The one place where outputs are carried out. Whether the message that came from `source` was forwarded by them
+    /// at once, which no observation tells of.
+    fn carry_out(&mut self, source: Option<Flow>) -> bool {
+        let (mut crossed, mut told) = (false, false);
         while let Some(output) = self.worker.poll_output() {
             match output {
-                Output::Transmit { flow, bytes } => self.transport.send(flow.listener, flow.remote, &bytes),
-                Output::Observe(observation) => self.statistics.observe(now_ns(), observation),
+                Output::Transmit { flow, bytes } => {
+                    crossed |= source.is_some_and(|source| flow != source);
+                    self.transmit(flow, bytes);
+                }
+                Output::Observe(observation) => {
+                    use Observation::{AnswerForwarded, InviteForwarded};
+                    told |= matches!(observation, InviteForwarded { .. } | AnswerForwarded { .. });
+                    self.observed.push(observation);
+                }
+                Output::Name { remote, name } => self.streams.name(remote, name),
                 Output::Dns(query) => {
                     let number = query.number;
                     if !self.questions.put(query) {
                         let answer = Err(Failure::Unavailable);
-                        self.worker.handle(now_ns(), Input::Dns { number, answer });
+                        self.worker.handle(self.now, Input::Dns { number, answer });
                     }
                 }
-                // There is one worker, and nowhere to write to.
-                Output::Tell(_) | Output::Store { .. } => {}
-                // There is nobody to ask: the worker refuses the request by itself.
-                Output::Verify { .. } => {}
+                Output::Tell(news) => {
+                    for worker in (0..self.workers.len()).filter(|worker| *worker != self.place) {
+                        let told = self.workers.offer(worker, Mail::News(news.clone()));
+                        self.statistics.news_lost += u64::from(!told);
+                    }
+                }
+                // Nowhere to write to, and nobody to ask: the worker refuses such a request by itself.
+                Output::Store { .. } | Output::Verify { .. } => {}
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {
                         // The rest of this batch goes nowhere, as it would had the connection broken.
                         self.requests = None;
                         self.statistics.media_overflows += 1;
-                        self.worker.handle(now_ns(), Input::Media(MediaInput::Disconnected));
+                        self.worker.handle(self.now, Input::Media(MediaInput::Disconnected));
                     }
                 }
             }
         }
+        crossed && !told
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: std::sync::Arc<[u8]>) {
+        if flow.transport == Transport::Udp {
+            self.edge.sent_to(self.now, flow);
+            self.udp.send(flow.listener, flow.remote, bytes);
+        } else if !self.streams.transmit(flow, bytes) {
+            self.statistics.stream_overflows += 1;
+            self.broken.push(flow);
+        }
+    }
+
+    /// Sends what waits, and measures what it tells of.
+    fn flush(&mut self) {
+        self.udp.flush();
+        self.statistics.attempts(self.now, self.worker.counters().attempts);
+        if self.observed.is_empty() && self.forwarded.is_empty() {
+            return;
+        }
+        let now = now_ns();
+        self.observed.drain(..).for_each(|observation| self.statistics.observe(now, observation));
+        self.forwarded.drain(..).for_each(|received_at| self.statistics.forwarded(now, received_at));
     }
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             counters: self.worker.counters(),
             statistics: self.statistics.clone(),
-            unsent: self.transport.unsent,
+            received: self.udp.received,
+            sent: self.udp.sent,
+            unsent: self.udp.unsent,
             media_connected: self.requests.is_some(),
         }
     }

@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod error;
 mod event_loop;
+mod mail;
 mod media_client;
 mod metrics;
 mod privilege;
@@ -21,8 +22,9 @@ pub mod store;
 mod transport;
 
 pub use config::{
-    Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, RedirectsConfig, ReferConfig,
-    RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig, TrunkConfig, UnknownMethodsConfig,
+    ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
+    RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,
+    StreamsConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

@@ -1,26 +1,78 @@
 //! What the signaling process counts, and its page of OpenMetrics text.
 
 mod page;
+mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use moorline_b2bua::{Counters, Observation, Outcome};
+use moorline_b2bua::{Concurrency, Counters, Observation, Outcome, Reason};
 use tracing::{info, warn};
 
-pub(crate) use page::text;
+use crate::transport::streams::StreamCounts;
 
-/// Everything a scrape shows, copied out of the event loop.
+pub(crate) use page::text;
+use traffic::Traffic;
+
+/// Everything a scrape shows.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// What all workers have counted.
+    pub(crate) sum: Snapshot,
+    /// How many of them there are.
+    pub(crate) workers: usize,
+    /// What the connections' thread has counted.
+    pub(crate) streams: Arc<StreamCounts>,
+    /// Calls in all workers.
+    pub(crate) calls: Arc<Concurrency>,
+    /// When it is shown.
+    pub(crate) now_ns: u64,
+}
+
+/// What one worker shows, copied out of its event loop.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// The worker's own counts.
     pub(crate) counters: Counters,
     /// What was made of its observations.
     pub(crate) statistics: Statistics,
+    /// Datagrams received.
+    pub(crate) received: u64,
+    /// Datagrams sent.
+    pub(crate) sent: u64,
     /// Datagrams that the kernel did not take.
     pub(crate) unsent: u64,
     /// Whether the control connection stands.
     pub(crate) media_connected: bool,
+}
+
+impl Snapshot {
+    /// Adds another worker's.
+    pub(crate) fn merge(&mut self, other: &Snapshot) {
+        let (sum, more) = (&mut self.counters, &other.counters);
+        for (sum, more) in [
+            (&mut sum.messages, more.messages),
+            (&mut sum.malformed, more.malformed),
+            (&mut sum.bad_requests, more.bad_requests),
+            (&mut sum.unknown_source, more.unknown_source),
+            (&mut sum.attempts, more.attempts),
+            (&mut sum.calls, more.calls),
+            (&mut sum.answered, more.answered),
+            (&mut sum.restored, more.restored),
+            (&mut sum.retransmissions, more.retransmissions),
+            (&mut sum.calls_active, more.calls_active),
+            (&mut sum.transactions_active, more.transactions_active),
+            (&mut sum.targets_resting, more.targets_resting),
+            (&mut self.received, other.received),
+            (&mut self.sent, other.sent),
+            (&mut self.unsent, other.unsent),
+        ] {
+            *sum += more;
+        }
+        self.statistics.merge(&other.statistics);
+        self.media_connected &= other.media_connected;
+    }
 }
 
 /// What the event loop keeps of the worker's observations.
@@ -30,6 +82,22 @@ pub(crate) struct Statistics {
     pub(crate) answer: Histogram<u64>,
     pub(crate) invite_added: Histogram<u64>,
     pub(crate) answer_added: Histogram<u64>,
+    /// From receiving a message to sending it on: INVITEs, the answers to them, and the rest.
+    pub(crate) forward: [Histogram<u64>; 3],
+    /// Attempts and answers by the minute.
+    pub(crate) traffic: Traffic,
+    /// Attempts that `traffic` knows of.
+    attempts: u64,
+    /// How long messages had waited when the worker was told that they came: when it was told, and the wait.
+    waits: VecDeque<(u64, u64)>,
+    /// What was not let in, by [`Reason::index`].
+    pub(crate) overload: [u64; Reason::ALL.len()],
+    /// Messages handed to the worker that owns them.
+    pub(crate) handed_over: u64,
+    /// News for another worker for which there was no room.
+    pub(crate) news_lost: u64,
+    /// Messages for streams for which there was no room in the queue.
+    pub(crate) stream_overflows: u64,
     /// Ended attempts by outcome and, where one side refused, by status.
     pub(crate) outcomes: BTreeMap<(&'static str, Option<u16>), u64>,
     /// Sessions of a listing that no call could be made of.
@@ -45,6 +113,9 @@ pub(crate) struct Statistics {
 const LOWEST_NS: u64 = 10;
 const HIGHEST_NS: u64 = 600_000_000_000;
 
+/// Waits that are remembered until their message is sent on: longer than the media process takes for anything.
+const WAITS: usize = 4096;
+
 impl Statistics {
     pub(crate) fn new() -> Statistics {
         Statistics {
@@ -52,6 +123,14 @@ impl Statistics {
             answer: histogram(),
             invite_added: histogram(),
             answer_added: histogram(),
+            forward: [histogram(), histogram(), histogram()],
+            traffic: Traffic::default(),
+            attempts: 0,
+            waits: VecDeque::new(),
+            overload: [0; Reason::ALL.len()],
+            handed_over: 0,
+            news_lost: 0,
+            stream_overflows: 0,
             outcomes: BTreeMap::new(),
             not_restored: 0,
             media_connections: 0,
@@ -59,14 +138,90 @@ impl Statistics {
         }
     }
 
+    /// A message, neither an INVITE nor its answer, was received then and has been sent on now.
+    pub(crate) fn forwarded(&mut self, now_ns: u64, received_at: u64) {
+        record(&mut self.forward[2], now_ns.saturating_sub(received_at));
+    }
+
+    /// The worker was told that a message came at `at`; it had waited until then.
+    pub(crate) fn waited(&mut self, at: u64, wait_ns: u64) {
+        if wait_ns > 0 {
+            if self.waits.len() >= WAITS {
+                self.waits.pop_front();
+            }
+            self.waits.push_back((at, wait_ns));
+        }
+    }
+
+    fn wait_of(&self, at: u64) -> u64 {
+        let found = self.waits.binary_search_by_key(&at, |(at, _)| *at);
+        found.ok().and_then(|found| self.waits.get(found)).map_or(0, |(_, wait_ns)| *wait_ns)
+    }
+
+    /// The worker has seen so many call attempts.
+    pub(crate) fn attempts(&mut self, now_ns: u64, attempts: u64) {
+        if attempts > self.attempts {
+            let more = u32::try_from(attempts - self.attempts).unwrap_or(u32::MAX);
+            self.traffic.attempted(now_ns, more);
+            self.attempts = attempts;
+        }
+    }
+
+    /// Something was not let in.
+    pub(crate) fn overload(&mut self, reason: Reason) {
+        self.overload[reason.index()] += 1;
+    }
+
+    /// Adds another worker's.
+    fn merge(&mut self, other: &Statistics) {
+        for (sum, more) in [
+            (&mut self.first_provisional, &other.first_provisional),
+            (&mut self.answer, &other.answer),
+            (&mut self.invite_added, &other.invite_added),
+            (&mut self.answer_added, &other.answer_added),
+        ]
+        .into_iter()
+        .chain(self.forward.iter_mut().zip(&other.forward))
+        {
+            // All have the same bounds, so each fits into the other.
+            let _fits = sum.add(more);
+        }
+        self.overload.iter_mut().zip(other.overload).for_each(|(sum, more)| *sum += more);
+        for (sum, more) in [
+            (&mut self.handed_over, other.handed_over),
+            (&mut self.news_lost, other.news_lost),
+            (&mut self.stream_overflows, other.stream_overflows),
+            (&mut self.not_restored, other.not_restored),
+            (&mut self.media_connections, other.media_connections),
+            (&mut self.media_overflows, other.media_overflows),
+        ] {
+            *sum += more;
+        }
+        for (outcome, count) in &other.outcomes {
+            *self.outcomes.entry(*outcome).or_default() += count;
+        }
+        self.traffic.merge(&other.traffic);
+    }
+
     /// Takes in one observation, made at `now_ns`; a call's end is also its one line in the log.
     pub(crate) fn observe(&mut self, now_ns: u64, observation: Observation) {
         let since = |at: u64| now_ns.saturating_sub(at);
         match observation {
             Observation::FirstProvisional { invited_at } => record(&mut self.first_provisional, since(invited_at)),
-            Observation::Answered { invited_at } => record(&mut self.answer, since(invited_at)),
-            Observation::InviteForwarded { received_at } => record(&mut self.invite_added, since(received_at)),
-            Observation::AnswerForwarded { received_at } => record(&mut self.answer_added, since(received_at)),
+            Observation::Answered { invited_at } => {
+                record(&mut self.answer, since(invited_at));
+                self.traffic.answered(invited_at);
+            }
+            Observation::InviteForwarded { received_at } => {
+                record(&mut self.invite_added, since(received_at));
+                let waited = self.wait_of(received_at);
+                record(&mut self.forward[0], since(received_at) + waited);
+            }
+            Observation::AnswerForwarded { received_at } => {
+                record(&mut self.answer_added, since(received_at));
+                let waited = self.wait_of(received_at);
+                record(&mut self.forward[1], since(received_at) + waited);
+            }
             Observation::Restored { call } => info!(%call, "call restored"),
             Observation::NotRestored { session, reason } => {
                 self.not_restored += 1;

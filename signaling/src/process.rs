@@ -1,61 +1,222 @@
-//! From a configuration to a running process.
+//! From a configuration to a running process: a thread for each worker, and one for connections and administration.
 
 use std::future::Future;
+use std::hash::RandomState;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use moorline_b2bua::{Entropy, Worker};
+use moorline_b2bua::policy::Policy;
+use moorline_b2bua::{Concurrency, Dispatch, Edge, Entropy, NewCalls, Place, Worker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tracing::info;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{error, info, warn};
 
-use crate::event_loop::EventLoop;
-use crate::transport::UdpTransport;
+use crate::event_loop::{EventLoop, Parts, Scrape};
+use crate::mail::{Mail, Workers};
+use crate::transport::streams::{self, StreamQueue, Streams};
+use crate::transport::udp::{self, UdpTransport};
 use crate::{Config, SignalingError, admin, media_client, privilege, resolver};
 
-/// Serves SIP until SIGTERM or SIGINT; see the crate's documentation for what becomes of the calls.
+/// How often certificates are looked at.
+const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
+
+/// Serves SIP until SIGTERM or SIGINT; see the crate's documentation for what becomes of the calls. On SIGHUP the
+/// certificates are read again.
 ///
 /// Works without a media process, refusing calls until one answers at [`Config::control`].
 ///
 /// # Errors
-/// What keeps the process from starting. Once it serves, it fails no more.
+/// What keeps the process from starting. Once it serves, it fails only if a worker's thread does.
 pub fn run(config: Config) -> Result<(), SignalingError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(SignalingError::system("starting the event loop"))?;
-    runtime.block_on(serve(config))
+    let runtime = runtime()?;
+    LocalSet::new().block_on(&runtime, serve(config))
+}
+
+fn runtime() -> Result<Runtime, SignalingError> {
+    Builder::new_current_thread().enable_all().build().map_err(SignalingError::system("starting an event loop"))
 }
 
 async fn serve(config: Config) -> Result<(), SignalingError> {
     let policy = config.policy().map_err(SignalingError::Config)?;
     privilege::refuse_root(&config)?;
     let stop = stop_signals()?;
+    raise_descriptor_limit();
 
-    let transport = UdpTransport::bind(&policy.listeners).await?;
+    let count = config.workers();
+    let datagrams = udp::bind(&policy.listeners, count)?;
+    let sockets = streams::bind(&policy.listeners)?;
     let admin_failed = |source| SignalingError::Admin { admin: config.admin, source };
     let admin_socket = TcpListener::bind(config.admin).await.map_err(admin_failed)?;
     if let Some(user) = &config.user {
         privilege::become_user(user)?;
     }
+    let shared =
+        Shared { policy, hash: RandomState::new(), calls: Arc::default(), new_calls: Arc::default(), workers: count };
+    let (workers, inboxes) = Workers::new(count, config.overload.queue);
+    let (queues, commands) = StreamQueue::new(count);
+    let connections = Streams::new(
+        shared.policy.clone(),
+        config.listeners.clone(),
+        config.streams,
+        shared.edge(&config),
+        shared.dispatch(),
+        workers.clone(),
+    )
+    .map_err(|unusable| SignalingError::Certificates(unusable.to_string()))?;
+    let figures = connections.counts();
+    connections.start(sockets, commands).map_err(SignalingError::system("accepting connections"))?;
+    reload_on_hangup(&connections)?;
+    spawn_local(Rc::clone(&connections).watch(CERTIFICATE_WATCH));
 
-    let worker = Worker::new(config.node, policy, entropy()?);
-    // Two scrapers may ask at once; more wait their turn in the admin server.
-    let (scrape, scrapes) = mpsc::channel(2);
-    tokio::spawn(admin::serve(admin_socket, scrape));
-    let media = media_client::start(config.control.clone(), config.lease_s);
-    for listener in &config.listeners {
-        info!(listener = listener.name, bind = %listener.bind, "serving SIP over UDP");
+    let mut threads = Threads::new();
+    let mut scrapes = Vec::with_capacity(count);
+    for (index, ((datagrams, mail), streams)) in datagrams.into_iter().zip(inboxes).zip(queues).enumerate() {
+        let (scrape, asked) = mpsc::channel(2);
+        scrapes.push(scrape);
+        let made = Made { index, datagrams, mail, streams, workers: workers.clone(), scrapes: asked };
+        threads.start(config.clone(), shared.clone(), made)?;
     }
-    info!(admin = %config.admin, node = config.node, "signaling is up");
-    EventLoop::new(worker, transport, media, resolver::start(&config.dns), scrapes).run(stop).await;
+    tokio::spawn(admin::serve(
+        admin_socket,
+        admin::Sources { workers: scrapes, streams: figures, calls: shared.calls },
+    ));
+    for listener in &shared.policy.listeners {
+        let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.param()).collect();
+        info!(listener = listener.name, bind = %listener.bind, transports = transports.join(","), "serving SIP");
+    }
+    info!(admin = %config.admin, node = config.node, workers = count, "signaling is up");
+    let ended = tokio::select! {
+        () = stop => Ok(()),
+        () = threads.one_ended() => Err(SignalingError::Worker),
+    };
     info!(lease_s = config.lease_s, "signaling stops; calls are left to the media process's lease");
+    threads.stop();
+    ended
+}
+
+/// What all workers have in common.
+#[derive(Clone)]
+struct Shared {
+    policy: Policy,
+    hash: RandomState,
+    calls: Arc<Concurrency>,
+    new_calls: Arc<NewCalls>,
+    workers: usize,
+}
+
+impl Shared {
+    fn edge(&self, config: &Config) -> Edge {
+        Edge::new(config.overload.bounds(), Arc::clone(&self.new_calls), self.hash.clone())
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::new(self.workers, self.hash.clone())
+    }
+}
+
+/// What is made for one worker before its thread runs.
+struct Made {
+    index: usize,
+    datagrams: udp::Bound,
+    mail: mpsc::Receiver<Mail>,
+    streams: StreamQueue,
+    workers: Workers,
+    scrapes: mpsc::Receiver<Scrape>,
+}
+
+/// The workers' threads.
+struct Threads {
+    running: Vec<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
+    ended: mpsc::UnboundedReceiver<()>,
+    end: mpsc::UnboundedSender<()>,
+}
+
+/// Says that a thread has ended, in whatever way it does.
+struct Ending(mpsc::UnboundedSender<()>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // At the end of the process nobody listens.
+        let _ended = self.0.send(());
+    }
+}
+
+impl Threads {
+    fn new() -> Threads {
+        let (end, ended) = mpsc::unbounded_channel();
+        Threads { running: Vec::new(), ended, end }
+    }
+
+    fn start(&mut self, config: Config, shared: Shared, made: Made) -> Result<(), SignalingError> {
+        let (stop, stopped) = oneshot::channel();
+        let ending = Ending(self.end.clone());
+        let body = move || {
+            let _ending = ending;
+            let served = runtime().and_then(|runtime| runtime.block_on(serve_worker(config, shared, made, stopped)));
+            if let Err(fault) = served {
+                error!("a worker could not start: {fault}");
+            }
+        };
+        let named = thread::Builder::new().name(format!("worker-{}", self.running.len()));
+        let thread = named.spawn(body).map_err(SignalingError::system("starting a worker's thread"))?;
+        self.running.push((stop, thread));
+        Ok(())
+    }
+
+    /// Ready when a thread has ended: none does before it is told to, unless something is wrong.
+    async fn one_ended(&mut self) {
+        self.ended.recv().await;
+    }
+
+    fn stop(self) {
+        let (stops, threads): (Vec<_>, Vec<_>) = self.running.into_iter().unzip();
+        for stop in stops {
+            // One that has ended needs no telling.
+            let _ended = stop.send(());
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a worker's thread has panicked");
+            }
+        }
+    }
+}
+
+async fn serve_worker(
+    config: Config,
+    shared: Shared,
+    made: Made,
+    stop: oneshot::Receiver<()>,
+) -> Result<(), SignalingError> {
+    let Made { index, datagrams, mail, streams, workers, scrapes } = made;
+    let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
+    let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
+    let parts = Parts {
+        worker: Worker::new(place, shared.policy.clone(), entropy()?),
+        place: index,
+        udp,
+        edge: shared.edge(&config),
+        dispatch: shared.dispatch(),
+        policy: shared.policy,
+        workers,
+        mail,
+        streams,
+        media: media_client::start(config.control, config.lease_s),
+        dns: resolver::start(&config.dns),
+        scrapes,
+    };
+    EventLoop::new(parts).run(async move { drop(stop.await) }).await;
     Ok(())
 }
 
 fn stop_signals() -> Result<impl Future<Output = ()>, SignalingError> {
-    let listen = |kind| signal(kind).map_err(SignalingError::system("waiting for signals"));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -64,16 +225,48 @@ fn stop_signals() -> Result<impl Future<Output = ()>, SignalingError> {
     })
 }
 
+fn reload_on_hangup(streams: &Rc<Streams>) -> Result<(), SignalingError> {
+    let (mut hangup, streams) = (on(SignalKind::hangup())?, Rc::clone(streams));
+    spawn_local(async move {
+        while hangup.recv().await.is_some() {
+            streams.reload();
+        }
+    });
+    Ok(())
+}
+
+fn on(kind: SignalKind) -> Result<Signal, SignalingError> {
+    signal(kind).map_err(SignalingError::system("waiting for signals"))
+}
+
+/// Each connection takes a descriptor, and the usual limit is meant for programs of another kind.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// Random numbers that are asked of the kernel at once.
+const RANDOM_NUMBERS: usize = 64;
+
 fn entropy() -> Result<Entropy, SignalingError> {
+    let mut bytes = [0; RANDOM_NUMBERS * 8];
+    let mut left = 0;
     let unavailable = |e| SignalingError::system("reading random numbers")(std::io::Error::other(e));
     getrandom::u64().map_err(unavailable)?;
-    Ok(Box::new(|| {
-        // getrandom(2) does not fail again once the kernel's pool has been filled, as it has by now; and
-        // identifiers that can be guessed are no alternative to waiting.
-        loop {
-            if let Ok(bits) = getrandom::u64() {
-                return bits;
+    Ok(Box::new(move || {
+        while left == 0 {
+            // getrandom(2) does not fail again once the kernel's pool has been filled, as it has by now; and
+            // identifiers that can be guessed are no alternative to waiting.
+            if getrandom::fill(&mut bytes).is_ok() {
+                left = RANDOM_NUMBERS;
             }
         }
+        left -= 1;
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes[left * 8..][..8]);
+        u64::from_ne_bytes(number)
     }))
 }

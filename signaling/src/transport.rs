@@ -1,5 +1,5 @@
 //! Sockets that carry SIP.
 
-mod udp;
-
-pub(crate) use udp::{Datagrams, UdpTransport};
+pub(crate) mod streams;
+pub(crate) mod tls;
+pub(crate) mod udp;

@@ -243,8 +243,8 @@ impl World {
                 Output::Media { request, body } => self.media.request(self.now, request, body),
                 // Every target is an address: there is no name to look up.
                 Output::Dns(question) => self.fault(format!("a question to DNS: {question:?}")),
-                // There is one worker, and nobody registers.
-                other @ (Output::Tell(_) | Output::Store { .. } | Output::Verify { .. }) => {
+                // There is one worker, and nobody registers or has a name.
+                other @ (Output::Tell(_) | Output::Store { .. } | Output::Verify { .. } | Output::Name { .. }) => {
                     self.fault(format!("nobody asked for {other:?}"));
                 }
                 Output::Observe(observation) => {

@@ -36,7 +36,9 @@ fn summary(configuration: &Configuration) -> String {
     let mut lines = vec![format!("{name}: no faults")];
     for listener in &signaling.listeners {
         let advertised = listener.advertised.map(|at| format!(", shown to peers as {at}")).unwrap_or_default();
-        lines.push(format!("listener {:?}: SIP on {}/udp{advertised}", listener.name, listener.bind));
+        let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.name()).collect();
+        let transports = transports.join(" and ");
+        lines.push(format!("listener {:?}: SIP over {transports} on {}{advertised}", listener.name, listener.bind));
     }
     for trunk in &signaling.trunks {
         lines.push(format!(

@@ -2,10 +2,10 @@
 
 mod stand;
 
-use std::net::UdpSocket;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use moorline_bench::load;
+use moorline_bench::load::{self, Plan};
 use nix::sys::signal::{Signal, kill};
 use stand::Stand;
 
@@ -125,4 +125,61 @@ fn garbage_and_strangers_are_counted_and_get_no_answer() {
     // And calls go on as before.
     let report = load::run(&stand.plan(2, Duration::from_millis(500)), &mut |_| {}).expect("the load runs");
     assert!(report.is_clean(), "{report:#?}");
+}
+
+#[test]
+fn several_workers_share_the_calls_and_take_each_back_once() {
+    let stand = Stand::up(25, &[("lease_s = 10", "lease_s = 10\nworkers = 3")]);
+    let mut killed = false;
+    let report = load::run(&stand.plan(40, Duration::from_secs(6)), &mut |progress| {
+        if !killed && progress.active == 40 {
+            killed = true;
+            assert_eq!(stand.signaling_value("moorline_sip_workers"), Some(3.0));
+            let handed_over = stand.signaling_value("moorline_sip_handed_over_total");
+            assert!(handed_over.is_some_and(|count| count > 0.0), "each socket's messages are not all its worker's");
+            kill(stand.child("signaling").expect("it runs"), Signal::SIGKILL).expect("killed");
+        }
+    })
+    .expect("the load runs");
+    assert!(killed, "all calls were never up at once: {report:#?}");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    assert_eq!(stand.signaling_value("moorline_sip_restored_total"), Some(40.0), "{}", stand.log());
+    stand.until_nothing_is_left();
+    assert_eq!(stand.signaling_value("moorline_sip_not_restored_total"), Some(0.0));
+}
+
+#[test]
+fn limits_hold_across_workers() {
+    let limit = "[signaling.limits]\ncalls = 10\n[media]";
+    let changes = [("lease_s = 10", "lease_s = 10\nworkers = 4"), ("[media]", limit)];
+    let stand = Stand::up(26, &changes);
+    let report = load::run(&stand.plan(30, Duration::from_secs(4)), &mut |_| {}).expect("the load runs");
+    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.contains("503")).map(|(_, n)| n).sum();
+    assert_eq!((report.completed, refused), (10, 20), "{report:#?}\n{}", stand.log());
+    assert_eq!(stand.signaling_value("moorline_sip_calls_peak"), Some(10.0));
+    stand.until_nothing_is_left();
+}
+
+#[test]
+fn calls_go_through_over_ipv6() {
+    let at = |port: u16| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    let (sbc, caller, callee) = (at(15_061), at(15_062), at(15_063));
+    let stand = Stand::up_with(27, |text, _| {
+        text.replacen("bind = \"127.98.27.1:5060\"", &format!("bind = \"{sbc}\""), 1)
+            .replacen("127.98.27.2/32", "::1/128", 1)
+            .replacen("127.98.27.3:5060", &callee.to_string(), 1)
+            .replacen("127.98.27.64/27", "::1/128", 1)
+    });
+    let plan = Plan {
+        sbc,
+        caller,
+        callee,
+        caller_media: caller.ip(),
+        callee_media: callee.ip(),
+        relay_networks: vec!["::1/128".parse().expect("a network")],
+        ..stand.plan(5, Duration::from_secs(1))
+    };
+    let report = load::run(&plan, &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    stand.until_nothing_is_left();
 }

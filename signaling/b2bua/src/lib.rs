@@ -14,6 +14,7 @@
 mod attempt;
 mod call;
 mod dispatch;
+mod edge;
 mod extension;
 mod forward;
 mod identity;
@@ -35,6 +36,7 @@ pub mod verify;
 mod worker;
 
 pub use dispatch::Dispatch;
+pub use edge::{Edge, Judgement, NewCalls, Overload, Reason};
 pub use news::News;
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};

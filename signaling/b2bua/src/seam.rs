@@ -1,5 +1,6 @@
 //! What goes into a worker and what comes out of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moorline_control as control;
@@ -87,6 +88,13 @@ pub enum Output {
         request: u32,
         /// The request.
         body: control::Request,
+    },
+    /// What is at this address over TLS is to show a certificate for this name (RFC 5922 section 4).
+    Name {
+        /// The address.
+        remote: SocketAddr,
+        /// The name that has led to it.
+        name: String,
     },
     /// Ask DNS; [`Input::Dns`] is awaited for a few seconds.
     Dns(Query),

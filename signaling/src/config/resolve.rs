@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Redirects, Resolved, Route, Trunk, Way};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Redirects, Resolved, Route, Trunk, Way};
 use moorline_sip::{Scheme, Uri, reason_phrase};
 
 use super::fault::{Faults, choices};
@@ -13,6 +13,9 @@ use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, RouteConfig, T
 const MAX_SOCKET_PATH: usize = 107;
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// More threads than any host has calls for.
+const MAX_WORKERS: usize = 16;
 
 impl Config {
     /// The policy that this configuration says.
@@ -26,7 +29,15 @@ impl Config {
         let trunks = self.trunks(&mut faults);
         let routes = self.routes(&mut faults);
         let limits = self.limits(&mut faults);
+        self.overload.check(&mut faults);
+        self.streams.check(&mut faults);
         faults.or(Policy { listeners, trunks, routes, limits })
+    }
+
+    /// How many workers there are to be.
+    pub(crate) fn workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.workers.unwrap_or_else(|| cores() / 2).clamp(1, MAX_WORKERS)
     }
 
     fn check_process(&self, faults: &mut Faults) {
@@ -46,41 +57,13 @@ impl Config {
         for (key, problem, remedy) in self.dns.faults() {
             faults.add(format!("dns.{key}"), problem, remedy);
         }
+        if let Some(workers) = self.workers.filter(|workers| !(1..=MAX_WORKERS).contains(workers)) {
+            let remedy = format!("use 1 to {MAX_WORKERS}, or leave the key out for half the cores");
+            faults.add("workers", format!("{workers} is out of bounds"), remedy);
+        }
         if self.user.as_deref() == Some("root") {
             faults.add("user", "signaling never runs as root", "name a user of its own, such as moorline-signaling");
         }
-    }
-
-    fn listeners(&self, faults: &mut Faults) -> Vec<Listener> {
-        if self.listeners.is_empty() {
-            faults.add("listeners", "no listener", "add [[signaling.listeners]] with name and bind");
-        }
-        unique(faults, "listeners", self.listeners.iter().map(|listener| listener.name.as_str()));
-        let mut resolved: Vec<Listener> = Vec::new();
-        for (index, listener) in self.listeners.iter().enumerate() {
-            let key = |field: &str| format!("listeners[{index}].{field}");
-            let advertised = listener.advertised.unwrap_or(listener.bind);
-            if listener.bind.port() == 0 {
-                faults.add(key("bind"), "port 0 means any port, and peers could not know which", "name a port");
-            }
-            if let Some(other) = resolved.iter().find(|other| other.bind == listener.bind) {
-                let problem = format!("{} is bound by listener {:?} already", listener.bind, other.name);
-                faults.add(key("bind"), problem, "give each listener its own address or port");
-            }
-            if listener.bind.ip().is_unspecified() && listener.advertised.is_none() {
-                let problem = format!("peers cannot answer to {}", listener.bind.ip());
-                faults.add(key("bind"), problem, "bind one address, or set `advertised` to the one peers reach");
-            } else if !reachable(advertised) {
-                let problem = format!("peers cannot answer to {advertised}");
-                faults.add(key("advertised"), problem, "name one unicast address and a port");
-            } else if advertised.is_ipv4() != listener.bind.is_ipv4() {
-                let problem = format!("{advertised} and {} are of different families", listener.bind);
-                faults.add(key("advertised"), problem, "use one listener for IPv4 and one for IPv6");
-            }
-            let transports = vec![moorline_sip::Transport::Udp];
-            resolved.push(Listener { name: listener.name.clone(), bind: listener.bind, transports, advertised });
-        }
-        resolved
     }
 
     fn trunks(&self, faults: &mut Faults) -> Vec<Trunk> {
@@ -262,7 +245,7 @@ impl Config {
 }
 
 /// Faults for names that are empty or used before.
-fn unique<'a>(faults: &mut Faults, list: &str, names: impl Iterator<Item = &'a str>) {
+pub(super) fn unique<'a>(faults: &mut Faults, list: &str, names: impl Iterator<Item = &'a str>) {
     let mut seen = BTreeMap::new();
     for (index, name) in names.enumerate() {
         let key = format!("{list}[{index}].name");
@@ -275,6 +258,6 @@ fn unique<'a>(faults: &mut Faults, list: &str, names: impl Iterator<Item = &'a s
 }
 
 /// True for an address that a peer can send to.
-fn reachable(address: SocketAddr) -> bool {
+pub(super) fn reachable(address: SocketAddr) -> bool {
     address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
 }

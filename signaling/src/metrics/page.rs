@@ -8,7 +8,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text::encode};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Snapshot;
+use super::Page;
+
+mod edge;
 
 /// Upper bounds in seconds of what a caller waits for: 10 µs to 30 s.
 const WAIT_S: [f64; 21] = [
@@ -21,28 +23,29 @@ const ADDED: usize = 16;
 const _: () = assert!(WAIT_S[ADDED - 1] == 1.0);
 
 /// The page.
-pub(crate) fn text(snapshot: Snapshot) -> Result<String, fmt::Error> {
+pub(crate) fn text(page: Page) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(snapshot));
-    let mut page = String::with_capacity(16 * 1024);
-    encode(&mut page, &registry)?;
-    Ok(page)
+    registry.register_collector(Box::new(page));
+    let mut text = String::with_capacity(24 * 1024);
+    encode(&mut text, &registry)?;
+    Ok(text)
 }
 
-impl Collector for Snapshot {
+impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (counters, statistics) = (&self.counters, &self.statistics);
+        let (counters, statistics) = (&self.sum.counters, &self.sum.statistics);
         for (name, help, value) in [
             ("messages", "SIP messages and keep-alives received", counters.messages),
             ("malformed", "Messages that were no SIP, or one that RFC 3261 says to drop", counters.malformed),
             ("bad_requests", "Requests answered 400", counters.bad_requests),
             ("unknown_source", "Requests dropped because their source belongs to no trunk", counters.unknown_source),
+            ("attempts", "Call attempts", counters.attempts),
             ("calls", "Call attempts admitted", counters.calls),
             ("answered", "Calls answered", counters.answered),
             ("restored", "Calls taken back from the media process after a restart", counters.restored),
             ("not_restored", "Sessions closed because no call could be made of them", statistics.not_restored),
             ("retransmissions", "SIP messages sent again for want of an answer", counters.retransmissions),
-            ("unsent", "SIP datagrams that the kernel did not take", self.unsent),
+            ("unsent", "SIP datagrams that the kernel did not take", self.sum.unsent),
             ("media_connections", "Control connections made to the media process", statistics.media_connections),
             (
                 "media_overflows",
@@ -62,12 +65,26 @@ impl Collector for Snapshot {
             (
                 "media_connected",
                 "1 while the control connection to the media process stands",
-                u64::from(self.media_connected),
+                u64::from(self.sum.media_connected),
             ),
+            ("calls_peak", "The most calls in progress at once since the start", self.calls.peak() as u64),
+            (
+                "busy_hour_attempts",
+                "The most call attempts in any hour of the last day, in steps of a minute",
+                statistics.traffic.busy_hour_attempts(self.now_ns),
+            ),
+            ("workers", "Threads that carry calls", self.workers as u64),
         ] {
             let name = format!("moorline_sip_{name}");
             encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
+
+        let ratio = statistics.traffic.answer_seizure_ratio(self.now_ns).unwrap_or(f64::NAN);
+        let help = "Answered call attempts of those of the last five minutes; no number without an attempt";
+        encoder
+            .encode_descriptor("moorline_sip_answer_seizure_ratio", help, None, MetricType::Gauge)?
+            .encode_gauge(&ratio)?;
+        edge::encode(self, &mut encoder)?;
 
         let name = "moorline_sip_outcomes";
         let help = "Call attempts that are over, by outcome and by the status that refused them";
@@ -96,6 +113,16 @@ impl Collector for Snapshot {
         for (step, histogram) in [("invite", &statistics.invite_added), ("answer", &statistics.answer_added)] {
             let (sum, count, buckets) = self::buckets(histogram, &WAIT_S[..ADDED]);
             metric.encode_family(&[("step", step)])?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+
+        let name = "moorline_sip_forward";
+        let help = "From when the kernel received a message until it took the form that was sent on";
+        let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (message, histogram) in ["invite", "answer", "other"].iter().zip(&statistics.forward) {
+            let (sum, count, buckets) = self::buckets(histogram, &WAIT_S[..ADDED]);
+            metric
+                .encode_family(&[("message", *message)])?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
         Ok(())
     }

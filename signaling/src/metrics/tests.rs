@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use moorline_b2bua::{Counters, Observation, Outcome};
 use moorline_control::SessionId;
 
-use super::{Snapshot, Statistics, text};
+use super::{Page, Snapshot, Statistics, text};
 
 /// When everything is observed, in nanoseconds.
 const NOW: u64 = 7_200_000_000_000;
@@ -10,7 +12,8 @@ fn page(observations: impl IntoIterator<Item = Observation>) -> String {
     let mut statistics = Statistics::new();
     observations.into_iter().for_each(|observation| statistics.observe(NOW, observation));
     let counters = Counters { messages: 7, calls: 2, calls_active: 1, ..Counters::default() };
-    text(Snapshot { counters, statistics, unsent: 0, media_connected: true }).expect("a page")
+    let sum = Snapshot { counters, statistics, received: 5, sent: 6, unsent: 0, media_connected: true };
+    text(Page { sum, workers: 2, streams: Arc::default(), calls: Arc::default(), now_ns: NOW }).expect("a page")
 }
 
 fn ended(outcome: Outcome) -> Observation {
@@ -65,4 +68,53 @@ fn durations_fall_into_their_buckets() {
     has(&page, r#"moorline_sip_added_seconds_bucket{le="0.001",step="invite"} 1"#);
     has(&page, r#"moorline_sip_added_seconds_bucket{le="1.0",step="answer"} 0"#);
     has(&page, r#"moorline_sip_added_seconds_bucket{le="+Inf",step="answer"} 1"#);
+}
+
+#[test]
+fn forwarding_is_measured_from_when_the_message_came() {
+    let mut statistics = Statistics::new();
+    statistics.waited(NOW - 5_000_000, 15_000_000);
+    statistics.observe(NOW, Observation::InviteForwarded { received_at: NOW - 5_000_000 });
+    statistics.observe(NOW, Observation::AnswerForwarded { received_at: NOW - 30_000 });
+    statistics.forwarded(NOW, NOW - 15_000);
+    let counters = Counters::default();
+    let sum = Snapshot { counters, statistics, received: 0, sent: 0, unsent: 0, media_connected: true };
+    let page =
+        text(Page { sum, workers: 1, streams: Arc::default(), calls: Arc::default(), now_ns: NOW }).expect("text");
+    has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.01",message="invite"} 0"#);
+    has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.02",message="invite"} 1"#);
+    has(&page, r#"moorline_sip_added_seconds_bucket{le="0.005",step="invite"} 1"#);
+    has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.00005",message="answer"} 1"#);
+    has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.00002",message="other"} 1"#);
+}
+
+#[test]
+fn workers_are_added_up() {
+    let worker = |attempts: u64| {
+        let mut statistics = Statistics::new();
+        statistics.attempts(NOW, attempts);
+        statistics.observe(NOW, Observation::Answered { invited_at: NOW });
+        statistics.observe(NOW, ended(Outcome::Cancelled));
+        statistics.handed_over = 2;
+        let counters = Counters { calls: attempts, ..Counters::default() };
+        Snapshot { counters, statistics, received: 3, sent: 4, unsent: 1, media_connected: attempts == 3 }
+    };
+    let mut sum = worker(3);
+    sum.merge(&worker(5));
+    let page =
+        text(Page { sum, workers: 2, streams: Arc::default(), calls: Arc::default(), now_ns: NOW }).expect("text");
+    for line in [
+        "moorline_sip_calls_total 8",
+        "moorline_sip_busy_hour_attempts 8",
+        "moorline_sip_answer_seizure_ratio 0.25",
+        "moorline_sip_handed_over_total 4",
+        "moorline_sip_media_connected 0",
+        "moorline_sip_workers 2",
+        r#"moorline_sip_received_total{transport="udp"} 6"#,
+        r#"moorline_sip_sent_total{transport="tls"} 0"#,
+        r#"moorline_sip_outcomes_total{outcome="cancelled",status=""} 2"#,
+        "moorline_sip_invite_to_answer_seconds_count 2",
+    ] {
+        has(&page, line);
+    }
 }

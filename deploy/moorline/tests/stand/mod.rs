@@ -59,6 +59,13 @@ impl Stand {
         stand
     }
 
+    /// As `start_with`, and waits until calls can be placed.
+    pub(crate) fn up_with(net: u8, change: impl FnOnce(&str, &str) -> String) -> Stand {
+        let stand = Stand::start_with("up", net, change);
+        stand.until_connected();
+        stand
+    }
+
     pub(crate) fn address(&self, host: u8, port: u16) -> SocketAddr {
         address(self.net, host, port)
     }

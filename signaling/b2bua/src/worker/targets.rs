@@ -124,7 +124,14 @@ impl Worker {
         let mut hops = Vec::new();
         for (target, result) in found {
             match result {
-                Ok(located) => hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target)))),
+                Ok(located) => {
+                    if let Some(name) = target.name() {
+                        for hop in located.iter().filter(|hop| hop.transport == Transport::Tls) {
+                            self.outputs.push_back(Output::Name { remote: hop.address, name: name.to_owned() });
+                        }
+                    }
+                    hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target))));
+                }
                 Err(problem) => invite.not_located = Some(problem),
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Net {
     pub(crate) stored: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Which verdicts are awaited.
     pub(crate) asked: Vec<(u64, DigestQuestion)>,
+    /// What far ends over TLS are called.
+    pub(crate) names: Vec<(SocketAddr, String)>,
     sent: VecDeque<(SocketAddr, Message)>,
     /// Of the worker's identifiers; another one for each worker.
     seed: u64,
@@ -165,6 +167,7 @@ impl Net {
             told: Vec::new(),
             stored: BTreeMap::new(),
             asked: Vec::new(),
+            names: Vec::new(),
             sent: VecDeque::new(),
             seed: 1,
         };
@@ -207,6 +210,7 @@ impl Net {
                     None => self.stored.remove(&key),
                 }),
                 Output::Verify { request, question } => self.asked.push((request, question)),
+                Output::Name { remote, name } => self.names.push((remote, name)),
                 Output::Observe(observation) => self.observed.push(observation),
             }
         }

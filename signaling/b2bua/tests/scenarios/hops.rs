@@ -62,6 +62,18 @@ fn a_name_is_looked_up_and_shown_to_the_callee() {
 }
 
 #[test]
+fn over_tls_the_name_that_led_there_must_be_shown() {
+    let mut net = Net::with(to(&["sips:carrier.example"]));
+    call(&mut net);
+    let srv = Srv { priority: 1, weight: 0, port: 5061, target: "a.provider.example".into() };
+    dns(&mut net, RecordKind::Srv, "_sips._tcp.carrier.example", Ok(Records::Srv(vec![srv])));
+    let address = Records::Addresses(vec!["198.51.100.21".parse().unwrap()]);
+    dns(&mut net, RecordKind::A, "a.provider.example", Ok(address));
+    net.expect("198.51.100.21:5061", "INVITE");
+    assert_eq!(net.names, [("198.51.100.21:5061".parse().unwrap(), "carrier.example".to_owned())]);
+}
+
+#[test]
 fn a_name_that_does_not_exist_is_502_and_dns_that_is_silent_503() {
     let mut net = Net::with(to(&["carrier.example:5060"]));
     call(&mut net);
