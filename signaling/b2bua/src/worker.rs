@@ -253,6 +253,8 @@ impl Worker {
         Counters {
             calls_active: self.live as u64,
             transactions_active: self.layer.len() as u64,
+            calls_kept: self.calls.len() as u64,
+            subscriptions_active: self.subscriptions.len() as u64,
             targets_resting: resting as u64,
             ..self.counters
         }

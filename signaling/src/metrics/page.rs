@@ -60,6 +60,8 @@ impl Collector for Page {
         }
         for (name, help, value) in [
             ("calls_active", "Calls in progress", counters.calls_active),
+            ("calls_kept", "Calls in memory, those that have ended included", counters.calls_kept),
+            ("subscriptions_active", "Subscriptions outside calls", counters.subscriptions_active),
             ("transactions_active", "SIP transactions alive", counters.transactions_active),
             ("targets_resting", "Hops of targets that refused with 503 or did not answer", counters.targets_resting),
             (

@@ -107,8 +107,11 @@ fn what_replaces_a_dialog_joins_it_and_so_does_its_cancel() {
     for index in 0..WORKERS {
         let mut identities = identities(index);
         let call = identities.call();
-        let replaces = format!("Replaces: 98732@x;from-tag=r33th4x0r;to-tag={}\r\n", identities.token(call));
+        let ours = identities.token(call);
         for number in 0..20 {
+            // In a dialog that we have named in a REFER, the other tag is ours.
+            let (to, from) = if number % 2 == 0 { ("to", "from") } else { ("from", "to") };
+            let replaces = format!("Replaces: 98732@x;{from}-tag=r33th4x0r;{to}-tag={ours}\r\n");
             let (branch, call_id) = (format!("z9hG4bK{index}{number}"), format!("{number}@x"));
             let invite = message("INVITE sip:x SIP/2.0", &branch, &call_id, "", &replaces);
             let cancel = message("CANCEL sip:x SIP/2.0", &branch, &call_id, "", "");

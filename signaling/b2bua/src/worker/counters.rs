@@ -31,6 +31,10 @@ pub struct Counters {
     pub calls_active: u64,
     /// Gauge: transactions alive.
     pub transactions_active: u64,
+    /// Gauge: calls in memory, those included that have ended and whose transactions run out.
+    pub calls_kept: u64,
+    /// Gauge: subscriptions outside calls.
+    pub subscriptions_active: u64,
     /// Gauge: hops of targets that rest, because they refused with 503 or did not answer; only the first worker of a
     /// process says it, for all.
     pub targets_resting: u64,

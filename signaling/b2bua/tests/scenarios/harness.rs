@@ -312,6 +312,7 @@ impl Net {
         assert!(self.media.sessions.is_empty(), "a media session is left");
         let counters = self.counters();
         assert_eq!((counters.calls_active, counters.transactions_active), (0, 0), "calls and transactions left");
+        assert_eq!((counters.calls_kept, counters.subscriptions_active), (0, 0), "calls or subscriptions in memory");
         assert_eq!(self.worker.next_timeout(), None, "a timer is left");
     }
 

@@ -262,3 +262,75 @@ fn each_branch_of_a_fork_has_its_own_numbers() {
     let prack = net.expect(CALLEE, "PRACK");
     assert_eq!((prack.header("RAck"), prack.tag("To"), prack.header("CSeq")), ("900 1 INVITE", "carol", "2 PRACK"));
 }
+
+#[test]
+fn early_media_from_one_branch_and_the_answer_from_another() {
+    let mut net = Net::new();
+    let out = start(&mut net, &able_invite(&sdp("192.0.2.10", 4000)));
+    let announcement = reliable(&out, "183 Session Progress", 5, &sdp("198.51.100.22", 6100));
+    net.receive(CALLEE, &announcement.replace("tag=bob", "tag=announcer"));
+    assert_eq!(net.expect(CALLEE, "PRACK").tag("To"), "announcer");
+    let progress = net.expect(CALLER, "SIP/2.0 183");
+    net.receive(CALLEE, &reliable(&out, "180 Ringing", 31, ""));
+    assert_eq!(net.expect(CALLEE, "PRACK").tag("To"), "bob");
+    net.receive(CALLER, &prack(&progress, 2, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    let ringing = net.expect(CALLER, "SIP/2.0 180");
+    net.receive(CALLER, &prack(&ringing, 3, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let ok = net.expect(CALLER, "SIP/2.0 200");
+    assert_eq!((ok.tag("To"), ok.body()), (progress.tag("To"), sdp("192.0.2.1", 20_000).as_str()));
+    assert_eq!(net.session().1.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6000".parse().unwrap()));
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", ok.tag("To"), ""));
+    assert_eq!(net.expect(CALLEE, "ACK").tag("To"), "bob");
+    net.quiet();
+}
+
+#[test]
+fn a_cancel_ends_the_repetition() {
+    let mut net = Net::new();
+    let out = start(&mut net, &able_invite(&sdp("192.0.2.10", 4000)));
+    net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
+    net.expect(CALLER, "SIP/2.0 180");
+    net.receive(CALLER, &invite("5551000", "c1", "").replace("INVITE", "CANCEL"));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    net.expect(CALLEE, "CANCEL");
+    net.receive(CALLEE, &answer(&out, "487 Request Terminated", "bob", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    net.advance(40 * SECOND);
+    assert!(!net.take_sent().iter().any(|(_, m)| m.start().contains(" 180 ")));
+    net.nothing_left();
+}
+
+#[test]
+fn a_bye_ends_a_call_whose_answer_is_held() {
+    let mut net = Net::new();
+    let out = start(&mut net, &able_invite(&sdp("192.0.2.10", 4000)));
+    net.receive(CALLEE, &answer(&out, "183 Session Progress", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLER, "SIP/2.0 183");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.receive(CALLEE, &callee_request("BYE", 1, &out, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    net.quiet();
+    net.nothing_left();
+}
+
+#[test]
+fn provisional_answers_without_end_are_bounded() {
+    let mut net = Net::new();
+    let out = start(&mut net, &able_invite(&sdp("192.0.2.10", 4000)));
+    for _ in 0..50 {
+        net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
+    }
+    // The first is out, eight wait for it, the rest is left out.
+    let mut shown = 0;
+    for cseq in 2.. {
+        let Some((_, ringing)) = net.take_sent().into_iter().find(|(_, m)| m.start().contains("180")) else { break };
+        shown += 1;
+        net.receive(CALLER, &prack(&ringing, cseq, ""));
+    }
+    assert_eq!(shown, 9);
+}
