@@ -7,8 +7,10 @@
 mod acts;
 mod client;
 mod message;
+mod reliable;
 mod server;
 mod session;
+mod update;
 
 use std::net::SocketAddr;
 
@@ -17,6 +19,7 @@ use moorline_sip::Message;
 use super::plan::{Action, Script};
 use super::random::Random;
 use client::Client;
+use reliable::{Early, Unpracked};
 use server::Server;
 use session::Session;
 
@@ -24,6 +27,9 @@ pub(super) const T1: u64 = 500_000_000;
 pub(super) const T2: u64 = 4_000_000_000;
 /// Timers B, F, H, and the patience with a 2xx that nobody acknowledges.
 const TIMEOUT: u64 = 64 * T1;
+
+/// No call lasts so long: Moorline ends it before.
+const LONGEST_TALK: u64 = 900_000_000_000;
 
 /// Which end of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub(super) struct Record {
     pub(super) cancelled: bool,
     /// Its own requests that were never finally answered, and its final answers that were never acknowledged.
     pub(super) unheard: Vec<String>,
+    /// It was in the call for longer than any may last.
+    pub(super) outlasted: bool,
     /// Packets of media that came.
     pub(super) media_heard: u64,
 }
@@ -88,6 +96,8 @@ enum Due {
     AnswerReinvite(usize),
     CancelReinvite(u32),
     SendMedia,
+    /// Nobody has ended the call.
+    Outlast,
     /// What looked wrong, and would not have been had a BYE followed.
     Complain,
 }
@@ -118,8 +128,15 @@ pub(super) struct Party {
     to: String,
     tags: [String; 2],
     dialog: Option<Dialog>,
-    /// The To tags of early dialogs.
-    early: Vec<String>,
+    /// A caller's early dialogs.
+    early: Vec<Early>,
+    /// A reliable provisional answer has settled the session: the 2xx has nothing to add.
+    settled: bool,
+    /// The last RSeq that it has used, and what waits for a PRACK.
+    rseq: u32,
+    unpracked: Option<Unpracked>,
+    /// The last CSeq in each device's dialog.
+    remote_cseqs: [u32; 2],
     cseq: u32,
     branches: u32,
     clients: Vec<Client>,
@@ -179,6 +196,10 @@ impl Party {
             phase: Phase::Setup,
             dialog: None,
             early: Vec::new(),
+            settled: false,
+            rseq: 0,
+            unpracked: None,
+            remote_cseqs: [0; 2],
             cseq: 0,
             branches: 0,
             clients: Vec::new(),
@@ -220,6 +241,7 @@ impl Party {
         }
         self.run_clients(now);
         self.run_servers(now);
+        self.run_unpracked(now);
         while let Some(position) = self.next_due().filter(|position| self.agenda[*position].0 <= now) {
             let (_, due) = self.agenda.remove(position);
             self.act(now, due);
@@ -232,7 +254,8 @@ impl Party {
         }
         let clients = self.clients.iter().filter_map(Client::next_timeout);
         let servers = self.servers.iter().filter_map(Server::next_timeout);
-        clients.chain(servers).chain(self.agenda.iter().map(|(at, _)| *at)).min()
+        let unpracked = self.unpracked.iter().map(Unpracked::next_timeout);
+        clients.chain(servers).chain(unpracked).chain(self.agenda.iter().map(|(at, _)| *at)).min()
     }
 
     /// Messages to send to Moorline.
@@ -259,6 +282,7 @@ impl Party {
             && self.clients.iter().all(Client::is_done)
             && self.servers.iter().all(Server::is_done)
             && self.session_before.is_none()
+            && self.unpracked.is_none()
     }
 
     /// Where its media comes from and goes to.
@@ -300,12 +324,14 @@ impl Party {
         if !self.script.silent {
             self.at(now, Due::SendMedia);
         }
+        self.at(now + LONGEST_TALK, Due::Outlast);
     }
 
     /// There is no dialog any more: what was planned in it is off.
     fn end(&mut self, now: u64) {
         self.phase = Phase::Over;
         self.agenda.retain(|(_, due)| matches!(due, Due::OtherAnswer));
+        self.unpracked = None;
         self.refuse_pending(now);
     }
 }

@@ -1,6 +1,6 @@
 //! What is to happen in a run: drawn from the seed before it begins, plain data.
 
-use moorline_b2bua::policy::Limits;
+use moorline_b2bua::policy::{Limits, ReliableProvisional};
 
 use super::random::Random;
 
@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     /// The sessions that the media process takes.
     pub(super) capacity: usize,
+    /// What the trunks say of reliable provisional answers, by listener.
+    pub(super) reliable: [ReliableProvisional; 2],
     /// The longest time that the media process takes for an answer.
     pub(super) media_delay: u64,
 }
@@ -67,10 +69,27 @@ pub(super) struct Script {
     /// What it does in the call, by the time since it was answered.
     pub(super) talk: Vec<(u64, Action)>,
     pub(super) on_reinvite: OnReinvite,
+    pub(super) knows: Knows,
     /// Its link goes dead this long after it heard or said its first word.
     pub(super) vanishes_after: Option<u64>,
     /// It sends no media.
     pub(super) silent: bool,
+}
+
+/// Which extensions a party knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Knows {
+    pub(super) reliable: Reliable,
+    pub(super) update: bool,
+}
+
+/// Reliable provisional answers (RFC 3262).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reliable {
+    No,
+    Supported,
+    /// A caller requires them.
+    Required,
 }
 
 /// How a caller calls.
@@ -132,6 +151,10 @@ pub(super) enum Action {
     Waver {
         cancel_after: u64,
     },
+    /// An UPDATE that holds or resumes.
+    Update {
+        hold: bool,
+    },
     Info,
     Options,
     Message,
@@ -167,7 +190,12 @@ impl Plan {
         faults.sort_by_key(|(at, _)| *at);
         let capacity = if random.chance(8) { 1 } else { 16 };
         let media_delay = random.pick(&[0, 0, 2 * MS, 40 * MS, 400 * MS]);
-        Plan { network, calls, faults, limits, capacity, media_delay }
+        let reliable = [0, 1].map(|_| match random.below(12) {
+            0 | 1 => ReliableProvisional::Off,
+            2 => ReliableProvisional::Required,
+            _ => ReliableProvisional::Supported,
+        });
+        Plan { network, calls, faults, limits, capacity, reliable, media_delay }
     }
 }
 
@@ -235,6 +263,14 @@ impl Script {
                 refuses: random.pick(&[0, 0, 0, 50]),
                 rings: random.chance(15),
             },
+            knows: Knows {
+                reliable: match random.below(20) {
+                    0..=9 => Reliable::No,
+                    10..=18 => Reliable::Supported,
+                    _ => Reliable::Required,
+                },
+                update: random.chance(50),
+            },
             vanishes_after: random.chance(4).then(|| random.between(0, 30_000) * MS),
             silent: random.chance(8),
         }
@@ -281,7 +317,8 @@ impl Answering {
 
 impl Action {
     fn draw(random: &mut Random) -> Action {
-        match random.below(8) {
+        match random.below(10) {
+            8 | 9 => Action::Update { hold: random.chance(50) },
             0 | 1 => Action::Hold { inactive: random.chance(30) },
             2 => Action::Resume,
             3 => Action::AskForOffer,

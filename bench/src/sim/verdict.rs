@@ -1,5 +1,6 @@
 //! Judging a run that is over: both ends agree, and nothing is left.
 
+use moorline_b2bua::policy::ReliableProvisional;
 use moorline_b2bua::{Observation, Outcome, Worker};
 
 use super::party::{Party, Role};
@@ -55,12 +56,16 @@ fn ends_agree(world: &World, call: usize, faults: &mut Vec<String>) -> &'static 
     let ending = ending(caller, &callees);
     let vanished = parties.iter().any(|party| gone(party));
     for party in parties.iter().filter(|party| !gone(party)) {
-        if !party.is_over() {
+        if !party.is_over() || party.record.outlasted {
             fault(format!("{} is still in a call", party.name));
         }
         // Whose ACK depends on a party that vanished waits in vain, and Moorline's 408 to what it was asked to
         // carry there comes just too late.
-        let depends = |what: &str| ["no ACK", "INFO", "OPTIONS", "MESSAGE"].iter().any(|start| what.starts_with(start));
+        let depends = |what: &str| {
+            ["no ACK", "INVITE", "UPDATE", "PRACK", "no PRACK", "INFO", "OPTIONS", "MESSAGE"]
+                .iter()
+                .any(|start| what.starts_with(start))
+        };
         for unheard in party.record.unheard.iter().filter(|what| !vanished || !depends(what)) {
             fault(format!("{}: {unheard}", party.name));
         }
@@ -115,6 +120,8 @@ fn refusal_is_explained(
         _ if last == Some(status) => true,
         503 => crowded,
         408 => last.is_none(),
+        // What one requires and the other does not know.
+        420 | 421 => world.plan.reliable != [ReliableProvisional::Supported; 2],
         _ => false,
     };
     if !explained {

@@ -184,9 +184,12 @@ impl World {
         let now = self.now;
         self.trace.note(now, || format!("{fault:?}"));
         self.faulted_at = Some(now);
+        // With both processes down nobody knows of any call.
+        let both =
+            self.worker.is_none() || (!self.media.is_connected() && matches!(fault, Fault::SignalingRestart { .. }));
         for call in 0..self.disturbed.len() {
             let started = self.parties.iter().any(|party| party.call == call);
-            self.disturbed[call] |= started && !self.is_settled(call) && !self.is_gone(call);
+            self.disturbed[call] |= started && (both || !self.is_settled(call)) && !self.is_gone(call);
         }
         match fault {
             Fault::SignalingRestart { down } => {
@@ -447,6 +450,7 @@ fn policy(plan: &Plan) -> Policy {
             .collect(),
         targets: vec![address(side, 20).into(), address(side, 21).into()],
         media_range: names[side].into(),
+        dialogs: policy::Dialogs { reliable_provisional: plan.reliable[side], ..policy::Dialogs::default() },
         ..Trunk::default()
     };
     let route = |side: usize| Route { prefix: NUMBERS[side].into(), from: None, to: policy::Way::Trunk(side) };

@@ -2,7 +2,7 @@
 
 use super::message::Draft;
 use super::{Action, Due, Party, Phase};
-use crate::sim::plan::{MS, SECOND};
+use crate::sim::plan::{MS, Reliable, SECOND};
 
 /// How often media is sent.
 const MEDIA_INTERVAL: u64 = 4 * SECOND;
@@ -24,6 +24,10 @@ impl Party {
                     self.media.extend(self.session.target());
                     self.at(now + MEDIA_INTERVAL, Due::SendMedia);
                 }
+            }
+            Due::Outlast => {
+                self.record.outlasted = true;
+                self.bye(now);
             }
             Due::Complain => {
                 if let Some(complaint) = self.complaint.take().filter(|_| self.phase != Phase::Over) {
@@ -48,8 +52,13 @@ impl Party {
     fn invite(&mut self, now: u64, branch: &str, body: &str, action: Option<Action>) {
         let content_type = if body.is_empty() { "" } else { "application/sdp" };
         let cseq = self.cseq;
-        let headers = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE\r\nX-Kept:  as it\tis\r\n";
-        self.ask(now, "INVITE", &Draft { branch, cseq, headers, content_type, body }, action);
+        let extensions = match self.script.knows.reliable {
+            Reliable::No => "",
+            Reliable::Required if action.is_none() => "Require: 100rel\r\n",
+            Reliable::Supported | Reliable::Required => "Supported: 100rel\r\n",
+        };
+        let headers = format!("{extensions}Allow: {}\r\nX-Kept:  as it\tis\r\n", self.allow());
+        self.ask(now, "INVITE", &Draft { branch, cseq, headers: &headers, content_type, body }, action);
     }
 
     pub(super) fn take_action(&mut self, now: u64, action: Action) {
@@ -63,6 +72,7 @@ impl Party {
             Action::Info => self.ask_in_dialog(now, "INFO", "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"),
             Action::Message => self.ask_in_dialog(now, "MESSAGE", "text/plain", "hello"),
             Action::Options => self.ask_in_dialog(now, "OPTIONS", "", ""),
+            Action::Update { hold } => self.update(now, action, hold),
             Action::Hold { .. } | Action::Resume | Action::AskForOffer | Action::Waver { .. } => {
                 self.reinvite(now, action);
             }
@@ -80,7 +90,7 @@ impl Party {
             return;
         }
         self.reinvites_left -= 1;
-        if self.invite_under_way() {
+        if self.invite_under_way() || self.updating() {
             // RFC 3261 14.1.
             return self.at(now + 300 * MS, Due::Again(action));
         }

@@ -1,6 +1,6 @@
 //! A party's own requests: RFC 3261 section 17.1, and what it makes of the answers.
 
-use moorline_sip::Message;
+use moorline_sip::{Message, Name};
 
 use super::message::{Draft, branch_of, contact_of, cseq_of, description, record_routes, tag};
 use super::{Action, Dialog, Due, Party, Phase, T1, T2, TIMEOUT};
@@ -61,7 +61,14 @@ impl Party {
         self.start(now, method, draft, bytes, action);
     }
 
-    fn start(&mut self, now: u64, method: &'static str, draft: &Draft<'_>, bytes: Vec<u8>, action: Option<Action>) {
+    pub(super) fn start(
+        &mut self,
+        now: u64,
+        method: &'static str,
+        draft: &Draft<'_>,
+        bytes: Vec<u8>,
+        action: Option<Action>,
+    ) {
         self.clients.push(Client {
             branch: draft.branch.into(),
             method,
@@ -141,11 +148,15 @@ impl Party {
             "INVITE" if first => self.end(now),
             "INVITE" => {
                 self.revert();
-                self.bye(now);
+                self.take_action(now, Action::Bye);
             }
             "BYE" => self.end(now),
             "CANCEL" => {}
-            _ => self.bye(now),
+            "UPDATE" => {
+                self.revert();
+                self.take_action(now, Action::Bye);
+            }
+            _ => self.take_action(now, Action::Bye),
         }
     }
 
@@ -182,7 +193,7 @@ impl Party {
                 if wanted {
                     self.cancel(now, cseq);
                 }
-                self.progress(position, message);
+                self.progress(now, position, message);
             }
             return;
         }
@@ -194,7 +205,7 @@ impl Party {
             self.sends.push(ack);
             self.refused(now, position, status);
         } else {
-            self.answered(now, position, status);
+            self.answered(now, position, message);
         }
     }
 
@@ -202,15 +213,19 @@ impl Party {
         self.dialog.as_ref().map_or(&self.tags[0], |dialog| &dialog.local_tag)
     }
 
-    fn progress(&mut self, position: usize, message: Message<'_>) {
+    fn progress(&mut self, now: u64, position: usize, message: Message<'_>) {
         let offered = self.clients[position].offered;
         if message.status() > Some(100) && tag(message.to()).is_empty() {
             self.fault("a provisional answer above 100 without a To tag");
         }
-        if message.status() > Some(100) {
-            self.early.push(tag(message.to()));
+        if message.status() == Some(100) || self.phase != Phase::Setup {
+            return;
         }
-        if let Some(answer) = description(message).filter(|_| offered && self.phase == Phase::Setup)
+        self.early(message);
+        if message.values(Name::Require).any(|tag| tag.eq_ignore_ascii_case(b"100rel")) {
+            return self.acknowledge_progress(now, message, offered);
+        }
+        if let Some(answer) = description(message).filter(|_| offered && !self.settled)
             && let Err(error) = self.session.clone().answered(answer)
         {
             self.fault(format!("early media: {error}"));
@@ -243,7 +258,9 @@ impl Party {
             Some(dialog) => dialog.remote_target = target,
             None => {
                 let (local_tag, remote_tag) = (self.tags[0].clone(), to_tag.clone());
-                self.dialog = Some(Dialog { local_tag, remote_tag, remote_target: target, routes, remote_cseq: None });
+                let early = self.early.iter().find(|early| early.dialog.remote_tag == to_tag);
+                let remote_cseq = early.and_then(|early| early.dialog.remote_cseq);
+                self.dialog = Some(Dialog { local_tag, remote_tag, remote_target: target, routes, remote_cseq });
             }
         }
         let body = self.agree(message, offered);
@@ -272,6 +289,9 @@ impl Party {
     /// whose answer goes into the ACK.
     fn agree(&mut self, message: Message<'_>, offered: bool) -> String {
         let description = description(message);
+        if self.settled && self.phase == Phase::Setup {
+            return String::new();
+        }
         let agreed = match (offered, description) {
             (true, Some(answer)) => self.session.answered(answer).map(|()| String::new()),
             (false, Some(offer)) => self.session.answer(offer),
@@ -286,11 +306,16 @@ impl Party {
 
     /// A final refusal of an INVITE.
     fn refused(&mut self, now: u64, position: usize, status: u16) {
-        let (action, cancelled) = (self.clients[position].action, self.cancel_wanted(position));
         if self.phase == Phase::Setup {
             self.record.refused = Some(status);
             return self.end(now);
         }
+        self.offer_refused(now, position, status);
+    }
+
+    /// A re-INVITE or UPDATE was refused.
+    pub(super) fn offer_refused(&mut self, now: u64, position: usize, status: u16) {
+        let (action, cancelled) = (self.clients[position].action, self.cancel_wanted(position));
         self.revert();
         if self.phase != Phase::Up {
             return;
@@ -313,10 +338,15 @@ impl Party {
     }
 
     /// A final answer to a request other than INVITE.
-    fn answered(&mut self, now: u64, position: usize, status: u16) {
+    fn answered(&mut self, now: u64, position: usize, message: Message<'_>) {
+        let status = message.status().unwrap_or_default();
         match (self.clients[position].method, status) {
             ("BYE", _) => self.end(now),
             ("CANCEL", _) => {}
+            ("UPDATE", _) => self.update_answered(now, position, message),
+            ("PRACK", 300..) if self.phase == Phase::Setup && !self.record.cancelled => {
+                self.fault(format!("a PRACK is answered {status}"));
+            }
             (_, 408 | 481) if self.phase == Phase::Up => self.take_action(now, Action::Bye),
             _ => {}
         }
@@ -353,7 +383,7 @@ fn like_the_invite(invite: &[u8], method: &str, response: Option<Message<'_>>) -
         let line = match (number, name) {
             (0, _) => line.replacen("INVITE", method, 1),
             (_, "CSeq") => line.replacen("INVITE", method, 1),
-            (_, "To") => match response.and_then(|response| response.header(moorline_sip::Name::To)) {
+            (_, "To") => match response.and_then(|response| response.header(Name::To)) {
                 Some(to) => format!("To: {}", String::from_utf8_lossy(to)),
                 None => line.to_owned(),
             },

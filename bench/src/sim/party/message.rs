@@ -3,6 +3,7 @@
 use moorline_sip::{Message, Name, NameAddr};
 
 use super::{Dialog, Party};
+use crate::sim::plan::Reliable;
 
 /// What goes into a request besides what its dialog says.
 #[derive(Default)]
@@ -20,14 +21,26 @@ impl Party {
         format!("z9hG4bK-{}{}-{}", super::super::SECRETS[self.listener], self.tags[0], self.branches)
     }
 
+    /// The methods that the party takes.
+    pub(super) fn allow(&self) -> String {
+        let prack = if self.script.knows.reliable == Reliable::No { "" } else { ", PRACK" };
+        let update = if self.script.knows.update { ", UPDATE" } else { "" };
+        format!("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE{prack}{update}")
+    }
+
     pub(super) fn contact(&self) -> String {
         format!("sip:{}@{}", self.name, self.address)
     }
 
     /// A request in the dialog or, before there is one, the first INVITE and what belongs to it.
     pub(super) fn draft(&self, method: &str, draft: &Draft<'_>) -> Vec<u8> {
+        self.draft_in(self.dialog.as_ref(), method, draft)
+    }
+
+    /// A request in this dialog.
+    pub(super) fn draft_in(&self, dialog: Option<&Dialog>, method: &str, draft: &Draft<'_>) -> Vec<u8> {
         let Draft { branch, cseq, headers, content_type, body } = draft;
-        let (uri, routes, local_tag, remote_tag) = match &self.dialog {
+        let (uri, routes, local_tag, remote_tag) = match dialog {
             Some(Dialog { local_tag, remote_tag, remote_target, routes, .. }) => {
                 (remote_target.clone(), &routes[..], local_tag, format!(";tag={remote_tag}"))
             }

@@ -12,7 +12,7 @@ pub(super) struct Server {
     pub(super) method: String,
     pub(super) cseq: u32,
     pub(super) request: Vec<u8>,
-    tag: String,
+    pub(super) tag: String,
     response: Option<Vec<u8>>,
     state: State,
     interval: u64,
@@ -87,6 +87,9 @@ impl Party {
             self.fault(format!("{method} {cseq} that is of none of its dialogs"));
             return self.answer(now, position, 481);
         }
+        if method == "PRACK" {
+            return self.pracked(now, position, message);
+        }
         if to_tag != self.servers[position].tag {
             // A device that the call is not with: its dialog ends, if it is not over already.
             self.servers[position].tag = to_tag;
@@ -132,7 +135,16 @@ impl Party {
     /// A caller is asked something before it was answered: in an early dialog that it knows, or in one that the
     /// 2xx on the way will make known to it.
     fn asked_early(&mut self, now: u64, position: usize, message: Message<'_>, method: &str) {
-        let known = self.early.contains(&tag(message.from()));
+        let from = tag(message.from());
+        let cseq = self.servers[position].cseq;
+        let early = self.early.iter_mut().find(|early| early.dialog.remote_tag == from);
+        let known = early.is_some();
+        if let Some(early) = early {
+            early.dialog.remote_cseq = early.dialog.remote_cseq.max(Some(cseq));
+        }
+        if known && method == "UPDATE" {
+            return self.updated(now, position, message);
+        }
         if matches!(method, "BYE" | "INVITE") && known {
             // RFC 3261 15, 14.2: neither may be asked of an early dialog, but an overtaken 2xx explains both.
             self.at(now + TIMEOUT, Due::Complain);
@@ -165,6 +177,7 @@ impl Party {
             }
             _ if self.phase == Phase::Over || hanging_up => self.answer(now, position, 481),
             "INVITE" => self.reinvited(now, position),
+            "UPDATE" => self.updated(now, position, message),
             _ => self.answer(now, position, 200),
         }
     }
@@ -173,7 +186,7 @@ impl Party {
         let others = self.servers.iter().take(position);
         let pending = others.clone().any(Server::is_pending);
         let open_offer = others.clone().any(|server| server.state == State::Accepted && server.offered);
-        if self.inviting() || open_offer || self.phase == Phase::Setup {
+        if self.inviting() || self.updating() || open_offer || self.phase == Phase::Setup {
             return self.answer(now, position, 491);
         }
         if pending {
@@ -225,10 +238,30 @@ impl Party {
         if self.phase != Phase::Setup || !self.servers[0].is_pending() {
             return;
         }
+        if self.waits_for_prack(now, Due::Progress(index)) {
+            return;
+        }
         let request = self.servers[0].request.clone();
+        let device = progress.device;
+        let reliable = progress.status > 100
+            && with_message(&request, |message| self.is_reliable(message, device)).unwrap_or_default();
         let offer = with_message(&request, |message| description(message).map(<[u8]>::to_vec)).flatten();
+        let answers = matches!(self.script.answering.last, Final::Answer { device: other, .. } if other == device);
+        // Without an offer in the INVITE the first reliable answer makes it, whatever else was meant.
+        let offers = reliable && offer.is_none() && !self.settled;
         let body = match offer.filter(|_| progress.early_media && progress.status > 100) {
-            Some(offer) => self.session.early_answer(&offer, progress.device),
+            Some(offer) if reliable && answers && !self.settled => {
+                self.settled = true;
+                self.session.take_device(device);
+                self.session.answer(&offer)
+            }
+            Some(_) if reliable && answers => Ok(String::new()),
+            Some(offer) => self.session.early_answer(&offer, device),
+            None if offers => {
+                self.settled = true;
+                self.session.take_device(device);
+                Ok(self.session.offer())
+            }
             None => Ok(String::new()),
         };
         let body = body.unwrap_or_else(|error| {
@@ -236,12 +269,22 @@ impl Party {
             String::new()
         });
         self.servers[0].tag = self.tags[progress.device].clone();
-        self.say(now, 0, progress.status, body);
+        if reliable {
+            self.rseq += 1;
+            self.say_reliably(now, progress.status, body);
+            let response = self.servers[0].response.clone().unwrap_or_default();
+            self.await_prack(now, response, offers);
+        } else {
+            self.say(now, 0, progress.status, body);
+        }
     }
 
     /// The final answer to the first INVITE.
     pub(super) fn decide(&mut self, now: u64) {
         if self.phase != Phase::Setup || !self.servers[0].is_pending() {
+            return;
+        }
+        if self.waits_for_prack(now, Due::Final) {
             return;
         }
         match self.script.answering.last {
@@ -255,8 +298,14 @@ impl Party {
                 self.servers[0].tag.clone_from(&local_tag);
                 if let Some(dialog) = &mut self.dialog {
                     dialog.local_tag = local_tag;
+                    dialog.remote_cseq = dialog.remote_cseq.max(Some(self.remote_cseqs[device]));
                 }
-                let body = self.describe(0);
+                let body = if self.settled {
+                    String::new()
+                } else {
+                    self.session.take_device(device);
+                    self.describe(0)
+                };
                 self.say(now, 0, 200, body);
                 self.begin(now);
                 if let Some(later) = other_too {
@@ -373,6 +422,16 @@ impl Party {
         self.servers.iter().any(|server| server.state == State::Accepted && !server.surplus)
     }
 
+    /// This party has made an offer in a 2xx that is not answered.
+    pub(super) fn has_open_offer(&self) -> bool {
+        self.servers.iter().any(|server| server.state == State::Accepted && server.offered)
+    }
+
+    /// This party has not answered an INVITE yet.
+    pub(super) fn has_unanswered_offer(&self) -> bool {
+        self.servers.iter().any(Server::is_pending)
+    }
+
     /// An INVITE of either side is under way in the dialog.
     pub(super) fn invite_under_way(&self) -> bool {
         self.inviting() || self.may_not_bye() || self.servers.iter().any(Server::is_pending)
@@ -388,12 +447,23 @@ impl Party {
     }
 
     /// A final answer without a body.
-    fn answer(&mut self, now: u64, position: usize, status: u16) {
+    pub(super) fn answer(&mut self, now: u64, position: usize, status: u16) {
         self.say(now, position, status, String::new());
     }
 
+    /// A provisional answer to the first INVITE that must be acknowledged.
+    fn say_reliably(&mut self, now: u64, status: u16, body: String) {
+        let headers = [("Require", "100rel".to_owned()), ("RSeq", self.rseq.to_string())];
+        self.say_with(now, 0, status, body, &headers);
+    }
+
     /// An answer.
-    fn say(&mut self, now: u64, position: usize, status: u16, body: String) {
+    pub(super) fn say(&mut self, now: u64, position: usize, status: u16, body: String) {
+        self.say_with(now, position, status, body, &[]);
+    }
+
+    fn say_with(&mut self, now: u64, position: usize, status: u16, body: String, headers: &[(&str, String)]) {
+        let allow = self.allow();
         let (moorline, contact) = (self.moorline, self.contact());
         let server = &mut self.servers[position];
         if status < 200 && server.response.as_ref().is_some_and(|_| server.state != State::Proceeding) {
@@ -403,7 +473,10 @@ impl Party {
         let response = with_message(&server.request, |request| {
             let mut writer = respond(request, moorline, status, moorline_sip::reason_phrase(status).as_bytes(), tag);
             if server.method == "INVITE" && status < 300 {
-                writer = writer.record_route(request).header("Contact", format!("<{contact}>"));
+                writer = writer.record_route(request).header("Contact", format!("<{contact}>")).header("Allow", &allow);
+            }
+            for (name, value) in headers {
+                writer = writer.header(name, value);
             }
             if !body.is_empty() {
                 writer = writer.header("Content-Type", "application/sdp");

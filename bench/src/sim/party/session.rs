@@ -66,6 +66,11 @@ impl Session {
         self.write()
     }
 
+    /// The call is with this device, which listens elsewhere than the first.
+    pub(super) fn take_device(&mut self, device: usize) {
+        self.port += 2 * device as u16;
+    }
+
     /// An early answer of one of the party's devices, which listens elsewhere.
     pub(super) fn early_answer(&self, offer: &[u8], device: usize) -> Result<String, String> {
         let mut early = self.clone();
