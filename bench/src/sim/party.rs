@@ -132,8 +132,8 @@ pub(super) struct Party {
     early: Vec<Early>,
     /// A reliable provisional answer has settled the session: the 2xx has nothing to add.
     settled: bool,
-    /// The last RSeq that it has used, and what waits for a PRACK.
-    rseq: u32,
+    /// The last RSeq that each device has used, and what waits for a PRACK.
+    rseqs: [u32; 2],
     unpracked: Option<Unpracked>,
     /// The last CSeq in each device's dialog.
     remote_cseqs: [u32; 2],
@@ -197,7 +197,7 @@ impl Party {
             dialog: None,
             early: Vec::new(),
             settled: false,
-            rseq: 0,
+            rseqs: [0; 2],
             unpracked: None,
             remote_cseqs: [0; 2],
             cseq: 0,

@@ -1,7 +1,7 @@
 //! What a party does of its own accord.
 
 use super::message::Draft;
-use super::{Action, Due, Party, Phase};
+use super::{Action, Due, Party, Phase, TIMEOUT};
 use crate::sim::plan::{MS, Reliable, SECOND};
 
 /// How often media is sent.
@@ -35,6 +35,12 @@ impl Party {
                 }
             }
         }
+    }
+
+    /// Says what looked wrong, unless the call ends first: that would explain it.
+    pub(super) fn complain_later(&mut self, now: u64, what: String) {
+        self.at(now + TIMEOUT, Due::Complain);
+        self.complaint = Some(what);
     }
 
     fn call(&mut self, now: u64) {

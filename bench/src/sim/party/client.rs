@@ -345,7 +345,8 @@ impl Party {
             ("CANCEL", _) => {}
             ("UPDATE", _) => self.update_answered(now, position, message),
             ("PRACK", 300..) if self.phase == Phase::Setup && !self.record.cancelled => {
-                self.fault(format!("a PRACK is answered {status}"));
+                // Had the INVITE been refused meanwhile, there would be no call any more.
+                self.complain_later(now, format!("a PRACK is answered {status}"));
             }
             (_, 408 | 481) if self.phase == Phase::Up => self.take_action(now, Action::Bye),
             _ => {}

@@ -95,9 +95,9 @@ impl Party {
     }
 
     /// Notes a reliable provisional answer that was sent.
-    pub(super) fn await_prack(&mut self, now: u64, response: Vec<u8>, offered: bool) {
+    pub(super) fn await_prack(&mut self, now: u64, rseq: u32, response: Vec<u8>, offered: bool) {
         self.unpracked = Some(Unpracked {
-            rseq: self.rseq,
+            rseq,
             response,
             interval: T1,
             repeat_at: if self.reliable { u64::MAX } else { now + T1 },

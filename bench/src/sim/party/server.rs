@@ -147,8 +147,7 @@ impl Party {
         }
         if matches!(method, "BYE" | "INVITE") && known {
             // RFC 3261 15, 14.2: neither may be asked of an early dialog, but an overtaken 2xx explains both.
-            self.at(now + TIMEOUT, Due::Complain);
-            self.complaint = Some(format!("{method} in an early dialog"));
+            self.complain_later(now, format!("{method} in an early dialog"));
         }
         self.answer(now, position, if known && !matches!(method, "BYE" | "INVITE") { 200 } else { 481 });
     }
@@ -270,10 +269,12 @@ impl Party {
         });
         self.servers[0].tag = self.tags[progress.device].clone();
         if reliable {
-            self.rseq += 1;
-            self.say_reliably(now, progress.status, body);
+            self.rseqs[device] += 1;
+            let rseq = self.rseqs[device];
+            let headers = [("Require", "100rel".to_owned()), ("RSeq", rseq.to_string())];
+            self.say_with(now, 0, progress.status, body, &headers);
             let response = self.servers[0].response.clone().unwrap_or_default();
-            self.await_prack(now, response, offers);
+            self.await_prack(now, rseq, response, offers);
         } else {
             self.say(now, 0, progress.status, body);
         }
@@ -381,15 +382,10 @@ impl Party {
                 && !self.record.said_bye
                 && !self.record.heard_bye
             {
-                self.surplus_answer(now, error);
+                // A call that ended before its offer was answered has an ACK without a description, and a BYE behind.
+                self.complain_later(now, error);
             }
         }
-    }
-
-    /// A call that ended before its offer was answered has an ACK without a description, and a BYE behind it.
-    fn surplus_answer(&mut self, now: u64, error: String) {
-        self.at(now + 60 * T1, Due::Complain);
-        self.complaint = Some(error);
     }
 
     fn cancelled(&mut self, now: u64, branch: &str, message: Message<'_>) {
@@ -449,12 +445,6 @@ impl Party {
     /// A final answer without a body.
     pub(super) fn answer(&mut self, now: u64, position: usize, status: u16) {
         self.say(now, position, status, String::new());
-    }
-
-    /// A provisional answer to the first INVITE that must be acknowledged.
-    fn say_reliably(&mut self, now: u64, status: u16, body: String) {
-        let headers = [("Require", "100rel".to_owned()), ("RSeq", self.rseq.to_string())];
-        self.say_with(now, 0, status, body, &headers);
     }
 
     /// An answer.
