@@ -54,9 +54,18 @@ pub(crate) struct Early {
     pub(crate) rseq: Option<u32>,
     /// Its Allow names UPDATE.
     pub(crate) updates: bool,
+    /// The reliable provisional answer whose description answered the offer of the INVITE: a 2xx without one is as
+    /// good as if it had this (RFC 3262 5).
+    pub(crate) answer: Option<OwnedMessage>,
     /// The first offer was answered in it for good, by a reliable provisional answer or its PRACK: another may
     /// follow (RFC 3311 5.1).
     pub(crate) settled: bool,
+}
+
+impl Early {
+    fn new(dialog: Dialog) -> Early {
+        Early { dialog, rseq: None, updates: false, answer: None, settled: false }
+    }
 }
 
 /// What a provisional answer is to the dialog it belongs to.
@@ -77,7 +86,7 @@ impl Attempt {
         if self.early.len() < MAX_EARLY && self.early(tag).is_none() {
             let target = format!("sip:{}", self.destination.flow.remote);
             let dialog = Dialog::uac(response, target.as_bytes()).ok();
-            self.early.extend(dialog.map(|dialog| Early { dialog, rseq: None, updates: false, settled: false }));
+            self.early.extend(dialog.map(Early::new));
         }
         let due = RAck::due(response);
         let Some(early) = self.early_mut(tag) else {

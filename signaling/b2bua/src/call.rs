@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use moorline_control::{LocalSession, SessionId, SessionReport};
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Dialog, OwnedMessage};
+use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::Outcome;
 use crate::attempt::{Attempt, Early, Groups};
@@ -58,6 +58,8 @@ pub(crate) struct Call {
     pub(crate) outcome: Option<Outcome>,
     /// Dialogs of other branches that were ended at once: their tag, and the ACK to repeat.
     pub(crate) declined: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The early dialogs of an attempt that is over; in some of them requests were sent.
+    pub(crate) branches: Vec<Early>,
     /// Client transactions that still run for it.
     pub(crate) clients: u32,
     /// It came back from its snapshot.
@@ -102,6 +104,8 @@ pub(crate) struct Invite {
     pub(crate) settled: bool,
     /// The Replaces that the called side is sent, where the call replaces another of ours.
     pub(crate) replaces: Option<Vec<u8>>,
+    /// The description that the called side answered with before its 2xx, which has none.
+    pub(crate) answered_early: Option<OwnedMessage>,
     /// The shortest session interval that the called side takes, as its 422 said, in seconds.
     pub(crate) shortest_s: u32,
     /// The 2xx, received then, that waits for the caller's PRACK (RFC 3262 3).
@@ -213,6 +217,18 @@ impl Call {
     pub(crate) fn take_attempt(&mut self, client: ClientId) -> Option<Attempt> {
         let found = self.attempts.iter().position(|attempt| attempt.client == client)?;
         Some(self.attempts.swap_remove(found))
+    }
+
+    /// The dialog that a 2xx of another branch sets up when its attempt is over: requests that were sent in it while
+    /// it was early have used CSeq numbers.
+    pub(crate) fn late_branch(&self, response: Message<'_>, target: &[u8]) -> Option<Dialog> {
+        let mut dialog = Dialog::uac(response, target).ok()?;
+        let same =
+            |early: &&Early| early.dialog.remote_tag == dialog.remote_tag && early.dialog.call_id == dialog.call_id;
+        if let Some(early) = self.branches.iter().find(same) {
+            dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
+        }
+        Some(dialog)
     }
 
     /// True while either party has every stream on hold: silence is no fault then.

@@ -104,6 +104,12 @@ impl Reliable {
             || self.queue.iter().any(|queued| queued.described)
     }
 
+    /// True while an offer of the called side was sent, or is about to be.
+    pub(crate) fn holds_offer(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.offer.is_some())
+            || self.queue.iter().any(|queued| queued.offer.is_some())
+    }
+
     /// The repetition of the pending answer is due: its bytes and the next time. `None` where no PRACK came in
     /// 64*T1.
     pub(crate) fn repeat(&mut self, now: u64) -> Option<(Vec<u8>, u64)> {

@@ -201,6 +201,7 @@ pub(crate) fn restore(
         report: None,
         recorded: false,
         declined: Vec::new(),
+        branches: Vec::new(),
     })
 }
 

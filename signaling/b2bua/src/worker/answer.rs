@@ -2,14 +2,14 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, ServerId};
-use moorline_sip::{Dialog, Message, respond};
+use moorline_sip::{Message, Name, OwnedMessage, respond};
 
 use super::refer::{REPLACES, takes_replaces};
 use super::setup::Refused;
 use super::{Arrival, RETRY_AFTER, Worker};
 use crate::call::{Call, Invite, Phase};
 use crate::extension;
-use crate::forward::{self, ALLOW};
+use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Confirming, Side};
 use crate::{Observation, Outcome};
 
@@ -67,7 +67,7 @@ impl Worker {
         let attempt = call.attempts.iter().find(|attempt| attempt.client == client);
         let dialog = match attempt {
             Some(attempt) => attempt.confirmed(message),
-            None => Dialog::uac(message, target.as_bytes()).ok(),
+            None => call.late_branch(message, target.as_bytes()),
         };
         let Some(dialog) = dialog else { return };
         if known.is_some() || call.phase != Phase::Inviting {
@@ -78,7 +78,13 @@ impl Worker {
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(attempt) = call.take_attempt(client) else { return };
-        let updates = attempt.early(&dialog.remote_tag).is_some_and(|early| early.updates);
+        let early = attempt.early(&dialog.remote_tag);
+        let updates = early.is_some_and(|early| early.updates);
+        let answered = early.and_then(|early| early.answer.clone());
+        if let Some(invite) = &mut call.invite {
+            invite.answered_early = answered.filter(|_| forward::body(message) == Body::None);
+        }
+        call.branches = attempt.early;
         let callee = call.leg_mut(Side::Callee);
         callee.flow = attempt.destination.flow;
         callee.tag = attempt.tag;
@@ -115,7 +121,10 @@ impl Worker {
         let Some(invite) = &call.invite else { return };
         let (server, invited_at) = (invite.server, invite.received_at);
         let cseq = invite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let body = match self.body_for(call, Side::Caller, response) {
+        // A caller that took no reliable provisional answer is owed the description in the 2xx (RFC 3261 13.3.1.4).
+        let early = invite.answered_early.clone().filter(|_| !invite.settled);
+        let described = early.as_ref().map_or(response, OwnedMessage::view);
+        let body = match self.body_for(call, Side::Caller, described) {
             Ok(body) => body,
             Err(refused) => {
                 self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
@@ -123,12 +132,15 @@ impl Worker {
             }
         };
         let mut headers = self.agreed_headers(call, Side::Caller, invite.request.view());
+        if let Some(kind) = early.as_ref().and_then(|early| early.view().header(Name::ContentType)) {
+            headers.push(("Content-Type", String::from_utf8_lossy(kind).into_owned()));
+        }
         if takes_replaces(response) {
             headers.push(("Supported", REPLACES.into()));
         }
         let Some(answer) = self.answer_with(call, response, &body, &headers) else { return };
         self.confirm(now, id, Side::Caller, server, cseq, answer);
-        self.remember_sdp(id, Side::Caller, response);
+        self.remember_sdp(id, Side::Caller, described);
         if let Some(invite) = self.take_invite(id) {
             self.remember_sdp(id, Side::Callee, invite.request.view());
             self.agree_timer(now, id, Side::Caller, invite.request.view());

@@ -28,7 +28,9 @@ impl Worker {
         if call.declined.len() < MAX_DECLINED {
             call.declined.push((tag, ack));
         }
-        call.take_attempt(client);
+        if let Some(attempt) = call.take_attempt(client) {
+            call.branches = attempt.early;
+        }
         if call.phase == Phase::Cancelled && call.attempts.is_empty() {
             self.end(now, id);
         }

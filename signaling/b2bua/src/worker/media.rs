@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use moorline_control::{
     Event, LegSpec, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec,
 };
-use moorline_sip::Message;
+use moorline_sip::{Message, OwnedMessage};
 
 use super::Worker;
 use super::setup::Refused;
@@ -221,7 +221,9 @@ impl Worker {
         from: Side,
         message: Message<'_>,
     ) -> Result<(), Refused> {
-        let streams = match forward::body(message) {
+        let early = self.calls.get(&id).and_then(|call| call.invite.as_ref()?.answered_early.clone());
+        let described = early.as_ref().map_or(message, OwnedMessage::view);
+        let streams = match forward::body(described) {
             Body::Sdp(sdp) => match self.calls.get(&id) {
                 Some(call) => Some(self.read_offer(call, sdp)?),
                 None => None,

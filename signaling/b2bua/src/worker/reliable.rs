@@ -3,13 +3,13 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, Method};
+use moorline_sip::{Message, Method, Name};
 
 use super::setup::{Refused, read};
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::attempt::Provision;
 use crate::call::{Call, Invite, Offer, Phase, Waiting};
-use crate::extension::RAck;
+use crate::extension::{RAck, RELIABLE};
 use crate::forward::{self, Body, Shown};
 use crate::leg::{Side, next_hop};
 use crate::policy::ReliableProvisional;
@@ -61,7 +61,10 @@ impl Worker {
             call.leg_mut(Side::Callee).flow = flow;
             let tag = forward::to_tag(message).unwrap_or_default();
             if let Some(early) = call.attempt_mut(client).and_then(|attempt| attempt.early_mut(tag)) {
-                early.settled |= matches!(provision, Provision::Reliable(_));
+                if matches!(provision, Provision::Reliable(_)) {
+                    early.settled = true;
+                    early.answer = Some(message.to_owned());
+                }
             }
             self.update_media(id);
         }
@@ -118,7 +121,13 @@ impl Worker {
         if let Some(tag) = forward::to_tag(provisional.response.view()) {
             call.early = Some((client, tag.to_vec()));
         }
-        match &mut call.leg_mut(Side::Caller).reliable {
+        let offer_due = !invite.offered && !invite.settled && provisional.offer.is_none();
+        let required = invite.request.view().lists(Name::Require, RELIABLE);
+        let able = call.leg_mut(Side::Caller).reliable.as_mut();
+        // To an INVITE without an offer the first reliable answer makes it (RFC 3261 13.2.1): one that does not goes
+        // on without reliability, or not at all.
+        match able.filter(|reliable| !offer_due || reliable.holds_offer()) {
+            None if offer_due && required => return,
             Some(reliable) => {
                 if let Some(provisional) = reliable.push(provisional) {
                     self.send_reliably(now, id, provisional);

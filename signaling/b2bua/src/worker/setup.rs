@@ -74,9 +74,11 @@ impl Worker {
         let supported = extension::supports(arrival.message, RELIABLE);
         let known = [&self.known_extensions(trunk)[..], &[REPLACES]].concat();
         if !extension::unknown(arrival.message, &known).is_empty() {
+            self.observe_rejected(arrival, 420);
             return self.refuse_extension(arrival, server, &known);
         }
         if reliable == ReliableProvisional::Required && !supported {
+            self.observe_rejected(arrival, 421);
             let answer = self.answer_to(arrival, 421, b"Extension Required").header("Require", RELIABLE);
             return self.layer.respond(arrival.now, server, answer.finish(b""));
         }
@@ -148,6 +150,7 @@ impl Worker {
                 progressed: false,
                 offered: admission.offer.is_some(),
                 settled: false,
+                answered_early: None,
                 replaces,
                 shortest_s: 0,
                 held: None,
@@ -169,6 +172,7 @@ impl Worker {
             ended_at: None,
             outcome: None,
             declined: Vec::new(),
+            branches: Vec::new(),
             clients: 0,
             restored: false,
             media_closed: false,
@@ -240,13 +244,18 @@ impl Worker {
             answer = answer.header("Accept", ACCEPT);
         }
         self.layer.respond(arrival.now, server, answer.finish(b""));
+        self.observe_rejected(arrival, refused.status);
+    }
+
+    /// An attempt was refused before there was a call.
+    fn observe_rejected(&mut self, arrival: Arrival<'_>, status: u16) {
         let call = self.identities.call();
         let from = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
         self.observe(Observation::Ended {
             call,
             from: from.map(|trunk| self.policy.trunks[trunk].name.clone()).unwrap_or_default(),
             to: None,
-            outcome: Outcome::Rejected(refused.status),
+            outcome: Outcome::Rejected(status),
             talk_ns: 0,
             report: None,
         });

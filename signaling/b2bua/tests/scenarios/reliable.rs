@@ -100,7 +100,9 @@ fn the_callee_alone_knows_prack() {
     assert_eq!(net.expect(CALLEE, "PRACK").header("RAck"), "78 1 INVITE");
     net.expect(CALLER, "SIP/2.0 180");
     net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, ""));
+    // The callee has given its answer for good; the caller has not had it for good yet.
     let ok = net.expect(CALLER, "SIP/2.0 200");
+    assert_eq!((ok.body(), ok.header("Content-Type")), (&sdp("192.0.2.1", 20_000)[..], "application/sdp"));
     net.receive(CALLER, &caller_request("ACK", 1, "c1", ok.tag("To"), ""));
     assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), "1 ACK");
     net.receive(CALLER, &caller_request("BYE", 2, "c1", ok.tag("To"), ""));
@@ -333,4 +335,59 @@ fn provisional_answers_without_end_are_bounded() {
         net.receive(CALLER, &prack(&ringing, cseq, ""));
     }
     assert_eq!(shown, 9);
+}
+
+#[test]
+fn the_answer_of_the_branch_that_picks_up_counts() {
+    let mut net = Net::new();
+    let out = start(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.receive(CALLEE, &reliable(&out, "183 Session Progress", 5, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "PRACK");
+    let carol = reliable(&out, "183 Session Progress", 7, &sdp("198.51.100.20", 7000)).replace("tag=bob", "tag=carol");
+    net.receive(CALLEE, &carol);
+    net.expect(CALLEE, "PRACK");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, ""));
+    let (_, spec) = net.session();
+    assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6000".parse().unwrap()));
+}
+
+#[test]
+fn a_branch_that_answers_too_is_ended_with_a_number_of_its_own() {
+    let mut net = Net::new();
+    let out = start(&mut net, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.receive(CALLEE, &reliable(&out, "180 Ringing", 9, "").replace("tag=bob", "tag=carol"));
+    assert_eq!(net.expect(CALLEE, "PRACK").header("CSeq"), "2 PRACK");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.receive(CALLEE, &answer(&out, "200 OK", "carol", CALLEE, &sdp("198.51.100.20", 7000)));
+    assert_eq!(net.expect(CALLEE, "ACK").tag("To"), "carol");
+    assert_eq!(net.expect(CALLEE, "BYE").header("CSeq"), "3 BYE");
+}
+
+#[test]
+fn an_answer_that_makes_no_offer_is_not_reliable_where_one_is_due() {
+    let mut net = Net::new();
+    let out = start(&mut net, &able_invite(""));
+    net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
+    let ringing = net.expect(CALLER, "SIP/2.0 180");
+    assert_eq!((ringing.find("RSeq"), ringing.find("Require")), (None, None));
+    net.advance(10 * SECOND);
+    net.quiet();
+
+    // A caller who would not take that hears nothing of it.
+    let mut net = Net::new();
+    let out = start(&mut net, &with(&invite("5551000", "c1", ""), "Require: 100rel\r\n"));
+    net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
+    net.quiet();
+}
+
+#[test]
+fn who_is_refused_for_an_extension_is_a_call_that_was_tried() {
+    let mut net = Net::with(set(ReliableProvisional::Required));
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 421");
+    assert_eq!(outcome(&net), Some(Outcome::Rejected(421)));
+    let mut net = Net::with(set(ReliableProvisional::Off));
+    net.receive(CALLER, &with(&invite("5551000", "c1", ""), "Require: 100rel\r\n"));
+    net.expect(CALLER, "SIP/2.0 420");
+    assert_eq!(outcome(&net), Some(Outcome::Rejected(420)));
 }
