@@ -22,7 +22,7 @@ const OLDEST: u8 = 2;
 
 /// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
 /// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
-const CSEQ_JUMP: u32 = 1_000_000;
+pub(crate) const CSEQ_JUMP: u32 = 1_000_000;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]

@@ -8,6 +8,7 @@ use super::{Arrival, ClientUse, Worker};
 use crate::call::Phase;
 use crate::identity::{of_branch, of_tag};
 use crate::leg::next_hop;
+use crate::snapshot::CSEQ_JUMP;
 
 /// Branches of a forked INVITE whose ACK is remembered; more are answered anew each time.
 const MAX_DECLINED: usize = 8;
@@ -51,7 +52,9 @@ impl Worker {
             return;
         }
         let target = format!("sip:{}", arrival.flow.remote);
-        if let Ok(dialog) = Dialog::uac(message, target.as_bytes()) {
+        if let Ok(mut dialog) = Dialog::uac(message, target.as_bytes()) {
+            // What was asked in it while it was early is not remembered.
+            dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_JUMP);
             self.acknowledge_and_end(arrival, tag, dialog);
         }
     }

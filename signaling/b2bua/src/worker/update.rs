@@ -109,6 +109,11 @@ impl Worker {
         let Some(update) = &call.leg(side).update else { return };
         let request = update.request.clone();
         let by_update = call.updates(other);
+        if !by_update {
+            // The ACK to its 2xx waits for that of `side`, who has heard of it; no INVITE may go before (RFC 3261 14.1).
+            self.acknowledge(now, id, other, None);
+        }
+        let Some(call) = self.calls.get(&id) else { return };
         let method = if by_update { Method::Update } else { Method::Invite };
         let flow = call.next_hop(other, &self.policy.listeners);
         let shown = self.shown(flow);

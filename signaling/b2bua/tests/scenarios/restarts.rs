@@ -124,7 +124,7 @@ fn who_picks_up_after_the_restart_is_not_left_alone() {
     net.receive(CALLEE, &ok);
     let ack = net.expect("198.51.100.22:5060", "ACK sip:198.51.100.22:5060");
     assert_eq!((ack.header("CSeq"), ack.tag("To"), ack.tag("From")), ("1 ACK", "bob", out.tag("From")));
-    assert_eq!(net.expect("198.51.100.22:5060", "BYE").header("CSeq"), "2 BYE");
+    assert_eq!(net.expect("198.51.100.22:5060", "BYE").header("CSeq"), "1000002 BYE");
     // What this host has not sent is none of its business.
     net.receive(CALLEE, &ok.replace(out.tag("From"), "somebody"));
     net.receive(CALLEE, &ok.replace("1 INVITE", "1 OPTIONS"));
@@ -300,4 +300,20 @@ fn thousands_of_calls_come_back_a_window_at_a_time() {
     assert_eq!(net.media.log.len(), 256, "the connection's queue is shared with new calls");
     net.resume_media();
     assert_eq!(net.media.sessions.len(), 1_000);
+}
+
+#[test]
+fn who_picks_up_after_a_restart_is_ended_with_a_number_that_was_not_used() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    let ringing = with(&answer(&out, "180 Ringing", "bob", CALLEE, ""), "Require: 100rel\r\nRSeq: 1\r\n");
+    net.receive(CALLEE, &ringing);
+    assert_eq!(net.expect(CALLEE, "PRACK").header("CSeq"), "2 PRACK");
+    net.restart_signaling(policy());
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), "1 ACK");
+    let number: u32 = net.expect(CALLEE, "BYE").header("CSeq").split(' ').next().unwrap().parse().unwrap();
+    assert!(number > 2, "CSeq {number} again");
 }

@@ -123,6 +123,24 @@ fn an_update_becomes_a_reinvite_for_a_party_that_takes_none() {
 }
 
 #[test]
+fn an_update_that_is_faster_than_the_ack_does_not_lose_it() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let invite = net.expect(CALLEE, "INVITE");
+    let ok = answer(&invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+    net.receive(CALLEE, &ok);
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("UPDATE", 2, "c1", &tag, &sdp("192.0.2.10", 4010)));
+    assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), "1 ACK");
+    assert_eq!(net.expect(CALLEE, "INVITE").header("CSeq"), "2 INVITE");
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.receive(CALLEE, &ok);
+    assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), "1 ACK");
+    net.quiet();
+}
+
+#[test]
 fn an_update_without_an_offer_is_answered_here() {
     let mut net = Net::new();
     let up = talking(&mut net);
