@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 /// Written by the control side, read by one shard.
 pub(crate) struct Mailbox {
     letters: ArrayQueue<Letter>,
-    /// The shard sleeps or is about to: a letter needs a wake-up.
+    /// The shard sleeps or is about to, and nobody has rung yet: a letter needs a wake-up.
     asleep: AtomicBool,
     stopping: AtomicBool,
     wake: EventFd,
@@ -65,7 +65,9 @@ impl Mailbox {
             return Err(letter);
         }
         self.letters.push(letter)?;
-        if self.asleep.load(Ordering::SeqCst) {
+        // The first to find the shard asleep rings, the others rely on it: the shard reads the mail between the
+        // ring and its next sleep, and `fall_asleep` looks again. The load spares a shard that is awake the write.
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.ring();
         }
         Ok(())
@@ -88,8 +90,8 @@ impl Mailbox {
     }
 
     /// Shard: says that it goes to sleep; false if there is mail and it should not. A letter posted after
-    /// this rings, one posted before it is seen here: the two sides each write and then read, in one total
-    /// order.
+    /// this rings, or another one has, and one posted before it is seen here: the two sides each write and then
+    /// read, in one total order. A ring that comes late, once the shard is awake, only cuts the next sleep short.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         self.letters.is_empty() && !self.stopping.load(Ordering::SeqCst)
@@ -137,7 +139,13 @@ mod tests {
         mailbox.read();
         assert!(mailbox.fall_asleep());
         assert!(mailbox.post(request()).is_ok());
-        assert_eq!(mailbox.wake.read(), Ok(1));
+        assert!(mailbox.post(request()).is_ok());
+        assert_eq!(mailbox.wake.read(), Ok(1), "the second letter relies on the first one's ring");
+        mailbox.wake_up();
+        (0..2).for_each(|_| assert!(mailbox.read().is_some()));
+        assert!(mailbox.fall_asleep());
+        assert!(mailbox.post(request()).is_ok());
+        assert_eq!(mailbox.wake.read(), Ok(1), "every sleep is rung out of");
     }
 
     #[test]
