@@ -122,6 +122,11 @@ impl Datapath for Epoll {
         self.fetched = true;
         self.fetch(limit)
     }
+
+    fn settle(&mut self) -> io::Result<()> {
+        // `unbind` has closed the sockets.
+        Ok(())
+    }
 }
 
 impl Epoll {

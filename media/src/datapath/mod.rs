@@ -42,7 +42,7 @@ pub(crate) struct Packet<'a> {
 /// The sockets of one shard.
 ///
 /// Driving order: [`relay`](Self::relay) until it answers 0, then [`sleep`](Self::sleep), and again.
-/// `bind` and `unbind` come between the two, never inside.
+/// `bind` and `unbind` come between the two, never inside, and [`settle`](Self::settle) after them.
 pub(crate) trait Datapath: Ports + Sized {
     /// The name in the configuration, in the hello and in metrics.
     const NAME: &'static str;
@@ -66,6 +66,13 @@ pub(crate) trait Datapath: Ports + Sized {
     /// # Errors
     /// Only what makes the datapath unusable.
     fn sleep(&mut self, limit: Duration) -> io::Result<()>;
+
+    /// Lets go of the ports unbound so far: others can bind them when this returns. A datapath may do so
+    /// earlier.
+    ///
+    /// # Errors
+    /// Only what makes the datapath unusable.
+    fn settle(&mut self) -> io::Result<()>;
 }
 
 /// What a datapath is made of.

@@ -166,6 +166,43 @@ fn what_an_old_socket_received_is_not_seen_by_its_successor<D: Datapath>(third_o
     assert_eq!(forwarder.seen.len(), 50);
 }
 
+fn a_port_that_is_settled_is_free_for_others<D: Datapath>(third_octet: u8) {
+    let mut forwarder = Forwarder::<D>::new(third_octet);
+    forwarder.datapath.unbind(IN);
+    forwarder.datapath.settle().unwrap();
+    drop(UdpSocket::bind(forwarder.local).unwrap());
+    // Bound and released at once, its receive not even armed.
+    forwarder.datapath.bind(IN, forwarder.local).unwrap();
+    forwarder.datapath.unbind(IN);
+    forwarder.datapath.settle().unwrap();
+    drop(UdpSocket::bind(forwarder.local).unwrap());
+}
+
+/// Places and endpoints change hands several times over before anything is relayed.
+fn ports_opened_and_closed_between_two_turns_end_up_where_the_last_word_put_them<D: Datapath>(third_octet: u8) {
+    const PORTS: u32 = 400;
+    let (setup, wake) = setup(PORTS as usize);
+    let mut forwarder = Forwarder::with(D::new(setup).unwrap(), wake, third_octet);
+    let at = |n: u32| SocketAddr::from(([127, 78, third_octet, 4], 20_000 + n as u16));
+    for round in 0..3 {
+        (2..PORTS).for_each(|n| forwarder.datapath.bind(EndpointId(n), at((n + round) % PORTS)).unwrap());
+        if round < 2 {
+            (2..PORTS).rev().for_each(|n| forwarder.datapath.unbind(EndpointId(n)));
+        }
+    }
+    for n in 2..PORTS {
+        forwarder.sender.send_to(b"drop", at((n + 2) % PORTS)).unwrap();
+        forwarder.relay_until(n as usize - 1);
+        assert_eq!(forwarder.seen.last(), Some(&EndpointId(n)));
+    }
+    (2..PORTS).for_each(|n| forwarder.datapath.unbind(EndpointId(n)));
+    forwarder.datapath.settle().unwrap();
+    (2..PORTS).for_each(|n| drop(UdpSocket::bind(at((n + 2) % PORTS)).unwrap()));
+    forwarder.send(&[1; 20]);
+    forwarder.relay_until(PORTS as usize - 1);
+    assert_eq!(forwarder.heard(), [1; 20]);
+}
+
 fn endpoints_beyond_the_bound_or_open_already_are_refused<D: Datapath>(third_octet: u8) {
     let mut forwarder = Forwarder::<D>::new(third_octet);
     let free = SocketAddr::from(([127, 78, third_octet, 1], 20_010));
@@ -243,4 +280,6 @@ on_every_datapath!(
     a_busy_socket_leaves_the_others_their_turn(6),
     what_a_full_socket_lost_is_counted(8),
     a_wake_up_ends_a_sleep_as_often_as_it_is_written(),
+    a_port_that_is_settled_is_free_for_others(9),
+    ports_opened_and_closed_between_two_turns_end_up_where_the_last_word_put_them(10),
 );

@@ -139,8 +139,7 @@ impl<D: Datapath> Shard<D> {
 
     fn send(&mut self, answer: oneshot::Sender<Answer>, reply: Reply) {
         self.sequence += 1;
-        // A connection that has ended takes no answer.
-        let _ = answer.send(Answer { sequence: self.sequence, reply });
+        self.answers.push((answer, Answer { sequence: self.sequence, reply }));
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use moorline_control::{Event, MAX_FRAME, Reply, Request};
 use moorline_relay::{Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
 use crate::datapath::{Datapath, Tally};
 
@@ -57,6 +58,8 @@ pub(crate) struct Shard<D> {
     sequence: u64,
     started_ns: u64,
     held: Held,
+    /// The answers of this turn, in the order of the requests.
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
 }
 
 impl<D: Datapath> Shard<D> {
@@ -70,10 +73,12 @@ impl<D: Datapath> Shard<D> {
                 .relay(&mut self.tally, |packet| relay.packet(now, packet.endpoint, packet.source, packet.payload))?;
             if self.relay.next_timeout().is_some_and(|due| due <= now) {
                 self.relay.handle_timeout(now, &mut self.datapath);
+                self.datapath.settle()?;
             }
             // While events wait no letter is read: an answer must not overtake the end of its session.
             let backlog = !self.say_events();
             let read = if backlog { 0 } else { self.try_held(now) + self.read_mail(now) };
+            self.give_answers()?;
             if relayed == 0 && read == 0 {
                 self.sleep(backlog)?;
             }
@@ -99,6 +104,21 @@ impl<D: Datapath> Shard<D> {
             }
         }
         MAIL_SLICE
+    }
+
+    /// Gives the answers of a turn, once the ports of what it closed are let go of.
+    fn give_answers(&mut self) -> io::Result<()> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        self.datapath.settle()?;
+        // The last one first: a connection waits for the first of its answers, and finds all others with it, so
+        // that it is woken once.
+        while let Some((asker, answer)) = self.answers.pop() {
+            // A connection that has ended takes no answer.
+            let _ = asker.send(answer);
+        }
+        Ok(())
     }
 
     fn reply(&mut self, now: u64, owner: Owner, request: Request, ports_in_use: &mut bool) -> Reply {

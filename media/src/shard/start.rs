@@ -116,6 +116,7 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         sequence: 0,
         started_ns: clock::monotonic_ns(),
         held: Held::default(),
+        answers: Vec::new(),
     })
 }
 

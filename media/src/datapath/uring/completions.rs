@@ -49,8 +49,12 @@ impl Uring {
                         self.arm_wake()?;
                     }
                 }
+                Some(Token::Files) => {
+                    let error = io::Error::from_raw_os_error(-completion.result());
+                    tracing::error!(%error, "io_uring did not change its file table: a port is deaf or not let go of");
+                }
                 // A cancel that found its receive ended already is no failure.
-                Some(Token::Cancel) | None => {}
+                Some(Token::Cancel | Token::Close) | None => {}
             }
         }
         Ok(())
@@ -153,6 +157,8 @@ impl Uring {
             }
             // Ended with a packet: the completion queue was full, or the kernel gave other work a turn.
             _ if result >= 0 => self.ended.push(token),
+            // The socket is not in the table, which has been reported.
+            libc::EBADF => tally.drop(KernelDrop::Receive),
             _ => {
                 tally.drop(KernelDrop::Receive);
                 if self.failed.is_empty() {

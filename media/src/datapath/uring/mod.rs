@@ -15,11 +15,11 @@ mod slots;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use moorline_relay::{BindError, EndpointId, Ports, Traffic, Verdict};
 
 use self::buffers::Buffers;
@@ -42,6 +42,14 @@ const BUFFER_GROUP: u16 = 0;
 const SUBMISSIONS: u32 = 1024;
 /// Every buffer may be in a completion at once, and failed sends and ended receives beside them.
 const COMPLETIONS: u32 = 2 * BUFFERS as u32;
+/// Sockets opened between two submits, four sessions': their descriptors count as open files until then.
+const OPENED: usize = 16;
+/// What empties a place of the file table.
+static NO_FILE: RawFd = -1;
+/// The receives that end in one system call: the kernel does some 20 pieces of work that it has put off.
+const WORK_PER_CALL: usize = 16;
+/// The calls beside those, for the work that packets make.
+const SETTLE_CALLS: usize = 4;
 /// How often a submit is tried again when the kernel is short of memory for it.
 const SUBMIT_TRIES: u32 = 1000;
 /// A receive that failed for no known reason is armed again after this pause, so that it cannot spin.
@@ -59,6 +67,11 @@ pub(crate) struct Uring {
     interfaces: Vec<Interface>,
     wake: OwnedFd,
     batch: Batch,
+    /// Descriptors on their way into the file table, since the submission queue was last empty. Never grows,
+    /// so that the kernel can read them in place.
+    opened: Vec<RawFd>,
+    /// Ports released since the last [`settle`](Datapath::settle).
+    closing: usize,
     /// Completions taken out of the queue behind which failed sends stood. No more than there are buffers, and
     /// receives to end.
     backlog: VecDeque<cqueue::Entry>,
@@ -139,6 +152,23 @@ impl Datapath for Uring {
         }
         self.rearm_failed()
     }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let closing = std::mem::take(&mut self.closing);
+        if closing == 0 {
+            return Ok(());
+        }
+        // The cancelled receives' last work lets go of the sockets, and so of the ports. It runs in the same
+        // system call as the cancels, because that one asks for events; but a call does a bounded share of the
+        // work, and packets make work as well.
+        for _ in 0..SETTLE_CALLS + closing / WORK_PER_CALL {
+            self.submit_with(EnterFlags::GETEVENTS)?;
+            if !self.ring.submission().taskrun() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Uring {
@@ -167,6 +197,8 @@ impl Uring {
                 forwarded: Vec::with_capacity(BATCH),
                 used: Vec::with_capacity(BATCH),
             },
+            opened: Vec::with_capacity(OPENED),
+            closing: 0,
             backlog: VecDeque::with_capacity(COMPLETIONS as usize + setup.endpoints),
             ended: Vec::with_capacity(setup.endpoints),
             failed: Vec::with_capacity(setup.endpoints),
@@ -198,6 +230,25 @@ impl Uring {
         self.push(&entry)
     }
 
+    /// Queues what puts a socket into the file table, arms its receive, and closes the descriptor: the table keeps
+    /// the socket open, and sockets in it do not use up the limit of open files.
+    fn register(&mut self, file: u32, receive: Token, socket: OwnedFd) -> io::Result<()> {
+        // The caller has made room, so that no descriptor moves.
+        debug_assert!(self.opened.len() < self.opened.capacity());
+        // From here on the queue owns it.
+        let descriptor = socket.into_raw_fd();
+        self.opened.push(descriptor);
+        let Some(in_place) = self.opened.last() else { return Ok(()) };
+        let fill = update(file, in_place).user_data(Token::Files.encode());
+        let close = opcode::Close::new(Fd(descriptor))
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Token::Close.encode());
+        self.push(&fill)?;
+        self.arm(receive)?;
+        self.push(&close)
+    }
+
     fn arm_wake(&mut self) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(self.wake.as_raw_fd()), libc::POLLIN as u32)
             .multi(true)
@@ -212,15 +263,28 @@ impl Uring {
         }
         // SAFETY: what the entry points to outlives its operation. A send reads its payload and its name
         // during the submit that ends the batch, and both stay until after it. A receive reads `message`,
-        // and writes into `buffers`; both live until `drop` has cancelled every receive.
+        // and writes into `buffers`; both live until `drop` has cancelled every receive. An update of the file
+        // table reads its descriptor during the submit: `NO_FILE`, or one of `opened`, which is cleared only
+        // when the queue is empty.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::other("the submission queue is full"))
     }
 
     /// Submits all that is queued; when it returns without error nothing is.
     fn submit(&mut self) -> io::Result<()> {
+        self.submit_with(EnterFlags::empty())
+    }
+
+    /// As [`submit`](Self::submit), with work that the kernel has put off if `flags` ask for events.
+    fn submit_with(&mut self, flags: EnterFlags) -> io::Result<()> {
         let mut tries = 0;
         loop {
-            let outcome = self.ring.submitter().submit();
+            let outcome = if flags.is_empty() {
+                self.ring.submitter().submit()
+            } else {
+                let queued = self.ring.submission().len() as u32;
+                // SAFETY: `queued` entries are in the queue, and no argument is passed.
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, flags.bits(), None) }
+            };
             let done = self.ring.submission().is_empty();
             match outcome {
                 Ok(_) if done => return Ok(()),
@@ -243,14 +307,20 @@ impl Uring {
 
 impl Ports for Uring {
     fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        let fault = |e: io::Error| BindError::System(format!("bind {address}: registering the socket: {e}"));
+        // The address may be one that was released and is not free yet.
+        self.settle().map_err(fault)?;
         let socket = socket::open(address, &self.interfaces)?;
+        if self.ring.submission().is_empty() {
+            self.opened.clear();
+        } else if self.opened.len() == self.opened.capacity() {
+            self.submit().map_err(fault)?;
+            self.opened.clear();
+        }
         let (file, token) = self.slots.open(endpoint).ok_or(BindError::OutOfDescriptors)?;
-        // The table keeps the socket open; the descriptor itself is not needed any more and closes here, so
-        // that sockets in the table do not use up the limit of open files.
-        let registered = self.ring.submitter().register_files_update(file, &[socket.as_raw_fd()]);
-        if let Err(e) = registered.and_then(|_| self.arm(token)) {
+        if let Err(error) = self.register(file, token, socket) {
             self.slots.close(endpoint);
-            return Err(BindError::System(format!("bind {address}: registering the socket: {e}")));
+            return Err(fault(error));
         }
         Ok(())
     }
@@ -261,12 +331,11 @@ impl Ports for Uring {
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(Token::Cancel.encode());
-        // The receive may still be queued: it has to be armed on the old file and cancelled before the
-        // place in the table is emptied, hence the submit. The second one runs the cancelled receive's last
-        // work, which lets go of the socket and so of the port.
-        let cancelled = self.push(&cancel).and_then(|()| self.submit()).and_then(|()| self.submit());
-        let removed = self.ring.submitter().register_files_update(file, &[-1]);
-        if let Err(error) = cancelled.and(removed.map(drop)) {
+        let empty = update(file, &raw const NO_FILE).user_data(Token::Files.encode());
+        // Queued entries are carried out in their order: a receive that is still queued is armed on the old
+        // file and cancelled before the place in the table is emptied, and that before it is filled again.
+        self.closing += 1;
+        if let Err(error) = self.push(&cancel).and_then(|()| self.push(&empty)) {
             tracing::error!(endpoint = endpoint.0, %error, "io_uring did not let go of a port");
         }
     }
@@ -284,6 +353,11 @@ impl Drop for Uring {
         let _ = self.ring.submitter().unregister_files();
         let _ = self.submit();
     }
+}
+
+/// Sets a place of the file table to the descriptor at `descriptor`.
+fn update(file: u32, descriptor: *const RawFd) -> squeue::Entry {
+    opcode::FilesUpdate::new(descriptor, 1).offset(file as i32).build().flags(squeue::Flags::SKIP_SUCCESS)
 }
 
 #[cfg(test)]

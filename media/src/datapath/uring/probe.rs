@@ -20,6 +20,8 @@ pub(crate) fn probe() -> io::Result<()> {
         (opcode::Send::CODE, "SEND"),
         (opcode::AsyncCancel2::CODE, "ASYNC_CANCEL"),
         (opcode::PollAdd::CODE, "POLL_ADD"),
+        (opcode::FilesUpdate::CODE, "FILES_UPDATE"),
+        (opcode::Close::CODE, "CLOSE"),
     ];
     for (code, name) in needed {
         if !probe.is_supported(code) {

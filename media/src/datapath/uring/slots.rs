@@ -19,6 +19,10 @@ pub(super) enum Token {
     Cancel,
     /// The wake-up descriptor.
     Wake,
+    /// A change of the file table that failed; those that succeed complete in silence.
+    Files,
+    /// A descriptor that was not closed.
+    Close,
 }
 
 const GENERATION_MASK: u32 = 0xff_ffff;
@@ -32,6 +36,8 @@ impl Token {
             Token::Send { place } => 2 << 56 | u64::from(place),
             Token::Cancel => 3 << 56,
             Token::Wake => 4 << 56,
+            Token::Files => 5 << 56,
+            Token::Close => 6 << 56,
         }
     }
 
@@ -44,6 +50,8 @@ impl Token {
             2 => Some(Token::Send { place: user_data as u32 }),
             3 => Some(Token::Cancel),
             4 => Some(Token::Wake),
+            5 => Some(Token::Files),
+            6 => Some(Token::Close),
             _ => None,
         }
     }
@@ -110,7 +118,8 @@ mod tests {
     #[test]
     fn tokens_round_trip() {
         let receive = Token::Receive { endpoint: EndpointId(u32::MAX), generation: GENERATION_MASK };
-        for token in [receive, Token::Send { place: u32::MAX }, Token::Cancel, Token::Wake] {
+        let send = Token::Send { place: u32::MAX };
+        for token in [receive, send, Token::Cancel, Token::Wake, Token::Files, Token::Close] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(0), None);
