@@ -86,3 +86,25 @@ fn read_transport(at_ns: u64, protocol: u8, [source, destination]: [IpAddr; 2], 
 }
 
 const SYN: u8 = 0x02;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is behind the segment is Ethernet's padding; the header has 4 bytes of options.
+    #[test]
+    fn segments_are_read_without_options_and_padding() {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 20 + 24 + 3, 0, 1, 0x40, 0, 64, TCP, 0, 0, 192, 0, 2, 10, 192, 0, 2, 1]);
+        frame.extend([0x10, 0x00, 0x13, 0xc4, 0, 0, 1, 2, 0, 0, 0, 0, 0x60, 0x18, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]);
+        frame.extend(b"ACK\0\0\0");
+        let Frame::Tcp(segment) = read_frame(7, &frame) else { panic!("TCP") };
+        let (source, destination) = ("192.0.2.10:4096".parse().unwrap(), "192.0.2.1:5060".parse().unwrap());
+        let expected = Segment { at_ns: 7, source, destination, sequence: 258, opens: false, payload: b"ACK" };
+        assert_eq!(segment, expected);
+        // Cut anywhere, it is something else, and no panic.
+        for length in 0..frame.len() - 3 {
+            assert!(matches!(read_frame(7, &frame[..length]), Frame::Other), "{length}");
+        }
+    }
+}
