@@ -103,24 +103,19 @@ routed = true
 TOML
 }
 
-# add_trunk NAME NUMBERS TARGET...: another trunk on the carrier's side, to which numbers go that begin so.
+# add_trunk NAME NUMBERS TARGET [LISTENER]: another trunk on the carrier's side, to which numbers go that begin so.
 add_trunk() {
-    local name=$1 numbers=$2 target targets=""
-    shift 2
-    for target in "$@"; do
-        targets+="\"$target\", "
-    done
+    local name=$1 numbers=$2 target=$3 listener=${4:-carrier}
     cat >>moorline.toml <<TOML
 
 [[signaling.trunks]]
 name = "$name"
-listener = "carrier"
-targets = [${targets%, }]
+listener = "$listener"
+targets = ["$target"]
 media_range = "carrier"
 media_nat = "off"
 
 [[signaling.routes]]
-from = "customers"
 prefix = "$numbers"
 to = "$name"
 TOML
@@ -130,7 +125,10 @@ start_moorline() {
     [[ -f moorline.toml ]] || write_config
     start moorline sbc "$MOORLINE" up --config moorline.toml
     moorline_pid=$started
-    in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >before.scrape
+    in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >before.scrape || {
+        fault "moorline is not ready: $(tail -n 3 moorline.log | tr '\n' ' ')"
+        return 1
+    }
 }
 
 # Stops Moorline as systemd would; nothing of it may be left.
@@ -272,18 +270,27 @@ overflows() {
         END { for (i = 1; i <= names; i++) if (name[i] == "RcvbufErrors") print value[i] }' /proc/net/snmp
 }
 
-# The called party. Calls that it is to end end after so many milliseconds.
+# SIPp's name of a transport: one connection for all calls, over TCP.
+sipp_transport() {
+    case $1 in
+        udp) echo u1 ;;
+        tcp) echo t1 ;;
+    esac
+}
+
+# The called party, which speaks CARRIER_TRANSPORT or UDP. Calls that it is to end end after so many milliseconds.
 start_called_party() {
     # SIPp echoes from one socket, whose buffer it leaves at 17 ms of 110 calls: it must not wait for a core.
-    PRIORITY=-15 start_sipp called carrier "$carrier_ip" 5060 -sf "$lab_dir/scenarios/uas.xml" -mp 20000 -rtp_echo -d "${1:-0}"
+    PRIORITY=-15 start_sipp called carrier "$carrier_ip" 5060 -sf "$lab_dir/scenarios/uas.xml" -mp 20000 -rtp_echo -d "${1:-0}" \
+        -t "$(sipp_transport "${CARRIER_TRANSPORT:-udp}")"
     called_pid=$started
     await "SIPp in carrier" grep -qs . sipp-called.csv
 }
 
-# start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends.
+# start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends, over CORE_TRANSPORT or UDP.
 start_callers() {
     start_sipp callers core "$core_ip" 5060 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac.xml" -s "${4:-8610086}" \
-        -m "$1" -r "$2" -l 1000 -d "$3"
+        -m "$1" -r "$2" -l 1000 -d "$3" -t "$(sipp_transport "${CORE_TRANSPORT:-udp}")"
     callers_pid=$started
 }
 

@@ -14,11 +14,88 @@ make_voice() {
     "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 600 voice.wav
 }
 
-# write_baresip NUMBER IP PORT TRANSPORT [ACCOUNT_PARAMETER]: the directory NUMBER with baresip's configuration. It
-# listens at PORT with UDP and TCP, and at the next one with TLS.
+# Where TLS finds its files: the user that Moorline becomes must be able to read them, too.
+tls_files=/run/lab-tls
+
+# Certificates by an authority of the lab's own, for Moorline and for phones on either side.
+make_certificates() {
+    needs openssl openssl
+    mkdir -p "$tls_files"
+    local name ip
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=lab" \
+        -keyout "$tls_files/ca.key" -out "$tls_files/ca.pem" -addext "keyUsage=critical,keyCertSign,cRLSign" 2>openssl.log
+    while read -r name ip; do
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$ip" \
+            -keyout "$tls_files/$name.key" -out "$tls_files/$name.csr" 2>>openssl.log
+        openssl x509 -req -in "$tls_files/$name.csr" -CA "$tls_files/ca.pem" -CAkey "$tls_files/ca.key" -days 2 \
+            -out "$tls_files/$name.pem" -extfile <(echo "subjectAltName=IP:$ip") 2>>openssl.log
+        # As baresip takes it: both in one.
+        cat "$tls_files/$name.pem" "$tls_files/$name.key" >"$tls_files/$name.both"
+    done <<TEXT
+moorline-core $sbc_core_ip
+moorline-carrier $sbc_carrier_ip
+core $core_ip
+carrier $carrier_ip
+TEXT
+    chmod -R a+rX "$tls_files"
+}
+
+# Listeners for TLS at port 5061, and a trunk for who calls in the core over TLS.
+add_tls_listeners() {
+    local side ip
+    make_certificates
+    for side in core carrier; do
+        ip=${side/core/$sbc_core_ip}
+        ip=${ip/carrier/$sbc_carrier_ip}
+        cat >>moorline.toml <<TOML
+
+[[signaling.listeners]]
+name = "$side-tls"
+bind = "$ip:5061"
+transports = ["tls"]
+
+[signaling.listeners.tls]
+certificate = "$tls_files/moorline-$side.pem"
+key = "$tls_files/moorline-$side.key"
+ca = "$tls_files/ca.pem"
+TOML
+    done
+    cat >>moorline.toml <<TOML
+
+[[signaling.trunks]]
+name = "customers-tls"
+listener = "core-tls"
+sources = ["192.0.2.0/24"]
+media_range = "core"
+media_nat = "off"
+
+[[signaling.routes]]
+from = "customers-tls"
+to = "carrier"
+TOML
+}
+
+# phone_config PORT: Moorline for phones at that port on the carrier's side, which 7... reaches, with \$transport;
+# \$moorline is then what phones in the core call.
+phone_config() {
+    local port=$1
+    write_config
+    if [[ $transport == tls ]]; then
+        add_tls_listeners
+        add_trunk phone 7 "sip:$carrier_ip:$port;transport=tls" carrier-tls
+        moorline="$sbc_core_ip:5061;transport=tls"
+    else
+        add_trunk phone 7 "sip:$carrier_ip:$port;transport=$transport"
+        moorline="$sbc_core_ip:5060;transport=$transport"
+    fi
+}
+
+# write_baresip NUMBER SIDE PORT [ACCOUNT_PARAMETERS]: the directory NUMBER with the configuration of a baresip that
+# speaks \$transport. It listens at PORT with UDP and TCP, and at the next one with TLS.
 write_baresip() {
     needs baresip baresip-core
-    local number=$1 ip=$2 port=$3 transport=$4 parameters=${5:-}
+    local number=$1 side=$2 port=$3 parameters=${4:-} ip
+    ip=$([[ $side == core ]] && echo "$core_ip" || echo "$carrier_ip")
     mkdir -p "$number"
     # A player that leads nowhere: without one, baresip has no audio at all.
     cat >"$number/config" <<TEXT
@@ -36,6 +113,9 @@ module aubridge.so
 module_tmp account.so
 module_app menu.so
 TEXT
+    if [[ $transport == tls ]]; then
+        printf 'sip_certificate %s\nsip_cafile %s\n' "$tls_files/$side.both" "$tls_files/ca.pem" >>"$number/config"
+    fi
     echo "<sip:$number@$ip:$port;transport=$transport>;regint=0;audio_codecs=pcma;ptime=20$parameters" >"$number/accounts"
     : >"$number/contacts"
 }
@@ -78,28 +158,28 @@ end_phone_test() {
 
 # baresip_calls TRANSPORT: baresip calls SIPp, and SIPp calls baresip, which speaks that transport to Moorline.
 baresip_calls() {
-    local transport=$1
-    write_config
-    add_trunk phone 7 "$carrier_ip:5070"
+    local transport=$1 moorline
+    # TLS is at the port after the one that baresip is given.
+    phone_config "$([[ $transport == tls ]] && echo 5071 || echo 5070)"
     make_speech 3
     make_voice 10
-    write_baresip 2000 "$core_ip" 5070 "$transport"
-    write_baresip 7000 "$carrier_ip" 5070 "$transport" ";answermode=auto"
+    write_baresip 2000 core 5070
+    write_baresip 7000 carrier 5070 ";answermode=auto"
     start_moorline
 
     start_phone_captures
     start_called_party
     # -t: baresip hangs up and ends after so many seconds.
-    start_baresip 2000 core -t 4 -e "/dial sip:8610086@$sbc_core_ip:5060;transport=$transport"
+    start_baresip 2000 core -t 4 -e "/dial sip:8610086@$moorline"
     wait "$started" || fault "baresip ended with status $?"
     stop_called_party 1
-    end_phone_call 2 --call-header User-Agent
+    end_phone_call 5 --call-header User-Agent
 
     start_baresip 7000 carrier
     start_phone_captures
     start_callers 1 1 3400 7000
     await_callers callers "$callers_pid" 1
-    end_phone_call 2
+    end_phone_call 5
     end_phone_test
 }
 
@@ -108,7 +188,7 @@ baresip_calls() {
 start_proxy() {
     needs kamailio kamailio
     local namespace=$1 ip=$2 next_hop=$3
-    sed "s/LISTEN$/$ip:5060/; s/NEXT_HOP/$next_hop/" "$lab_dir/peers/kamailio.cfg" >"kamailio-$namespace.cfg"
+    sed "s/LISTEN$/$ip:5060/; s/ADDRESS$/$ip/; s/NEXT_HOP/$next_hop/" "$lab_dir/peers/kamailio.cfg" >"kamailio-$namespace.cfg"
     # Its processes are a group of their own, to be ended together.
     start "kamailio-$namespace" "$namespace" setsid kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
         -Y "$PWD" -P "$PWD/kamailio-$namespace.pid"
@@ -148,16 +228,18 @@ TEXT
     await "linphonec" listens carrier "$ip:$port"
 }
 
-# start_pjsua NAME NAMESPACE IP TRANSPORT OPTION...: the phone of peers/pjsua.py.
+# start_pjsua NAME SIDE OPTION...: the phone of peers/pjsua.py, which speaks \$transport.
 start_pjsua() {
     "$LAB_PYTHON" -c "import pjsua2" || {
         fault "$LAB_PYTHON has no pjsua2: make deps, or name one that has as LAB_PYTHON (pip install pjsua2-python)"
         return 1
     }
-    local name=$1 namespace=$2 ip=$3 transport=$4
-    shift 4
-    start "pjsua-$name" "$namespace" "$LAB_PYTHON" "$lab_dir/peers/pjsua.py" --ip "$ip" --port 5080 \
-        --transport "$transport" --user "$name" --play voice.wav "$@"
+    local name=$1 side=$2 ip
+    shift 2
+    ip=$([[ $side == core ]] && echo "$core_ip" || echo "$carrier_ip")
+    start "pjsua-$name" "$side" "$LAB_PYTHON" "$lab_dir/peers/pjsua.py" --ip "$ip" --port 5080 \
+        --transport "$transport" --user "$name" --play voice.wav --certificate "$tls_files/$side.pem" \
+        --key "$tls_files/$side.key" --ca "$tls_files/ca.pem" "$@"
     await "pjsua ($name)" grep -q "phone is ready" "pjsua-$name.log"
 }
 
@@ -171,37 +253,40 @@ await_pjsua() {
 
 # pjsua_calls TRANSPORT: pjsua calls SIPp, SIPp calls pjsua, and pjsua calls pjsua.
 pjsua_calls() {
-    local transport=$1 number=8610086
-    local called=sip:$number@$sbc_core_ip:5060\;transport=$transport
-    write_config
-    add_trunk phone 7 "$carrier_ip:5080"
+    local transport=$1 moorline answerer
+    phone_config 5080
     make_speech 3
     make_voice 10
     start_moorline
 
     start_phone_captures
     start_called_party
-    start_pjsua 2000 core "$core_ip" "$transport" --call "$called" --x-call first --seconds 3
+    start_pjsua 2000 core --call "sip:8610086@$moorline" --x-call first --seconds 3
     await_pjsua 2000 "$started"
     stop_called_party 1
-    end_phone_call 2
+    end_phone_call 5
 
-    start_pjsua 7000 carrier "$carrier_ip" "$transport"
-    local answerer=$started
+    start_pjsua 7000 carrier
+    answerer=$started
     start_phone_captures
     start_callers 1 1 3400 7000
     await_callers callers "$callers_pid" 1
     await_pjsua 7000 "$answerer"
-    end_phone_call 2
+    end_phone_call 5
 
-    start_pjsua 7000 carrier "$carrier_ip" "$transport"
+    start_pjsua 7000 carrier
     answerer=$started
     start_phone_captures
-    start_pjsua 2000 core "$core_ip" "$transport" --call "${called/$number/7000}" --x-call second --seconds 3
+    start_pjsua 2000 core --call "sip:7000@$moorline" --x-call second --seconds 3
     await_pjsua 2000 "$started"
     await_pjsua 7000 "$answerer"
-    end_phone_call 4
+    end_phone_call 5
     end_phone_test
+}
+
+# packets SIDE FILTER: how many the capture of that side shows.
+packets() {
+    tcpdump -n -r "$1.pcap" "$2" 2>/dev/null | wc -l
 }
 
 # requests SIDE METHOD: how many requests of that method the capture shows from Moorline, over UDP.
@@ -210,12 +295,12 @@ requests() {
         2>/dev/null | grep -c "SIP: $2 " || true
 }
 
-# kamailio_calls TRANSPORT: SIPp calls SIPp by way of a proxy, Moorline, and another proxy. The proxies speak that
-# transport to Moorline, and UDP to SIPp.
+# kamailio_calls TRANSPORT [OPTION]: SIPp calls SIPp by way of a proxy, Moorline, and another proxy. The proxies speak
+# that transport to Moorline, and UDP to SIPp. The option is of end_phone_test.
 kamailio_calls() {
-    local transport=$1 hangup
+    local transport=$1 hangup side
     write_config
-    add_trunk proxied 7 "$carrier_proxy_ip:5060"
+    add_trunk proxied 7 "sip:$carrier_proxy_ip:5060;transport=$transport"
     make_speech 3
     start_proxy core "$core_proxy_ip" "$sbc_core_ip:5060;transport=$transport"
     start_proxy carrier "$carrier_proxy_ip" "$carrier_ip:5060"
@@ -235,9 +320,11 @@ kamailio_calls() {
     verify_captures --calls 4 --lost 4 --interruption-ms 1000
     phone_packets=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
     # The proxies are on the way of everything: what Moorline sends past them is media.
-    require "SIP messages past the proxies" "$(tcpdump -n -r carrier.pcap "port 5060 and host $carrier_ip" 2>/dev/null |
-        wc -l)" -eq 0
-    require "SIP messages past the proxies" "$(tcpdump -n -r core.pcap "port 5060 and host $core_ip" 2>/dev/null |
-        wc -l)" -eq 0
-    end_phone_test --transactions
+    require "SIP messages past the proxy" "$(packets carrier "port 5060 and host $carrier_ip")" -eq 0
+    require "SIP messages past the proxy" "$(packets core "port 5060 and host $core_ip")" -eq 0
+    for side in core carrier; do
+        require "SIP messages over $transport in $side" "$(packets "$side" "$transport port 5060")" -gt 20
+        require "SIP messages in $side" "$(packets "$side" "port 5060")" -eq "$(packets "$side" "$transport port 5060")"
+    done
+    end_phone_test "${@:2}"
 }

@@ -16,6 +16,8 @@ all_tests=(
     garbage@epoll
     baresip-udp@io_uring
     pjsua-udp@epoll
+    pjsua-extensions@io_uring
+    pjsua-transfer@io_uring
     silent-peer@io_uring
     kamailio-udp@io_uring
     scans@io_uring

@@ -27,6 +27,9 @@ def arguments():
     parser.add_argument("--call", metavar="URI", help="place a call instead of answering one")
     parser.add_argument("--seconds", type=float, default=3, help="after which a call that was placed is ended")
     parser.add_argument("--x-call", metavar="VALUE", default="pjsua", help="the call's X-Call header")
+    parser.add_argument("--hold", action="store_true", help="put a placed call on hold after a second, for a second")
+    parser.add_argument("--transfer", metavar="URI", help="send the called party there after a second")
+    parser.add_argument("--extensions", action="store_true", help="insist on 100rel and on session timers")
     return parser.parse_args()
 
 
@@ -35,6 +38,7 @@ class Call(pj.Call):
 
     def __init__(self, account, phone, call_id=pj.PJSUA_INVALID_ID):
         super().__init__(account, call_id)
+        self.account = account
         self.phone = phone
 
     def onCallState(self, prm):
@@ -43,10 +47,22 @@ class Call(pj.Call):
             self.phone.confirmed_at = time.monotonic()
         elif state.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self.phone.last_status = state.lastStatusCode
-            self.phone.ended = True
+            self.phone.ended = self is (self.phone.next_call or self.phone.call)
+
+    def onCallTransferRequest(self, prm):
+        self.phone.next_call = prm.newCall = Call(self.account, self.phone)
+        self.phone.confirmed_at = None
+
+    def onCallTransferStatus(self, prm):
+        print(f"transfer: {prm.statusCode} {prm.reason}", flush=True)
+        self.phone.transfer_status = prm.statusCode
 
     def onCallMediaState(self, prm):
-        for index, media in enumerate(self.getInfo().media):
+        # Named, for what it holds goes with it.
+        info = self.getInfo()
+        for index, media in enumerate(info.media):
+            self.phone.held = media.status in (pj.PJSUA_CALL_MEDIA_LOCAL_HOLD, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD)
+            self.phone.was_held |= self.phone.held
             if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
                 if self.phone.player:
                     self.phone.player.startTransmit(self.getAudioMedia(index))
@@ -70,6 +86,9 @@ class Account(pj.Account):
     def onIncomingCall(self, prm):
         call = Call(self, self.phone, prm.callId)
         answer = pj.CallOpParam(True)
+        if self.phone.call is None:
+            answer.statusCode = 180
+            call.answer(answer)
         answer.statusCode = 200 if self.phone.call is None else 486
         self.phone.call = self.phone.call or call
         call.answer(answer)
@@ -78,9 +97,14 @@ class Account(pj.Account):
 class Phone:
     def __init__(self):
         self.call = None
+        # The one that it was sent into.
+        self.next_call = None
+        self.transfer_status = 0
         self.player = None
         self.registered = False
         self.confirmed_at = None
+        self.held = False
+        self.was_held = False
         self.ended = False
         self.last_status = 0
         self.rtp_sent = 0
@@ -139,6 +163,10 @@ def start(options, phone):
         account_config.regConfig.registrarUri = options.registrar
         account_config.regConfig.timeoutSec = 60
         account_config.sipConfig.proxies.append(options.registrar + ";lr")
+    if options.extensions:
+        account_config.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY
+        account_config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_ALWAYS
+        account_config.callConfig.timerSessExpiresSec = 120
     account = Account(phone)
     account.create(account_config)
     return endpoint, account
@@ -171,16 +199,37 @@ def main():
         phone.call = Call(account, phone)
         phone.call.makeCall(options.call, call_options)
         if until(endpoint, lambda: phone.confirmed_at or phone.ended) and phone.confirmed_at:
+            if options.hold:
+                until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 1)
+                phone.call.setHold(pj.CallOpParam())
+                good = until(endpoint, lambda: phone.ended or phone.held) and good
+                until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 2)
+                resumption = pj.CallOpParam(True)
+                resumption.opt.flag = pj.PJSUA_CALL_UNHOLD
+                phone.call.reinvite(resumption)
+                good = until(endpoint, lambda: phone.ended or not phone.held) and good
+            if options.transfer:
+                until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 1)
+                phone.call.xfer(options.transfer, pj.CallOpParam(True))
+                good = until(endpoint, lambda: phone.ended or phone.transfer_status >= 200) and good
             until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
             if not phone.ended:
                 phone.call.hangup(pj.CallOpParam())
+    elif good:
+        # Who was sent elsewhere ends the call there.
+        until(endpoint, lambda: phone.ended or (phone.next_call and phone.confirmed_at))
+        if phone.next_call and phone.confirmed_at and not phone.ended:
+            until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
+            phone.next_call.hangup(pj.CallOpParam())
     good = until(endpoint, lambda: phone.ended) and phone.confirmed_at is not None and good
     print(f"confirmed={int(phone.confirmed_at is not None)}")
     print(f"last_status={phone.last_status}")
+    print(f"transfer_status={phone.transfer_status}")
+    print(f"was_held={int(phone.was_held)}")
     print(f"rtp_sent={phone.rtp_sent}")
     print(f"rtp_received={phone.rtp_received}", flush=True)
     # Its objects go before the library that they belong to.
-    phone.call = phone.player = None
+    phone.call = phone.next_call = phone.player = None
     del account
     endpoint.libDestroy()
     return 0 if good else 1

@@ -34,11 +34,6 @@ scan_all trunk
 stop_captures
 await_idle 10
 
-# packets SIDE FILTER: how many the capture of that side shows.
-packets() {
-    tcpdump -n -r "$1.pcap" "$2" 2>/dev/null | wc -l
-}
-
 # answers PORT: the statuses that were sent to the scanner at that port.
 answers() {
     tcpdump -n -r carrier.pcap "udp and src host $sbc_carrier_ip and dst port $1" 2>/dev/null |
