@@ -29,6 +29,12 @@ start() {
     echo "$started" >>pids
 }
 
+# start_group NAME NAMESPACE COMMAND...: the same for a command with children, which end with it.
+start_group() {
+    start "$1" "$2" setsid "${@:3}"
+    echo "-$started" >>pids
+}
+
 # The value of KEY in a file of key=value lines; of a sum of keys if there are several.
 figure() {
     local file=$1 key sum=0 value

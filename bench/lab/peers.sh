@@ -189,10 +189,8 @@ start_proxy() {
     needs kamailio kamailio
     local namespace=$1 ip=$2 next_hop=$3
     sed "s/LISTEN$/$ip:5060/; s/ADDRESS$/$ip/; s/NEXT_HOP/$next_hop/" "$lab_dir/peers/kamailio.cfg" >"kamailio-$namespace.cfg"
-    # Its processes are a group of their own, to be ended together.
-    start "kamailio-$namespace" "$namespace" setsid kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
+    start_group "kamailio-$namespace" "$namespace" kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
         -Y "$PWD" -P "$PWD/kamailio-$namespace.pid"
-    echo "-$started" >>pids
     await "Kamailio in $namespace" listens "$namespace" "$ip:5060"
 }
 
@@ -224,7 +222,7 @@ dns_srv_enabled=0
 audio_rtp_port=24000
 TEXT
     # It ends with its input.
-    start linphone carrier env HOME="$PWD/linphone" bash -c 'sleep 300 | linphonec -c "$HOME/rc" -a'
+    start_group linphone carrier env HOME="$PWD/linphone" bash -c 'sleep 300 | linphonec -c "$HOME/rc" -a'
     await "linphonec" listens carrier "$ip:$port"
 }
 
