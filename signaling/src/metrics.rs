@@ -60,6 +60,10 @@ impl Snapshot {
             (&mut sum.calls, more.calls),
             (&mut sum.answered, more.answered),
             (&mut sum.restored, more.restored),
+            (&mut sum.challenges, more.challenges),
+            (&mut sum.wrong_credentials, more.wrong_credentials),
+            (&mut sum.credentials_refused, more.credentials_refused),
+            (&mut sum.bindings, more.bindings),
             (&mut sum.retransmissions, more.retransmissions),
             (&mut sum.calls_active, more.calls_active),
             (&mut sum.transactions_active, more.transactions_active),
@@ -100,6 +104,8 @@ pub(crate) struct Statistics {
     pub(crate) stream_overflows: u64,
     /// Ended attempts by outcome and, where one side refused, by status.
     pub(crate) outcomes: BTreeMap<(&'static str, Option<u16>), u64>,
+    /// Trunks that Moorline registers itself with, and whether it is registered.
+    pub(crate) registered: BTreeMap<String, bool>,
     /// Sessions of a listing that no call could be made of.
     pub(crate) not_restored: u64,
     /// Control connections made.
@@ -132,6 +138,7 @@ impl Statistics {
             news_lost: 0,
             stream_overflows: 0,
             outcomes: BTreeMap::new(),
+            registered: BTreeMap::new(),
             not_restored: 0,
             media_connections: 0,
             media_overflows: 0,
@@ -200,6 +207,8 @@ impl Statistics {
         for (outcome, count) in &other.outcomes {
             *self.outcomes.entry(*outcome).or_default() += count;
         }
+        // The first worker alone registers.
+        self.registered.extend(other.registered.iter().map(|(trunk, registered)| (trunk.clone(), *registered)));
         self.traffic.merge(&other.traffic);
     }
 
@@ -221,6 +230,15 @@ impl Statistics {
                 record(&mut self.answer_added, since(received_at));
                 let waited = self.wait_of(received_at);
                 record(&mut self.forward[1], since(received_at) + waited);
+            }
+            Observation::Registered { trunk, granted_s } => {
+                if self.registered.insert(trunk.clone(), true) != Some(true) {
+                    info!(trunk, granted_s, "registered");
+                }
+            }
+            Observation::NotRegistered { trunk, status, registered } => {
+                warn!(trunk, status, registered, "not registered: will try again");
+                self.registered.insert(trunk, registered);
             }
             Observation::Restored { call } => info!(%call, "call restored"),
             Observation::NotRestored { session, reason } => {

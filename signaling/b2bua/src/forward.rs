@@ -90,10 +90,10 @@ impl Crossing<'_> {
     }
 
     fn crosses(self, line: &HeaderLine<'_>) -> bool {
-        !is_own(line.name)
-            && !is_negotiated(line.name)
-            && (self.trusted || !is_identity(line))
-            && !(matches!(line.name, Name::Authorization | Name::ProxyAuthorization) && self.keeps(line.value))
+        match line.name {
+            Name::Authorization | Name::ProxyAuthorization => !self.keeps(line.value),
+            name => !is_own(name) && !is_negotiated(name) && (self.trusted || !is_identity(line)),
+        }
     }
 
     /// True for credentials that do not go on.

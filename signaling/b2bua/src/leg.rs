@@ -81,6 +81,8 @@ pub(crate) struct Leg {
     pub(crate) bye_due: bool,
     /// It is an endpoint: what it says of its own address counts less than where it speaks from.
     pub(crate) endpoint: bool,
+    /// The credentials that our last INVITE showed it, for the ACK: whole header lines.
+    pub(crate) proof: Option<Box<[u8]>>,
     /// Who it is, if it had to show credentials.
     pub(crate) user: Option<Box<[u8]>>,
 }
@@ -144,6 +146,7 @@ impl Leg {
             relatch: 0,
             bye_due: false,
             endpoint: false,
+            proof: None,
             user: None,
         }
     }

@@ -12,6 +12,8 @@ pub struct News(pub(crate) Told);
 pub(crate) enum Told {
     /// How long a hop rests; `None` if it is alive.
     Hop(Hop, Option<Rest>),
+    /// The way that calls to a trunk take, as its registrar has said.
+    Route(usize, Vec<Vec<u8>>),
     /// The bindings of a user.
     Bindings(Aor, Vec<Binding>),
 }

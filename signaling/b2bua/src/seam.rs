@@ -158,6 +158,22 @@ pub enum Observation {
         /// What the media process relayed, if it said so.
         report: Option<control::SessionReport>,
     },
+    /// Moorline is registered with a trunk.
+    Registered {
+        /// The trunk's name.
+        trunk: String,
+        /// For how long.
+        granted_s: u32,
+    },
+    /// Moorline could not register with a trunk now; it goes on trying.
+    NotRegistered {
+        /// The trunk's name.
+        trunk: String,
+        /// What the registrar answered, if it did.
+        status: Option<u16>,
+        /// Whether the registration before still holds.
+        registered: bool,
+    },
     /// A call came back from the media process's listing after a restart of signaling.
     Restored {
         /// The call.

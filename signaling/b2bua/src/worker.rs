@@ -10,6 +10,7 @@ mod admission;
 mod answer;
 mod attempts;
 mod counters;
+mod credentials;
 mod decline;
 mod dialog;
 mod endpoints;
@@ -21,6 +22,7 @@ mod redirect;
 mod refer;
 mod refresh;
 mod register;
+mod registration;
 mod reinvite;
 mod reliable;
 mod restore;
@@ -54,10 +56,12 @@ use crate::locate::{Health, Hop, Locator, Ticket};
 pub use counters::Counters;
 
 use admission::Admission;
+use credentials::Proofs;
 use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
 use register::Registrar;
+use registration::Registrations;
 use send::Long;
 use targets::Waiter;
 use timers::{Due, Timers};
@@ -102,6 +106,10 @@ pub struct Worker {
     registrar: Registrar,
     /// Who is asked for credentials.
     admission: Admission,
+    /// Who asks us for credentials.
+    proofs: Proofs,
+    /// With whom we are registered.
+    registrations: Registrations,
     timers: Timers,
     /// The first input has come, and with it the time.
     started: bool,
@@ -144,6 +152,8 @@ enum ClientUse {
     Probe(usize, Hop),
     /// An OPTIONS that keeps a binding alive.
     KeepAlive(u64),
+    /// A REGISTER of ours, to a trunk.
+    Register(usize),
     /// A request that is carried to the other side and its answer back.
     Pass(Box<Passing>),
 }
@@ -154,7 +164,7 @@ impl ClientUse {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
             ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
-            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Pass(_) => None,
+            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Register(_) | ClientUse::Pass(_) => None,
         }
     }
 }
@@ -177,6 +187,7 @@ impl Worker {
         let place = place.into();
         let lottery = targets::lottery(entropy());
         let admission = Admission::new(&policy, &mut entropy);
+        let proofs = Proofs::new(&policy);
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
@@ -198,6 +209,8 @@ impl Worker {
             waiters: HashMap::new(),
             registrar: Registrar::default(),
             admission,
+            proofs,
+            registrations: Registrations::default(),
             timers: Timers::default(),
             started: false,
             latest: 0,
@@ -221,6 +234,7 @@ impl Worker {
             Input::Broken { flow } => {
                 self.layer.broken(now, flow);
                 self.stream_ended(now, flow);
+                self.register_over_another(now, flow);
             }
             Input::Dns { number, answer } => self.dns_answer(now, number, answer),
             Input::News(news) => self.news(news),
@@ -367,8 +381,8 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, arrival: Arrival<'_>, client: ClientId) {
-        self.not_long(client);
+    /// An answer to a request of ours.
+    fn answered(&mut self, arrival: Arrival<'_>, client: ClientId) {
         match self.clients.get(&client) {
             Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
             Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
@@ -377,6 +391,7 @@ impl Worker {
             Some(ClientUse::Probe(trunk, hop)) => self.probe_answered(arrival, *trunk, *hop),
             Some(ClientUse::KeepAlive(serial)) => self.kept_alive(arrival, *serial),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
+            Some(ClientUse::Register(trunk)) => self.register_answered(arrival, *trunk),
             Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
         }
     }
@@ -427,6 +442,7 @@ impl Worker {
                 Due::Probe(trunk) => self.probe_trunk(now, trunk),
                 Due::Expiry(serial) => self.unbind(now, serial),
                 Due::KeepAlive(serial) => self.keep_alive(now, serial),
+                Due::Registration(trunk) => self.register_with(now, trunk),
                 Due::Verdict(request) => self.verdict(now, request, Verdict::Unavailable),
                 Due::Media => self.work_backlog(now),
             }
@@ -461,6 +477,7 @@ impl Worker {
 
     fn client_ended(&mut self, now: u64, client: ClientId) {
         self.not_long(client);
+        self.proofs.ended(client);
         let Some(usage) = self.clients.remove(&client) else { return };
         if let ClientUse::Invite(id) = &usage {
             self.invite_ended(now, client, *id);

@@ -44,6 +44,13 @@ impl Collector for Page {
             ("answered", "Calls answered", counters.answered),
             ("restored", "Calls taken back from the media process after a restart", counters.restored),
             ("not_restored", "Sessions closed because no call could be made of them", statistics.not_restored),
+            ("challenges", "Requests answered with a challenge for credentials", counters.challenges),
+            ("wrong_credentials", "Requests refused because their credentials were wrong", counters.wrong_credentials),
+            (
+                "credentials_refused",
+                "Requests whose credentials a trunk did not take from us",
+                counters.credentials_refused,
+            ),
             ("retransmissions", "SIP messages sent again for want of an answer", counters.retransmissions),
             ("unsent", "SIP datagrams that the kernel did not take", self.sum.unsent),
             ("media_connections", "Control connections made to the media process", statistics.media_connections),
@@ -62,6 +69,7 @@ impl Collector for Page {
             ("calls_active", "Calls in progress", counters.calls_active),
             ("calls_kept", "Calls in memory, those that have ended included", counters.calls_kept),
             ("subscriptions_active", "Subscriptions outside calls", counters.subscriptions_active),
+            ("bindings", "Contacts of registered endpoints", counters.bindings),
             ("transactions_active", "SIP transactions alive", counters.transactions_active),
             ("targets_resting", "Hops of targets that refused with 503 or did not answer", counters.targets_resting),
             (
@@ -87,6 +95,13 @@ impl Collector for Page {
             .encode_descriptor("moorline_sip_answer_seizure_ratio", help, None, MetricType::Gauge)?
             .encode_gauge(&ratio)?;
         edge::encode(self, &mut encoder)?;
+        let name = "moorline_sip_registered";
+        let help = "1 while Moorline is registered with the trunk";
+        let mut registered = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (trunk, is_registered) in &statistics.registered {
+            let labels = [("trunk", trunk.as_str())];
+            registered.encode_family(&labels)?.encode_gauge(&u64::from(*is_registered))?;
+        }
 
         let name = "moorline_sip_outcomes";
         let help = "Call attempts that are over, by outcome and by the status that refused them";

@@ -23,6 +23,8 @@ pub struct Counters {
     pub challenges: u64,
     /// Requests refused because their credentials were wrong.
     pub wrong_credentials: u64,
+    /// Requests whose credentials a trunk did not take from us.
+    pub credentials_refused: u64,
     /// Gauge: bindings of registered endpoints.
     pub bindings: u64,
     /// SIP messages sent again because an answer or ACK did not come in time.

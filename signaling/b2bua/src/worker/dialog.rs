@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::ServerId;
 use moorline_sip::{Message, Method};
 
+use super::credentials::with_lines;
 use super::setup::read;
 use super::{Arrival, Worker};
 use crate::Outcome;
@@ -135,6 +136,10 @@ impl Worker {
                 let body = self.body_for(call, side, original).unwrap_or_default();
                 self.crossing(call, side).finish(writer, original, &body)
             }
+        };
+        let bytes = match &leg.proof {
+            Some(shown) => with_lines(&bytes, shown),
+            None => bytes,
         };
         self.layer.send_ack(flow, bytes.clone());
         if let Some(original) = original {

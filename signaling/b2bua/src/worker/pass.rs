@@ -26,6 +26,10 @@ pub(super) struct Passing {
     /// Identity headers cross.
     pub(super) trusted: bool,
     pub(super) purpose: Purpose,
+    /// The trunk that it goes to.
+    pub(super) to: usize,
+    /// The call or subscription in whose dialog it is.
+    pub(super) within: Option<SessionId>,
 }
 
 /// What depends on the answer to a request that is carried across.
@@ -177,8 +181,16 @@ impl Worker {
         }
         let bytes = crossing.finish_with(writer, message, body, &headers);
         let purpose = if subscribes { Purpose::Subscription { id: owner, last: false } } else { Purpose::Nothing };
-        let passing =
-            Passing { server, request: message.to_owned(), came: arrival.flow, tag: Some(ours), trusted, purpose };
+        let passing = Passing {
+            server,
+            request: message.to_owned(),
+            came: arrival.flow,
+            tag: Some(ours),
+            trusted,
+            purpose,
+            to: egress,
+            within: None,
+        };
         if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             return self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -245,7 +257,8 @@ impl Worker {
         let bytes = crossing.finish_with(writer, message, body, &extra.headers);
         let purpose = extra.purpose;
         let request = message.to_owned();
-        let passing = Passing { server, request, came: arrival.flow, tag: None, trusted, purpose };
+        let (to, within) = (call.leg(side.other()).trunk, Some(id));
+        let passing = Passing { server, request, came: arrival.flow, tag: None, trusted, purpose, to, within };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }

@@ -9,7 +9,7 @@ use super::targets::Waiter;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::forward::ALLOW;
 use crate::locate::{Hop, Located};
-use crate::policy::Target;
+use crate::policy::{Target, Trunk};
 
 /// The most hops of one target that are asked.
 const MAX_HOPS: usize = 32;
@@ -37,7 +37,8 @@ impl Probes {
 impl Worker {
     /// True where the first input sets timers: the first worker of a process watches targets for all.
     pub(super) fn has_to_start(&self) -> bool {
-        self.place.index == 0 && (self.has_names() || self.policy.trunks.iter().any(|trunk| trunk.probe_ns > 0))
+        let starts = |trunk: &Trunk| trunk.probe_ns > 0 || trunk.registration.is_some();
+        self.place.index == 0 && (self.has_names() || self.policy.trunks.iter().any(starts))
     }
 
     /// The first input has come, and with it the time.
@@ -48,6 +49,7 @@ impl Worker {
         if self.has_names() {
             self.look_up_names(now);
         }
+        self.start_registrations(now);
         for (index, trunk) in self.policy.trunks.iter().enumerate() {
             if trunk.probe_ns > 0 && !trunk.targets.is_empty() {
                 let at = now.saturating_add(STAGGER_NS * (index % STAGGERED) as u64);

@@ -4,6 +4,7 @@
 use moorline_sip::Transport;
 use moorline_sip::transaction::{ClientId, Flow};
 
+use super::credentials::Sent;
 use super::{ClientUse, Worker};
 use crate::call::Phase;
 use crate::locate::Hop;
@@ -17,13 +18,9 @@ pub(super) struct Long {
 impl Worker {
     /// Starts a client transaction for `call`. `None` when the transaction table is full.
     pub(super) fn send(&mut self, now: u64, flow: Flow, request: Vec<u8>, usage: ClientUse) -> Option<ClientId> {
-        let client = match self.over_tcp(now, flow, &request) {
-            None => self.layer.request(now, flow, request).ok()?,
-            Some((tcp, bytes)) => {
-                let client = self.layer.request(now, tcp, bytes).ok()?;
-                self.long.insert(client, Long { flow, bytes: request });
-                client
-            }
+        let client = match self.trunk_that_asks(&usage, flow) {
+            None => self.start_client(now, flow, request)?,
+            Some(trunk) => self.send_shown(now, Sent::new(trunk, flow, request))?,
         };
         if let Some(call) = usage.call()
             && let Some(known) = self.calls.get_mut(&call)
@@ -32,6 +29,18 @@ impl Worker {
         }
         self.clients.insert(client, usage);
         Some(client)
+    }
+
+    /// Starts a client transaction with a request as it is.
+    pub(super) fn start_client(&mut self, now: u64, flow: Flow, request: Vec<u8>) -> Option<ClientId> {
+        match self.over_tcp(now, flow, &request) {
+            None => self.layer.request(now, flow, request).ok(),
+            Some((tcp, bytes)) => {
+                let client = self.layer.request(now, tcp, bytes).ok()?;
+                self.long.insert(client, Long { flow, bytes: request });
+                Some(client)
+            }
+        }
     }
 
     /// The same request over TCP, where it is too long for UDP and its trunk takes it so.
@@ -82,18 +91,22 @@ impl Worker {
             self.clients.insert(client, usage);
             return false;
         };
+        self.proofs.moved(client, again);
         self.follow_client(&usage, client, again);
         self.clients.insert(again, usage);
         true
     }
 
     /// Lets those who know a transaction know the one in its place.
-    fn follow_client(&mut self, usage: &ClientUse, client: ClientId, again: ClientId) {
+    pub(super) fn follow_client(&mut self, usage: &ClientUse, client: ClientId, again: ClientId) {
         let Some(call) = usage.call().and_then(|id| self.calls.get_mut(&id)) else { return };
         match usage {
             ClientUse::Invite(_) => {
                 if let Some(attempt) = call.attempt_mut(client) {
                     attempt.client = again;
+                }
+                if let Some((early, _)) = call.early.as_mut().filter(|(early, _)| *early == client) {
+                    *early = again;
                 }
             }
             ClientUse::Reinvite(_, side) | ClientUse::Update(_, side) | ClientUse::Refresh(_, side) => {
@@ -105,7 +118,7 @@ impl Worker {
                 }
             }
             ClientUse::Bye(_) | ClientUse::Prack(_) => {}
-            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Pass(_) => {}
+            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Register(_) | ClientUse::Pass(_) => {}
         }
     }
 }

@@ -89,6 +89,7 @@ impl Worker {
         let trusted = [from, to].iter().all(|end| self.policy.trunks[end.trunk].trusted);
         let (realm, authenticates) =
             (self.policy.trunks[from.trunk].realm(), self.policy.trunks[to.trunk].credentials.is_some());
+        let egress = to.trunk;
         let hop = to.next_hop(&self.policy.listeners);
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
@@ -100,7 +101,9 @@ impl Worker {
         let crossing = Crossing { trusted, withheld: false, realm, authenticates, shown_as: shown.address };
         let bytes = crossing.finish(writer, message, &body);
         let purpose = Purpose::Subscription { id, last };
-        let passing = Passing { server, request: message.to_owned(), came: flow, tag: None, trusted, purpose };
+        let request = message.to_owned();
+        let passing =
+            Passing { server, request, came: flow, tag: None, trusted, purpose, to: egress, within: Some(id) };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }

@@ -20,6 +20,8 @@ pub(super) enum Waiter {
     Request(Box<Request>),
     /// Whoever asks whose requests come from a target of a trunk, by position.
     Name(usize, usize),
+    /// Our registration with a trunk.
+    Registration(usize),
     /// The probes of a target of a trunk.
     Probe(usize, Target),
 }
@@ -67,6 +69,7 @@ impl Worker {
                 self.pass_to(arrival, trunk, server, hops);
             }
             Some(Waiter::Name(trunk, target)) => self.named(trunk, target, hops),
+            Some(Waiter::Registration(trunk)) => self.registrar_located(now, trunk, hops),
             Some(Waiter::Probe(trunk, target)) => self.probe_hops(now, trunk, &target, hops.unwrap_or_default()),
             None => {}
         }
@@ -119,7 +122,8 @@ impl Worker {
     /// Notes what lookups have found: hops to try, those alive first, or why there are none.
     fn found(&mut self, now: u64, id: SessionId, found: Vec<(Target, Result<Vec<Hop>, NotLocated>)>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let trunk = &self.policy.trunks[call.leg(crate::leg::Side::Callee).trunk];
+        let index = call.leg(crate::leg::Side::Callee).trunk;
+        let trunk = &self.policy.trunks[index];
         let Some(invite) = &mut call.invite else { return };
         let mut hops = Vec::new();
         for (target, result) in found {
@@ -138,7 +142,12 @@ impl Worker {
         hops.sort_by_key(|(hop, _)| self.health.rests_until(now, *hop).unwrap_or_default());
         for (hop, host) in hops {
             let flow = Flow { listener: trunk.listener, transport: hop.transport, remote: hop.address };
-            invite.groups.push_back(vec![Destination { flow, uri: None, host, route: Vec::new() }]);
+            invite.groups.push_back(vec![Destination {
+                flow,
+                uri: None,
+                host,
+                route: self.registrations.route(index),
+            }]);
         }
     }
 
@@ -169,6 +178,7 @@ impl Worker {
     pub(super) fn news(&mut self, news: News) {
         match news.0 {
             Told::Hop(hop, rest) => self.health.learn(hop, rest),
+            Told::Route(trunk, route) => self.learn_route(trunk, route),
             Told::Bindings(aor, bindings) => self.registrar.location.put(&aor, bindings),
         }
     }

@@ -33,6 +33,8 @@ pub(super) enum Due {
     Expiry(u64),
     /// A device must be kept alive.
     KeepAlive(u64),
+    /// Moorline is to register with this trunk.
+    Registration(usize),
     /// A verdict on credentials must have come.
     Verdict(u64),
     /// Requests that the media process had no room for may be asked again.

@@ -1,6 +1,7 @@
 //! Call flows through a worker, in virtual time.
 #![cfg(test)]
 
+mod authentication;
 mod bodies;
 mod calls;
 mod chaos;
@@ -15,6 +16,7 @@ mod probes;
 mod redirects;
 mod refreshes;
 mod registrations;
+mod registrations_of_ours;
 mod reinvites;
 mod reliable;
 mod restarts;

@@ -2,7 +2,7 @@
 
 use super::challenge::Challenge;
 use super::scheme::{Scheme, push_plain, push_quoted, push_text, unescaped};
-use super::{Algorithm, Inputs, Secret};
+use super::{Algorithm, Hash, Inputs, Secret};
 
 /// The challenge to answer among all that came: the strongest hash function that the secret serves for, the first of
 /// its kind. `values` are those of WWW-Authenticate, or of Proxy-Authenticate.
@@ -46,6 +46,11 @@ impl Session {
     /// Who asked.
     pub fn realm(&self) -> &[u8] {
         &self.realm
+    }
+
+    /// The hash function that the secret has to serve for.
+    pub fn hash(&self) -> Hash {
+        self.algorithm.hash
     }
 
     /// Whether a challenge to a request that this session signed says that the secret is wrong: it is about the same
