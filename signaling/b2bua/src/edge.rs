@@ -164,7 +164,7 @@ impl Edge {
         let tag = format!("{:016x}", self.recent.key(invite));
         let status = 503;
         let answer = respond(invite, flow.remote, status, reason_phrase(status).as_bytes(), Some(tag.as_bytes()))
-            .header("Retry-After", &self.bounds.retry_after_s.to_string());
+            .header("Retry-After", self.bounds.retry_after_s.to_string());
         Some((response_flow(flow, invite), answer.finish(b"")))
     }
 }

@@ -60,11 +60,11 @@ impl Worker {
             call.said[Side::Callee.index()] = early;
             call.leg_mut(Side::Callee).flow = flow;
             let tag = forward::to_tag(message).unwrap_or_default();
-            if let Some(early) = call.attempt_mut(client).and_then(|attempt| attempt.early_mut(tag)) {
-                if matches!(provision, Provision::Reliable(_)) {
-                    early.settled = true;
-                    early.answer = Some(message.to_owned());
-                }
+            if let Some(early) = call.attempt_mut(client).and_then(|attempt| attempt.early_mut(tag))
+                && matches!(provision, Provision::Reliable(_))
+            {
+                early.settled = true;
+                early.answer = Some(message.to_owned());
             }
             self.update_media(id);
         }
