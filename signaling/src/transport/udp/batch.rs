@@ -103,10 +103,13 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(v6)
 }
 
+/// One message and where it goes, as `sendmmsg` takes it.
+type Outgoing = (Option<SockaddrStorage>, Arc<[u8]>);
+
 /// What is to be sent, by socket and in order.
 pub(super) struct Outbox {
     headers: MultiHeaders<SockaddrStorage>,
-    queues: Vec<Vec<(Option<SockaddrStorage>, Arc<[u8]>)>>,
+    queues: Vec<Vec<Outgoing>>,
     waiting: usize,
 }
 
