@@ -10,6 +10,7 @@ mod message;
 mod reliable;
 mod server;
 mod session;
+mod timer;
 mod update;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use client::Client;
 use reliable::{Early, Unpracked};
 use server::Server;
 use session::Session;
+use timer::Timer;
 
 pub(super) const T1: u64 = 500_000_000;
 pub(super) const T2: u64 = 4_000_000_000;
@@ -96,6 +98,8 @@ enum Due {
     AnswerReinvite(usize),
     CancelReinvite(u32),
     SendMedia,
+    /// The session is to be refreshed, or was not.
+    SessionTimer(u32),
     /// Nobody has ended the call.
     Outlast,
     /// What looked wrong, and would not have been had a BYE followed.
@@ -135,6 +139,9 @@ pub(super) struct Party {
     /// The last RSeq that each device has used, and what waits for a PRACK.
     rseqs: [u32; 2],
     unpracked: Option<Unpracked>,
+    /// The session's timer, and how many there were.
+    timer: Option<Timer>,
+    rounds: u32,
     /// The last CSeq in each device's dialog.
     remote_cseqs: [u32; 2],
     cseq: u32,
@@ -199,6 +206,8 @@ impl Party {
             settled: false,
             rseqs: [0; 2],
             unpracked: None,
+            timer: None,
+            rounds: 0,
             remote_cseqs: [0; 2],
             cseq: 0,
             branches: 0,

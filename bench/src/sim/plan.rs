@@ -1,6 +1,6 @@
 //! What is to happen in a run: drawn from the seed before it begins, plain data.
 
-use moorline_b2bua::policy::{Limits, ReliableProvisional};
+use moorline_b2bua::policy::{Limits, ReliableProvisional, SessionTimers};
 
 use super::random::Random;
 
@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) capacity: usize,
     /// What the trunks say of reliable provisional answers, by listener.
     pub(super) reliable: [ReliableProvisional; 2],
+    /// The session timers of the trunks, by listener.
+    pub(super) timers: [Option<SessionTimers>; 2],
     /// The longest time that the media process takes for an answer.
     pub(super) media_delay: u64,
 }
@@ -81,6 +83,8 @@ pub(super) struct Script {
 pub(super) struct Knows {
     pub(super) reliable: Reliable,
     pub(super) update: bool,
+    /// Session timers (RFC 4028), and how long it wants a session to last without a refresh.
+    pub(super) timer: Option<u64>,
 }
 
 /// Reliable provisional answers (RFC 3262).
@@ -151,6 +155,8 @@ pub(super) enum Action {
     Waver {
         cancel_after: u64,
     },
+    /// A refresh of the session.
+    Refresh,
     /// An UPDATE that holds or resumes.
     Update {
         hold: bool,
@@ -176,7 +182,7 @@ impl Plan {
         let network = Conditions::draw(random);
         let limits = Limits {
             calls: 100,
-            call_duration_ns: random.between(60, 200) * SECOND,
+            call_duration_ns: random.pick(&[60, 90, 150, 400, 600]) * SECOND,
             ring_ns: random.between(15, 60) * SECOND,
             media_timeout_ns: random.between(15, 30) * SECOND,
         };
@@ -195,7 +201,11 @@ impl Plan {
             2 => ReliableProvisional::Required,
             _ => ReliableProvisional::Supported,
         });
-        Plan { network, calls, faults, limits, capacity, reliable, media_delay }
+        let timers = [0, 1].map(|_| {
+            let refresh_s = random.between(90, 300) as u32;
+            random.chance(85).then_some(SessionTimers { refresh_s, min_s: 90 })
+        });
+        Plan { network, calls, faults, limits, capacity, reliable, timers, media_delay }
     }
 }
 
@@ -233,7 +243,8 @@ impl CallPlan {
         let mut callees = [Script::draw(random), Script::draw(random)];
         // Whoever wants the call to go on for ever, the other one does not, or the longest duration ends it.
         if random.chance(85) {
-            let at = random.between(0, 50_000) * MS;
+            let longest = random.pick(&[50_000, 50_000, 50_000, 350_000]);
+            let at = random.between(0, longest) * MS;
             let who = random.below(3);
             if who != 1 {
                 caller.talk.push((at, Action::Bye));
@@ -270,6 +281,7 @@ impl Script {
                     _ => Reliable::Required,
                 },
                 update: random.chance(50),
+                timer: random.chance(35).then(|| random.between(90, 150) * SECOND),
             },
             vanishes_after: random.chance(4).then(|| random.between(0, 30_000) * MS),
             silent: random.chance(8),

@@ -450,7 +450,11 @@ fn policy(plan: &Plan) -> Policy {
             .collect(),
         targets: vec![address(side, 20).into(), address(side, 21).into()],
         media_range: names[side].into(),
-        dialogs: policy::Dialogs { reliable_provisional: plan.reliable[side], ..policy::Dialogs::default() },
+        dialogs: policy::Dialogs {
+            reliable_provisional: plan.reliable[side],
+            session_timers: plan.timers[side],
+            ..policy::Dialogs::default()
+        },
         ..Trunk::default()
     };
     let route = |side: usize| Route { prefix: NUMBERS[side].into(), from: None, to: policy::Way::Trunk(side) };

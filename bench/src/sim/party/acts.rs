@@ -25,6 +25,7 @@ impl Party {
                     self.at(now + MEDIA_INTERVAL, Due::SendMedia);
                 }
             }
+            Due::SessionTimer(round) => self.session_timer(now, round),
             Due::Outlast => {
                 self.record.outlasted = true;
                 self.bye(now);
@@ -55,14 +56,17 @@ impl Party {
         self.invite(now, &branch, &body, None);
     }
 
-    fn invite(&mut self, now: u64, branch: &str, body: &str, action: Option<Action>) {
+    pub(super) fn invite(&mut self, now: u64, branch: &str, body: &str, action: Option<Action>) {
         let content_type = if body.is_empty() { "" } else { "application/sdp" };
         let cseq = self.cseq;
-        let extensions = match self.script.knows.reliable {
-            Reliable::No => "",
-            Reliable::Required if action.is_none() => "Require: 100rel\r\n",
-            Reliable::Supported | Reliable::Required => "Supported: 100rel\r\n",
+        let mut extensions = match self.script.knows.reliable {
+            Reliable::No => String::new(),
+            Reliable::Required if action.is_none() => "Require: 100rel\r\n".into(),
+            Reliable::Supported | Reliable::Required => "Supported: 100rel\r\n".into(),
         };
+        if self.script.knows.timer.is_some() {
+            extensions += &format!("Supported: timer\r\n{}", self.timer_request());
+        }
         let headers = format!("{extensions}Allow: {}\r\nX-Kept:  as it\tis\r\n", self.allow());
         self.ask(now, "INVITE", &Draft { branch, cseq, headers: &headers, content_type, body }, action);
     }
@@ -78,6 +82,7 @@ impl Party {
             Action::Info => self.ask_in_dialog(now, "INFO", "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"),
             Action::Message => self.ask_in_dialog(now, "MESSAGE", "text/plain", "hello"),
             Action::Options => self.ask_in_dialog(now, "OPTIONS", "", ""),
+            Action::Refresh => self.refresh(now),
             Action::Update { hold } => self.update(now, action, hold),
             Action::Hold { .. } | Action::Resume | Action::AskForOffer | Action::Waver { .. } => {
                 self.reinvite(now, action);

@@ -270,6 +270,7 @@ impl Party {
         self.acks.push((cseq, to_tag, ack.clone()));
         self.sends.push(ack);
         self.session_before = None;
+        self.timer_answered(now, message);
         if first && self.phase == Phase::Setup {
             self.begin(now);
             if self.record.cancelled || self.cancel_wanted(position) {

@@ -454,6 +454,13 @@ impl Party {
 
     fn say_with(&mut self, now: u64, position: usize, status: u16, body: String, headers: &[(&str, String)]) {
         let allow = self.allow();
+        let refreshes = matches!(&self.servers[position].method[..], "INVITE" | "UPDATE") && status / 100 == 2;
+        let request = self.servers[position].request.clone();
+        let timer = if refreshes && !self.servers[position].surplus {
+            with_message(&request, |request| self.timer_answer(now, request)).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let (moorline, contact) = (self.moorline, self.contact());
         let server = &mut self.servers[position];
         if status < 200 && server.response.as_ref().is_some_and(|_| server.state != State::Proceeding) {
@@ -465,7 +472,7 @@ impl Party {
             if server.method == "INVITE" && status < 300 {
                 writer = writer.record_route(request).header("Contact", format!("<{contact}>")).header("Allow", &allow);
             }
-            for (name, value) in headers {
+            for (name, value) in headers.iter().chain(&timer) {
                 writer = writer.header(name, value);
             }
             if !body.is_empty() {

@@ -26,7 +26,11 @@ impl Party {
         self.cseq += 1;
         let (branch, cseq) = (self.branch(), self.cseq);
         let body = self.session.offer();
-        let draft = Draft { branch: &branch, cseq, headers: "", content_type: "application/sdp", body: &body };
+        let headers = match self.script.knows.timer {
+            Some(_) => format!("Supported: timer\r\n{}", self.timer_request()),
+            None => String::new(),
+        };
+        let draft = Draft { branch: &branch, cseq, headers: &headers, content_type: "application/sdp", body: &body };
         self.ask(now, "UPDATE", &draft, Some(action));
     }
 
@@ -37,6 +41,10 @@ impl Party {
             return self.offer_refused(now, position, status);
         }
         self.session_before = None;
+        self.timer_answered(now, message);
+        if action == Some(Action::Refresh) {
+            return;
+        }
         let answered = match description(message) {
             Some(answer) => self.session.answered(answer),
             None => Err(format!("a {status} to an UPDATE without an answer: {action:?}")),
