@@ -14,12 +14,17 @@ all_tests=(
     no-free-port@io_uring
     garbage@io_uring
     garbage@epoll
+    sipp-tcp@io_uring
     baresip-udp@io_uring
+    baresip-tcp@io_uring
+    baresip-tls@io_uring
     pjsua-udp@epoll
+    pjsua-tls@io_uring
     pjsua-extensions@io_uring
     pjsua-transfer@io_uring
     silent-peer@io_uring
     kamailio-udp@io_uring
+    kamailio-tcp@io_uring
     scans@io_uring
 )
 
