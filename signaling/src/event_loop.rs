@@ -6,6 +6,7 @@ use std::pin::Pin;
 use moorline_b2bua::locate::Failure;
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, Observation, Output, Reason, Worker};
+use moorline_control::{Refusal, RefusalCode, Reply};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
 use tokio::sync::{mpsc, oneshot};
@@ -310,10 +311,10 @@ impl EventLoop {
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {
-                        // The rest of this batch goes nowhere, as it would had the connection broken.
-                        self.requests = None;
+                        // The worker refuses the call or asks again, as it does when the media process is busy.
                         self.statistics.media_overflows += 1;
-                        self.worker.handle(self.now, Input::Media(MediaInput::Disconnected));
+                        let reply = Reply::Refused(Refusal::new(RefusalCode::Busy, "too many requests are waiting"));
+                        self.worker.handle(self.now, Input::Media(MediaInput::Reply { request, reply }));
                     }
                 }
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use moorline_control::connection::{ConnectionError, Receiver, Sender, connect};
 use moorline_control::{ClientFrame, ClientHello, Reply, Request, ServerFrame, ServerHello};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -47,9 +48,10 @@ pub(crate) struct RequestQueue {
 }
 
 impl RequestQueue {
-    /// False if the queue is full or the connection gone.
+    /// False if the queue is full. What is given to a connection that is gone is lost with it, as the event loop
+    /// is about to hear.
     pub(crate) fn push(&self, request: u32, body: Request) -> bool {
-        self.queue.try_send((request, body)).is_ok()
+        !matches!(self.queue.try_send((request, body)), Err(TrySendError::Full(_)))
     }
 }
 

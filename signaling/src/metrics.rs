@@ -110,7 +110,7 @@ pub(crate) struct Statistics {
     pub(crate) not_restored: u64,
     /// Control connections made.
     pub(crate) media_connections: u64,
-    /// Control connections given up because too many requests were waiting.
+    /// Requests to the media process that found too many waiting before them.
     pub(crate) media_overflows: u64,
 }
 

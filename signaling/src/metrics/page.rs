@@ -56,7 +56,7 @@ impl Collector for Page {
             ("media_connections", "Control connections made to the media process", statistics.media_connections),
             (
                 "media_overflows",
-                "Control connections given up with too many requests waiting",
+                "Requests to the media process that found too many waiting, to be asked again or refused",
                 statistics.media_overflows,
             ),
         ] {
