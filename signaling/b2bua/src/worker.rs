@@ -18,6 +18,7 @@ mod media;
 mod names;
 mod pass;
 mod probe;
+mod receive;
 mod redirect;
 mod refer;
 mod refresh;
@@ -38,12 +39,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{ClientId, Event, Flow, Layer, Received, ServerId, Timers as SipTimers};
-use moorline_sip::{Dialog, Index, Message, Method, Name};
+use moorline_sip::Message;
+use moorline_sip::transaction::{ClientId, Event, Flow, Layer, ServerId, Timers as SipTimers};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
-use crate::forward::{self, ALLOW, Shown};
+use crate::forward::{ALLOW, Shown};
 use crate::identity::Identities;
 use crate::leg::Side;
 use crate::policy::Policy;
@@ -272,156 +273,6 @@ impl Worker {
             targets_resting: resting as u64,
             ..self.counters
         }
-    }
-
-    fn message(&mut self, now: u64, flow: Flow, bytes: &[u8]) {
-        self.counters.messages += 1;
-        // A keep-alive (RFC 5626 4.4.1, or the empty datagrams of some peers) is no message at all.
-        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return;
-        }
-        let mut index = Index::new();
-        let Ok(message) = index.parse(bytes) else {
-            self.counters.malformed += 1;
-            return;
-        };
-        let arrival = Arrival { now, flow, message, user: None };
-        if message.is_request() {
-            let Some(trunk) = self.policy.ingress(flow.listener, flow.remote) else {
-                self.counters.unknown_source += 1;
-                return;
-            };
-            self.request(arrival, trunk);
-        } else if message.check().is_ok() {
-            self.response(arrival);
-        } else {
-            self.counters.malformed += 1;
-        }
-    }
-
-    fn request(&mut self, arrival: Arrival<'_>, trunk: usize) {
-        let message = arrival.message;
-        if let Err(fault) = message.check() {
-            if message.method() == Some(Method::Ack) || message.via().is_err() {
-                // An ACK is never answered, and without a Via there is nowhere to answer to.
-                self.counters.malformed += 1;
-            } else {
-                self.counters.bad_requests += 1;
-                let answer = self.answer_to(arrival, fault.status(), fault.reason().as_bytes());
-                self.transmit_stateless(arrival, answer.finish(b""));
-            }
-            return;
-        }
-        // Until the listing of the media process is through, nobody can say that a dialog is not there: the
-        // peer asks again.
-        let unknown_dialog = forward::to_tag(message).is_some()
-            && self.dialog_of(arrival).is_none()
-            && self.subscription_of(arrival.flow, message).is_none();
-        if unknown_dialog && self.media.is_restoring() {
-            return;
-        }
-        if let Some(arrival) = self.let_in(arrival, trunk) {
-            self.receive(arrival, trunk);
-        }
-    }
-
-    /// A request that was let in.
-    fn receive(&mut self, arrival: Arrival<'_>, trunk: usize) {
-        let Arrival { now, flow, message, .. } = arrival;
-        match self.layer.receive(now, flow, message) {
-            Received::Request(server) => self.new_request(arrival, trunk, server),
-            Received::Cancel { invite: Some(server) } => self.cancelled(now, server, message.header(Name::Reason)),
-            Received::Ack => self.acknowledged(arrival),
-            // What there was no room for, the layer has answered 503.
-            Received::Absorbed
-            | Received::Full
-            | Received::Cancel { invite: None }
-            | Received::Stray
-            | Received::Response(_) => {}
-        }
-    }
-
-    fn new_request(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
-        let Some(method) = arrival.message.method() else { return };
-        let in_dialog = forward::to_tag(arrival.message).is_some();
-        match (self.dialog_of(arrival), method) {
-            (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
-            (None, _) if in_dialog => match self.subscription_of(arrival.flow, arrival.message) {
-                Some((id, side)) => self.request_in_subscription(arrival, server, id, side),
-                None => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
-            },
-            (None, Method::Invite) => {
-                self.counters.attempts += 1;
-                self.invite(arrival, trunk, server);
-            }
-            (None, Method::Register) => self.register(arrival, trunk, server),
-            (None, Method::Options) => self.options(arrival, trunk, server),
-            (None, Method::Message | Method::Subscribe | Method::Refer | Method::Publish | Method::Notify) => {
-                self.pass_outside(arrival, trunk, server);
-            }
-            (None, Method::Bye | Method::Info | Method::Cancel | Method::Prack | Method::Update) => {
-                self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
-            }
-            (None, Method::Other(_)) => self.not_allowed(arrival, server, 501, b"Not Implemented"),
-            (None, _) => self.not_allowed(arrival, server, 405, b"Method Not Allowed"),
-        }
-    }
-
-    fn response(&mut self, arrival: Arrival<'_>) {
-        match self.layer.receive(arrival.now, arrival.flow, arrival.message) {
-            Received::Response(client) => self.answer(arrival, client),
-            // A 2xx whose transaction is gone is still owed an ACK (RFC 3261 13.2.2.4).
-            Received::Stray if arrival.message.status().is_some_and(|status| status / 100 == 2) => {
-                match self.answer_dialog(arrival.message) {
-                    Some(_) => self.repeated_answer(arrival),
-                    None => self.decline_stray(arrival),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// An answer to a request of ours.
-    fn answered(&mut self, arrival: Arrival<'_>, client: ClientId) {
-        match self.clients.get(&client) {
-            Some(ClientUse::Invite(call)) => self.invite_answered(arrival, client, *call),
-            Some(ClientUse::Reinvite(call, side)) => self.reinvite_answered(arrival, client, *call, *side),
-            Some(ClientUse::Update(call, side)) => self.updated(arrival, client, *call, *side),
-            Some(ClientUse::Refresh(call, side)) => self.refresh_answered(arrival, client, *call, *side),
-            Some(ClientUse::Probe(trunk, hop)) => self.probe_answered(arrival, *trunk, *hop),
-            Some(ClientUse::KeepAlive(serial)) => self.kept_alive(arrival, *serial),
-            Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
-            Some(ClientUse::Register(trunk)) => self.register_answered(arrival, *trunk),
-            Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
-        }
-    }
-
-    /// The call and side in whose dialog a request is: our tag in To, their tag in From, and the Call-ID
-    /// must all agree (RFC 3261 12), and it must come from where the leg's trunk speaks; where that may be
-    /// anywhere, from where the party is known to be, or with its credentials.
-    fn dialog_of(&self, arrival: Arrival<'_>) -> Option<(SessionId, Side)> {
-        let Arrival { flow, message: request, .. } = arrival;
-        let tag = std::str::from_utf8(forward::to_tag(request)?).ok()?.parse().ok()?;
-        let (id, side) = *self.tags.get(&tag)?;
-        let call = self.calls.get(&id)?;
-        let leg = call.leg(side);
-        let (call_id, theirs) = (request.call_id().ok()?, request.from().ok()?.tag().unwrap_or_default());
-        let same = |dialog: &Dialog| call_id == dialog.call_id && theirs == dialog.remote_tag;
-        let mut at = leg.flow.remote.ip();
-        let known = match &leg.dialog {
-            Some(dialog) => same(dialog) && tag == leg.tag,
-            None => call.early_of(tag, theirs).is_some_and(|(_, early)| same(&early.dialog)),
-        };
-        if leg.dialog.is_none()
-            && let Some(attempt) = call.attempts.iter().find(|attempt| attempt.tag == tag)
-        {
-            at = attempt.destination.flow.remote.ip();
-        }
-        let speaks = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote);
-        let asked = self.policy.trunks[leg.trunk].authentication.is_some();
-        let shown = arrival.user.is_some() && (leg.user.is_none() || leg.user.as_deref() == arrival.user);
-        let itself = !asked || flow.remote.ip() == at || shown;
-        (known && speaks && itself).then_some((id, side))
     }
 
     fn timeout(&mut self, now: u64) {
