@@ -181,9 +181,12 @@ impl EventLoop {
         };
         let owner = self.owner(flow, bytes, received_at, false);
         if owner == self.place {
-            self.message(flow, bytes, received_at);
-        } else if self.hand_over(owner, Mail::Message { flow, bytes: bytes.into(), received_at }) {
-        } else if new_call {
+            return self.message(flow, bytes, received_at);
+        }
+        if self.hand_over(owner, Mail::Message { flow, bytes: bytes.into(), received_at }) {
+            return;
+        }
+        if new_call {
             self.refuse(flow, bytes, Reason::Queue);
         } else {
             // Left to be sent again.

@@ -1,5 +1,6 @@
 use super::{Config, MediaNatConfig};
 use moorline_b2bua::policy::{MediaNat, Way};
+use moorline_sip::Transport;
 
 const GOOD: &str = r#"
     node = 3
@@ -7,6 +8,7 @@ const GOOD: &str = r#"
     [[listeners]]
     name = "lan"
     bind = "127.0.0.1:5060"
+    transports = ["udp"]
     [[listeners]]
     name = "wan"
     bind = "127.0.0.2:5060"
@@ -68,11 +70,26 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
+fn listeners_serve_udp_and_tcp_unless_they_say_otherwise() {
+    let policy = config(GOOD).policy().expect("no faults");
+    assert_eq!(policy.listeners[0].transports, [Transport::Udp]);
+    assert_eq!(policy.listeners[1].transports, [Transport::Udp, Transport::Tcp]);
+    assert_eq!(config("workers = 5").workers(), 5);
+    assert!((1..=16).contains(&config("").workers()));
+}
+
+#[test]
 fn unknown_keys_are_refused() {
     for text in ["colour = 1", "[limits]\ncals = 3", "[[routes]]\nto = \"x\"\nprefx = \"1\""] {
         assert!(toml::from_str::<Config>(text).is_err(), "{text}");
     }
 }
+
+/// A line of `GOOD` about transports, and what may stand in its place.
+const LAN: &str = r#"transports = ["udp"]"#;
+const TLS: &str = r#"transports = ["tls"]
+    tls = { certificate = "/nowhere/certificate.pem", key = "/nowhere/key.pem" }"#;
+const PER_SOURCE: &str = "signaling.overload.messages_per_second_per_source";
 
 #[test]
 fn each_fault_names_its_key() {
@@ -98,6 +115,19 @@ fn each_fault_names_its_key() {
         ("lease_s = 30", r#"dns = { servers = ["0.0.0.0:53"] }"#, "signaling.dns.servers[0]"),
         ("lease_s = 30", r#"user = "root""#, "signaling.user"),
         ("lease_s = 30", r#"control = """#, "signaling.control"),
+        ("lease_s = 30", "workers = 0", "signaling.workers"),
+        ("lease_s = 30", "workers = 17", "signaling.workers"),
+        ("[limits]", "[overload]\nqueue = 0\n[limits]", "signaling.overload.queue"),
+        ("[limits]", "[overload]\nretry_after_s = 0\n[limits]", "signaling.overload.retry_after_s"),
+        ("[limits]", "[overload]\nmessages_per_second_per_source = 0\n[limits]", PER_SOURCE),
+        ("[limits]", "[streams]\nidle_s = 0\n[limits]", "signaling.streams.idle_s"),
+        ("[limits]", "[streams]\nconnections = 0\n[limits]", "signaling.streams.connections"),
+        (LAN, "transports = []", "signaling.listeners[0].transports"),
+        (LAN, r#"transports = ["udp", "udp"]"#, "signaling.listeners[0].transports"),
+        (LAN, r#"transports = ["tcp", "tls"]"#, "signaling.listeners[0].transports"),
+        (LAN, r#"transports = ["tls"]"#, "signaling.listeners[0].transports"),
+        (LAN, "tls = { certificate = \"/x\", key = \"/y\" }", "signaling.listeners[0].tls"),
+        (LAN, TLS, "signaling.listeners[0].tls.certificate"),
     ];
     for (old, new, path) in cases {
         let (found, text) = fault(old, new);
