@@ -1,5 +1,6 @@
 //! What the operator writes under `[signaling]`: one documented struct per configured thing.
 
+mod accounts;
 mod dialogs;
 mod fault;
 mod hops;
@@ -14,12 +15,17 @@ use ipnet::IpNet;
 use moorline_b2bua::policy::Target;
 use serde::Deserialize;
 
+pub use accounts::{
+    AlgorithmConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, RegistrarConfig, RegistrationConfig,
+    SecretText, UserConfig, WhenFullConfig,
+};
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
 pub use overload::OverloadConfig;
 
+use crate::radius::RadiusConfig;
 use crate::resolver::DnsConfig;
 
 /// The signaling process's configuration. Every key may be left out, but without `trunks` nobody can call.
@@ -48,6 +54,11 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// How names of targets are looked up.
     pub dns: DnsConfig,
+    /// Who is asked about users that are not named here.
+    pub radius: Option<RadiusConfig>,
+    /// The directory for what outlives this process and belongs to no call: where endpoints are registered. If left
+    /// out, `/var/lib/moorline` where a trunk has a registrar, as far as it can be written.
+    pub state: Option<PathBuf>,
     /// Bounds of every call.
     pub limits: LimitsConfig,
     /// What is done when more comes than can be served.
@@ -106,6 +117,18 @@ pub struct TrunkConfig {
     /// What becomes of a redirection (3xx) by it.
     #[serde(default)]
     pub redirects: RedirectsConfig,
+    /// Its requests are taken only with a name and a password; without this, its sources are enough.
+    #[serde(default)]
+    pub authentication: Option<AuthenticationConfig>,
+    /// Its peers are endpoints, which register here.
+    #[serde(default)]
+    pub registrar: Option<RegistrarConfig>,
+    /// What it is shown where it asks us for credentials.
+    #[serde(default)]
+    pub credentials: Option<CredentialsConfig>,
+    /// Moorline registers itself with it.
+    #[serde(default)]
+    pub registration: Option<RegistrationConfig>,
     /// Whether callers are not named to it, even those who do not ask for that (RFC 3323): From becomes
     /// anonymous.
     #[serde(default)]
@@ -212,6 +235,8 @@ impl Default for Config {
             trunks: Vec::new(),
             routes: Vec::new(),
             dns: DnsConfig::default(),
+            radius: None,
+            state: None,
             limits: LimitsConfig::default(),
             overload: OverloadConfig::default(),
             streams: StreamsConfig::default(),

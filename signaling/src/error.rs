@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use moorline_sip::Transport;
 
 use crate::ConfigFault;
+use crate::radius::SecretFault;
+use crate::store::StoreFault;
 
 /// Why the signaling process could not start or had to stop. Each says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,12 @@ pub enum SignalingError {
     /// The certificates of a listener could not be read by the user that signaling became.
     #[error("listener certificates: {0}")]
     Certificates(String),
+    /// The directory that is to outlive this process cannot be used.
+    #[error("signaling.state: {0}")]
+    Store(StoreFault),
+    /// The secret shared with the RADIUS servers cannot be used by the user that signaling became.
+    #[error("signaling.radius.secret_file: {0}")]
+    Radius(SecretFault),
     /// A thread has ended that must not.
     #[error("a worker's thread has ended; its own message is above")]
     Worker,

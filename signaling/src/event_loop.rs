@@ -2,26 +2,37 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::time::{Duration, SystemTime};
 
 use moorline_b2bua::locate::Failure;
 use moorline_b2bua::policy::Policy;
+use moorline_b2bua::verify::Verdict;
 use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, Observation, Output, Reason, Worker};
 use moorline_control::{Refusal, RefusalCode, Reply};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tracing::warn;
 
 use crate::clock::{now_ns, until};
 use crate::mail::{Mail, Workers};
 use crate::media_client::{MediaEvent, RequestQueue};
 use crate::metrics::{Snapshot, Statistics};
+use crate::radius::{self, Judged};
 use crate::resolver::{Answered, Questions};
+use crate::store::{Entry, Store};
 use crate::transport::streams::StreamQueue;
 use crate::transport::udp::{Batch, UdpTransport};
 
 /// Where the admin server asks for a snapshot.
 pub(crate) type Scrape = oneshot::Sender<Snapshot>;
+
+/// Where verdicts on credentials are asked for, and where they come from.
+pub(crate) type Verdicts = (radius::Questions, mpsc::Receiver<Judged>);
+
+/// The namespace of registered endpoints in the store.
+const BINDINGS: &str = "bindings";
 
 /// The most letters taken in one turn, so that sockets, timers and the media get theirs.
 const LETTERS: usize = 64;
@@ -51,6 +62,9 @@ pub(crate) struct EventLoop {
     requests: Option<RequestQueue>,
     questions: Questions,
     answers: mpsc::Receiver<Answered>,
+    verdicts: Option<Verdicts>,
+    /// Where the first worker writes what must outlive it.
+    store: Option<Store>,
     scrapes: mpsc::Receiver<Scrape>,
     statistics: Statistics,
     /// What was observed of datagrams that are not sent yet.
@@ -74,6 +88,8 @@ pub(crate) struct Parts {
     pub(crate) streams: StreamQueue,
     pub(crate) media: mpsc::Receiver<MediaEvent>,
     pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
+    pub(crate) radius: Option<Verdicts>,
+    pub(crate) store: Option<(Store, Vec<Entry>)>,
     pub(crate) scrapes: mpsc::Receiver<Scrape>,
 }
 
@@ -83,6 +99,7 @@ enum Wake {
     Mail(Mail),
     Media(MediaEvent),
     Dns(Answered),
+    Verdict(Judged),
     Scrape(Scrape),
     Timer,
     Stop,
@@ -90,9 +107,10 @@ enum Wake {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> EventLoop {
-        let Parts { worker, place, udp, edge, dispatch, policy, workers, mail, streams, media, dns, scrapes } = parts;
+        let Parts { worker, place, udp, edge, dispatch, policy, workers, mail, streams, media, dns, .. } = parts;
         let (questions, answers) = dns;
-        EventLoop {
+        let (store, entries) = parts.store.map_or((None, Vec::new()), |(store, entries)| (Some(store), entries));
+        let mut event_loop = EventLoop {
             worker,
             place,
             udp,
@@ -108,12 +126,20 @@ impl EventLoop {
             requests: None,
             questions,
             answers,
-            scrapes,
+            verdicts: parts.radius,
+            store,
+            scrapes: parts.scrapes,
             statistics: Statistics::new(),
             observed: Vec::new(),
             forwarded: Vec::new(),
             now: 0,
+        };
+        let stored = entries.into_iter().filter(|entry| entry.namespace == BINDINGS);
+        let stored: Vec<_> = stored.map(|entry| (entry.key, entry.value)).collect();
+        if !stored.is_empty() {
+            event_loop.handle(now_ns(), Input::Stored(stored));
         }
+        event_loop
     }
 
     /// Serves until `stop` is ready. Calls are left as they are, to whoever comes next.
@@ -125,6 +151,7 @@ impl EventLoop {
                 Wake::Readable(listener) => self.receive(&mut batch, listener),
                 Wake::Mail(mail) => self.take_mail(mail),
                 Wake::Media(event) => self.media_event(event),
+                Wake::Verdict((request, verdict)) => self.handle(now_ns(), Input::Verdict { request, verdict }),
                 Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
                 // A scraper that went away meanwhile needs no answer.
                 Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
@@ -152,6 +179,7 @@ impl EventLoop {
             Some(mail) = self.mail.recv() => Wake::Mail(mail),
             Some(event) = self.media.recv() => Wake::Media(event),
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
+            Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
             Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
             () = sleep(deadline.map(until).unwrap_or_default()), if deadline.is_some() => Wake::Timer,
         }
@@ -309,8 +337,14 @@ impl EventLoop {
                         self.statistics.news_lost += u64::from(!told);
                     }
                 }
-                // Nowhere to write to, and nobody to ask: the worker refuses such a request by itself.
-                Output::Store { .. } | Output::Verify { .. } => {}
+                Output::Store { key, value, expires_at } => self.store(&key, value, expires_at),
+                Output::Verify { request, question } => {
+                    let asked = self.verdicts.as_ref().is_some_and(|(questions, _)| questions.put(request, question));
+                    if !asked {
+                        let verdict = Verdict::Unavailable;
+                        self.worker.handle(self.now, Input::Verdict { request, verdict });
+                    }
+                }
                 Output::Media { request, body } => {
                     let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
                     if full {
@@ -323,6 +357,19 @@ impl EventLoop {
             }
         }
         crossed && !told
+    }
+
+    /// Writes something down. What there is no room for is written with its next change.
+    fn store(&mut self, key: &[u8], value: Option<Vec<u8>>, expires_at: u64) {
+        let Some(store) = &mut self.store else { return };
+        let expires = SystemTime::now() + Duration::from_nanos(expires_at.saturating_sub(self.now));
+        let taken = match value {
+            Some(value) => store.put(BINDINGS, key, value, Some(expires)),
+            None => store.remove(BINDINGS, key),
+        };
+        if let Err(problem) = taken {
+            warn!("a registration is not written down: {problem}");
+        }
     }
 
     fn transmit(&mut self, flow: Flow, bytes: std::sync::Arc<[u8]>) {
@@ -356,5 +403,13 @@ impl EventLoop {
             unsent: self.udp.unsent,
             media_connected: self.requests.is_some(),
         }
+    }
+}
+
+/// The next verdict; never, where nobody is asked.
+async fn verdict(verdicts: &mut Option<Verdicts>) -> Option<Judged> {
+    match verdicts {
+        Some((_, judged)) => judged.recv().await,
+        None => std::future::pending().await,
     }
 }

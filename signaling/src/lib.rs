@@ -22,6 +22,10 @@ pub mod store;
 mod transport;
 
 pub use config::{
+    AlgorithmConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, RegistrarConfig, RegistrationConfig,
+    SecretText, UserConfig, WhenFullConfig,
+};
+pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,
     StreamsConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::hash::RandomState;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::{Concurrency, Dispatch, Edge, Entropy, NewCalls, Place, Worker};
@@ -19,9 +20,10 @@ use tracing::{error, info, warn};
 
 use crate::event_loop::{EventLoop, Parts, Scrape};
 use crate::mail::{Mail, Workers};
+use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
-use crate::{Config, SignalingError, admin, media_client, privilege, resolver};
+use crate::{Config, SignalingError, admin, media_client, privilege, radius, resolver};
 
 /// How often certificates are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
@@ -56,6 +58,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     if let Some(user) = &config.user {
         privilege::become_user(user)?;
     }
+    let mut store = open_store(&config)?;
     let shared =
         Shared { policy, hash: RandomState::new(), calls: Arc::default(), new_calls: Arc::default(), workers: count };
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
@@ -79,7 +82,8 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     for (index, ((datagrams, mail), streams)) in datagrams.into_iter().zip(inboxes).zip(queues).enumerate() {
         let (scrape, asked) = mpsc::channel(2);
         scrapes.push(scrape);
-        let made = Made { index, datagrams, mail, streams, workers: workers.clone(), scrapes: asked };
+        let store = store.take();
+        let made = Made { index, datagrams, mail, streams, workers: workers.clone(), store, scrapes: asked };
         threads.start(config.clone(), shared.clone(), made)?;
     }
     tokio::spawn(admin::serve(
@@ -98,6 +102,28 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     info!(lease_s = config.lease_s, "signaling stops; calls are left to the media process's lease");
     threads.stop();
     ended
+}
+
+/// The directory of the store where none is configured.
+const STATE: &str = "/var/lib/moorline";
+
+/// Opens the store, if there is anything to keep. One that was asked for must be usable; without one, endpoints
+/// register again by themselves.
+fn open_store(config: &Config) -> Result<Option<(Store, Vec<Entry>)>, SignalingError> {
+    let wanted = config.trunks.iter().any(|trunk| trunk.registrar.is_some());
+    let directory = match &config.state {
+        Some(directory) => directory.as_path(),
+        None if wanted => Path::new(STATE),
+        None => return Ok(None),
+    };
+    match Store::open(directory, SystemTime::now()) {
+        Ok(store) => Ok(Some(store)),
+        Err(fault) if config.state.is_some() => Err(SignalingError::Store(fault)),
+        Err(fault) => {
+            warn!("registrations will not survive a restart: {fault}; set `signaling.state`");
+            Ok(None)
+        }
+    }
 }
 
 /// What all workers have in common.
@@ -127,6 +153,8 @@ struct Made {
     mail: mpsc::Receiver<Mail>,
     streams: StreamQueue,
     workers: Workers,
+    /// The first worker's alone.
+    store: Option<(Store, Vec<Entry>)>,
     scrapes: mpsc::Receiver<Scrape>,
 }
 
@@ -194,7 +222,8 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, mail, streams, workers, scrapes } = made;
+    let Made { index, datagrams, mail, streams, workers, store, scrapes } = made;
+    let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
     let parts = Parts {
@@ -209,6 +238,8 @@ async fn serve_worker(
         streams,
         media: media_client::start(config.control, config.lease_s),
         dns: resolver::start(&config.dns),
+        radius,
+        store,
         scrapes,
     };
     EventLoop::new(parts).run(async move { drop(stop.await) }).await;

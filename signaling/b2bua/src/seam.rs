@@ -106,6 +106,8 @@ pub enum Output {
         key: Vec<u8>,
         /// What; `None` to forget it.
         value: Option<Vec<u8>>,
+        /// When it is of no use any more, in the worker's time.
+        expires_at: u64,
     },
     /// Ask whether credentials are right; [`Input::Verdict`] is awaited for a few seconds.
     Verify {

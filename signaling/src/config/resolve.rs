@@ -57,6 +57,9 @@ impl Config {
         for (key, problem, remedy) in self.dns.faults() {
             faults.add(format!("dns.{key}"), problem, remedy);
         }
+        for (key, problem, remedy) in self.radius.iter().flat_map(|radius| radius.faults()) {
+            faults.add(format!("radius.{key}"), problem, remedy);
+        }
         if let Some(workers) = self.workers.filter(|workers| !(1..=MAX_WORKERS).contains(workers)) {
             let remedy = format!("use 1 to {MAX_WORKERS}, or leave the key out for half the cores");
             faults.add("workers", format!("{workers} is out of bounds"), remedy);
@@ -93,7 +96,7 @@ impl Config {
             self.check_sources(faults, index, trunk);
             trunk.check_dialogs(faults, index);
             trunk.check_hops(faults, index);
-            resolved.push(Trunk {
+            let mut made = Trunk {
                 name: trunk.name.clone(),
                 listener: found.unwrap_or_default(),
                 sources: trunk.sources.clone(),
@@ -118,7 +121,9 @@ impl Config {
                 },
                 dialogs: trunk.dialogs(),
                 ..Trunk::default()
-            });
+            };
+            trunk.accounts(&format!("trunks[{index}]"), self.radius.is_some(), &mut made, faults);
+            resolved.push(made);
         }
         resolved
     }

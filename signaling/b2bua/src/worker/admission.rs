@@ -3,14 +3,16 @@
 //! A challenge leaves nothing behind, neither here nor in the transaction layer: a flood of requests without
 //! credentials costs what its answers cost.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
-use moorline_sip::digest::{Challenger, Checked, Settings, Verdict as Worth};
+use moorline_sip::digest::{Challenger, Checked, Response, Settings, Verdict as Worth};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Message, Method, Name, OwnedMessage, Uri, reason_phrase, respond, unescape};
 
 use super::{Arrival, Due, RETRY_AFTER, Worker};
-use crate::policy::{Authentication, Policy};
+use crate::policy::{Authentication, Listener, Policy};
 use crate::verify::{DigestQuestion, Verdict};
 use crate::{Entropy, Output};
 
@@ -124,7 +126,9 @@ impl Worker {
             return Shown::Wrong;
         };
         let (method, uri) = (message.method().map(|method| method.as_bytes()), message.request_uri());
-        let (method, uri) = (method.unwrap_or_default(), uri.unwrap_or_default());
+        let listener = self.policy.listeners.get(flow.listener);
+        let uri = answered(message, &authentication.realm, uri.unwrap_or_default(), listener);
+        let (method, uri) = (method.unwrap_or_default(), &uri[..]);
         let source = flow.remote.ip();
         if authentication.ask
             && let Ok(checked) = challenger.check(now, source, uri, message.all(credentials(message)))
@@ -138,9 +142,9 @@ impl Worker {
         };
         match challenger.verify(now, source, (method, uri), message.all(credentials(message)), secret) {
             Worth::Accepted { user } => match user {
-                std::borrow::Cow::Borrowed(user) => Shown::User(name(user)),
+                Cow::Borrowed(user) => Shown::User(name(user)),
                 // Nobody has a name with quotes in it.
-                std::borrow::Cow::Owned(_) => Shown::Wrong,
+                Cow::Owned(_) => Shown::Wrong,
             },
             Worth::Missing => Shown::Challenged(false),
             Worth::Stale => Shown::Challenged(true),
@@ -158,13 +162,15 @@ impl Worker {
         match verdict {
             Verdict::Accepted => {
                 let uri = message.request_uri().unwrap_or_default();
+                let realm = self.policy.trunks[asked.trunk].realm().unwrap_or_default();
+                let uri = answered(message, realm, uri, self.policy.listeners.get(asked.flow.listener));
                 let Some(challenger) = self.admission.challengers.get_mut(asked.trunk).and_then(Option::as_mut) else {
                     return;
                 };
-                let checked = challenger.check(now, asked.flow.remote.ip(), uri, message.all(credentials(message)));
+                let checked = challenger.check(now, asked.flow.remote.ip(), &uri, message.all(credentials(message)));
                 let accepted = checked.map(|checked| challenger.accept(now, checked));
                 match accepted {
-                    Ok(Worth::Accepted { user: std::borrow::Cow::Borrowed(user) }) => {
+                    Ok(Worth::Accepted { user: Cow::Borrowed(user) }) => {
                         if let Some(arrival) = self.welcome(arrival, asked.trunk, name(user), &asked.tag) {
                             self.receive(arrival, asked.trunk);
                         }
@@ -231,6 +237,20 @@ impl Worker {
         }
         self.transmit_stateless(arrival, answer.finish(b""));
     }
+}
+
+/// The URI that the credentials of a request must be for: the Request-URI. Some clients, SIPp among them, answer for the
+/// host alone that they speak to, whomever they call; that is taken for what they meant.
+fn answered<'a>(request: Message<'a>, realm: &str, uri: &'a [u8], listener: Option<&Listener>) -> Cow<'a, [u8]> {
+    let answers = request.all(credentials(request)).flat_map(Response::all);
+    let mut own = answers.filter(|answer| *answer.realm == *realm.as_bytes()).map(|answer| answer.uri);
+    let Some(named) = own.next() else { return Cow::Borrowed(uri) };
+    let hosts = |named: &Uri<'_>| {
+        let ours = |at: SocketAddr| listener.is_some_and(|listener| at == listener.bind || at == listener.advertised);
+        let same = Uri::parse(uri).is_ok_and(|uri| uri.host.eq_ignore_ascii_case(named.host));
+        named.user.is_none() && (same || named.socket_addr(5060).is_some_and(ours))
+    };
+    if Uri::parse(&named).is_ok_and(|named| hosts(&named)) { named } else { Cow::Borrowed(uri) }
 }
 
 /// Where credentials stand that a request's challenge asked for.

@@ -146,7 +146,8 @@ impl Worker {
         }
         if write && let Some(key) = registrar::key(aor, &self.policy) {
             let value = (!bindings.is_empty()).then(|| registrar::encode(&bindings, &self.policy));
-            self.outputs.push_back(Output::Store { key, value });
+            let expires_at = bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(now);
+            self.outputs.push_back(Output::Store { key, value, expires_at });
         }
         if self.place.of > 1 {
             self.outputs.push_back(Output::Tell(News(Told::Bindings(aor.clone(), bindings.clone()))));
@@ -172,7 +173,7 @@ impl Worker {
             if !bindings.is_empty() && self.registrar.location.of(&aor).is_empty() {
                 self.bind(now, &aor, bindings, false);
             } else if bindings.is_empty() {
-                self.outputs.push_back(Output::Store { key, value: None });
+                self.outputs.push_back(Output::Store { key, value: None, expires_at: now });
             }
         }
     }

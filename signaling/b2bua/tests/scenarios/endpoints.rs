@@ -217,6 +217,22 @@ fn credentials_serve_for_one_request_uri_only() {
 }
 
 #[test]
+fn a_client_may_answer_for_the_host_that_it_speaks_to() {
+    let (mut net, mut alice, _) = registered(Endpoints::default());
+    net.receive(PHONE, &alice.request("INVITE", 1, "6001", "", ""));
+    let challenge = net.expect(PHONE, "SIP/2.0 407");
+    alice.challenged(&challenge);
+    for (host, cseq, expected) in [(OUTSIDE, 2, "SIP/2.0 100"), ("elsewhere.example", 3, "SIP/2.0 403")] {
+        let plain = alice.request("INVITE", cseq, "6001", "", "");
+        // What SIPp does.
+        let bare = plain.replacen("INVITE sip:6001@phones.example", &format!("INVITE sip:{host}"), 1);
+        let text = alice.authorized(&bare).replacen(&format!("INVITE sip:{host}"), "INVITE sip:6001@phones.example", 1);
+        net.receive(PHONE, &text);
+        net.expect(PHONE, expected);
+    }
+}
+
+#[test]
 fn a_dialog_belongs_to_where_its_party_speaks_from() {
     let (mut net, mut alice, _) = registered(Endpoints::default());
     alice.call(&mut net, "6001", &sdp("203.0.113.60", 4000));

@@ -205,7 +205,7 @@ impl Net {
                 }
                 Output::Dns(query) => self.questions.push(query),
                 Output::Tell(news) => self.told.push(news),
-                Output::Store { key, value } => drop(match value {
+                Output::Store { key, value, .. } => drop(match value {
                     Some(value) => self.stored.insert(key, value),
                     None => self.stored.remove(&key),
                 }),
