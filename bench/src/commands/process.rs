@@ -204,7 +204,7 @@ mod tests {
         let state = || std::fs::read_to_string(format!("/proc/{sleep}/stat")).unwrap_or_default();
         let is_over = |state: &str| state.is_empty() || state.contains(") Z") || state.contains(") X");
         let over = (0..500).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
             is_over(&state())
         });
         assert!(over, "{}", state());
