@@ -1,10 +1,10 @@
 //! The whole-call simulator: random call flows through a real worker and a real relay, in virtual time,
 //! between user agents of its own on both sides and a network that loses, doubles and reorders.
 //!
-//! [`run`] plays the run of one seed to its end and says what was wrong in it. The same seed gives the same run
-//! always, so a failure is replayed by its number. What is to happen is drawn first ([`plan`]); [`party`] is a
-//! user agent, [`media`] the media process, [`network`] the datagrams between; [`world`] plays it all.
-//! [`wire`] looks at every message that Moorline sends, and [`verdict`] judges the run when it is over.
+//! `run` plays the run of one seed to its end and says what was wrong in it. The same seed gives the same run
+//! always, so a failure is replayed by its number. What is to happen is drawn first (`plan`); `party` is a
+//! user agent, `media` the media process, `network` the datagrams between; `world` plays it all.
+//! `wire` looks at every message that Moorline sends, and `verdict` judges the run when it is over.
 
 mod media;
 mod network;

@@ -50,7 +50,7 @@ pub enum Judgement {
     },
     /// It is not looked at: its source sends too much.
     Drop(Reason),
-    /// It is the INVITE of a new call, and is answered by [`refusal`].
+    /// It is the INVITE of a new call, and is answered by [`Edge::refusal`].
     Refuse(Reason),
 }
 
