@@ -18,6 +18,8 @@ pub struct Target {
     pub port: Option<u16>,
     /// What it is spoken to over; without one DNS says it, or it is what the listener has, UDP first.
     pub transport: Option<Transport>,
+    /// The host, where it is an address: asked for with every message received, and so read once.
+    ip: Option<IpAddr>,
 }
 
 /// A text is no target.
@@ -26,9 +28,14 @@ pub struct Target {
 pub struct NoTarget(String);
 
 impl Target {
+    fn new(host: String, port: Option<u16>, transport: Option<Transport>) -> Target {
+        let ip = host.parse().ok();
+        Target { host, port, transport, ip }
+    }
+
     /// The address, where it is one and not a name.
     pub fn address(&self) -> Option<SocketAddr> {
-        let ip: IpAddr = self.host.parse().ok()?;
+        let ip = self.ip?;
         let port = self.port.unwrap_or_else(|| self.transport.unwrap_or_default().default_port());
         Some(SocketAddr::new(ip, port))
     }
@@ -53,7 +60,7 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Target {
-        Target { host: address.ip().to_string(), port: Some(address.port()), transport: None }
+        Target::new(address.ip().to_string(), Some(address.port()), None)
     }
 }
 
@@ -82,14 +89,14 @@ impl FromStr for Target {
         }
         let named = uri.transport().map_err(|_| no_target())?;
         let transport = if uri.scheme == Scheme::Sips { Some(Transport::Tls) } else { named };
-        Ok(Target { host: bare.to_owned(), port: uri.port, transport })
+        Ok(Target::new(bare.to_owned(), uri.port, transport))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.host.parse::<IpAddr>(), self.port) {
-            (Ok(IpAddr::V6(v6)), Some(port)) => write!(f, "[{v6}]:{port}")?,
+        match (self.ip, self.port) {
+            (Some(IpAddr::V6(v6)), Some(port)) => write!(f, "[{v6}]:{port}")?,
             (_, Some(port)) => write!(f, "{}:{port}", self.host)?,
             (_, None) => f.write_str(&self.host)?,
         }
@@ -103,7 +110,7 @@ mod tests {
 
     #[test]
     fn targets_are_read_in_all_their_forms() {
-        let target = |host: &str, port, transport| Target { host: host.into(), port, transport };
+        let target = |host: &str, port, transport| Target::new(host.into(), port, transport);
         for (text, expected) in [
             ("192.0.2.1:5070", target("192.0.2.1", Some(5070), None)),
             ("192.0.2.1", target("192.0.2.1", None, None)),
