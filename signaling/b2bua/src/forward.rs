@@ -182,14 +182,19 @@ pub(crate) struct Shown {
 impl Shown {
     /// A Via value for a request.
     pub(crate) fn via(self, branch: &str) -> String {
-        format!("SIP/2.0/{} {};branch={branch};rport", self.transport, self.address)
+        Via::value(self.transport, self.address, branch)
     }
 
-    /// A Contact value. UDP is what no transport means (RFC 3261 19.1.2).
+    /// A Contact value.
     pub(crate) fn contact(self) -> String {
+        format!("<{}>", self.uri(""))
+    }
+
+    /// The URI of this host, or of `user` (with its `@`) at it. UDP is what no transport means (RFC 3261 19.1.2).
+    pub(crate) fn uri(self, user: &str) -> String {
         match self.transport {
-            Transport::Udp => format!("<sip:{}>", self.address),
-            other => format!("<sip:{};transport={}>", self.address, other.param()),
+            Transport::Udp => format!("sip:{user}{}", self.address),
+            other => format!("sip:{user}{};transport={}", self.address, other.param()),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::Flow;
-use moorline_sip::{Contact, Message, NameAddr, Scheme, Transport, Uri};
+use moorline_sip::{Contact, Message, NameAddr, Scheme, Uri};
 
 use super::Worker;
 use crate::attempt::Destination;
@@ -77,14 +77,10 @@ impl Worker {
     /// The contacts of a redirection as the caller is shown them: what it makes of them comes back to us.
     pub(super) fn contacts_for_caller(&self, flow: Flow, redirection: Message<'_>) -> Vec<(&'static str, String)> {
         let shown = self.shown(flow);
-        let transport = match shown.transport {
-            Transport::Udp => String::new(),
-            other => format!(";transport={}", other.param()),
-        };
         let named = wanted_first(redirection).into_iter().filter_map(|contact| {
             let user = std::str::from_utf8(Uri::parse(contact.uri).ok()?.user?).ok()?;
             let q = contact.q().map(|q| format!(";q={}.{:03}", q / 1000, q % 1000)).unwrap_or_default();
-            Some(("Contact", format!("<sip:{user}@{}{transport}>{q}", shown.address)))
+            Some(("Contact", format!("<{}>{q}", shown.uri(&format!("{user}@")))))
         });
         named.collect()
     }
