@@ -108,6 +108,8 @@ pub(crate) struct Statistics {
     pub(crate) registered: BTreeMap<String, bool>,
     /// Sessions of a listing that no call could be made of.
     pub(crate) not_restored: u64,
+    /// Trunks whose media range the media process does not have, with the range.
+    pub(crate) unserved: BTreeMap<String, String>,
     /// Control connections made.
     pub(crate) media_connections: u64,
     /// Requests to the media process that found too many waiting before them.
@@ -140,6 +142,7 @@ impl Statistics {
             outcomes: BTreeMap::new(),
             registered: BTreeMap::new(),
             not_restored: 0,
+            unserved: BTreeMap::new(),
             media_connections: 0,
             media_overflows: 0,
         }
@@ -209,6 +212,8 @@ impl Statistics {
         }
         // The first worker alone registers.
         self.registered.extend(other.registered.iter().map(|(trunk, registered)| (trunk.clone(), *registered)));
+        // Nor does another one look at what the media process serves.
+        self.unserved.extend(other.unserved.iter().map(|(trunk, range)| (trunk.clone(), range.clone())));
         self.traffic.merge(&other.traffic);
     }
 
@@ -239,6 +244,16 @@ impl Statistics {
             Observation::NotRegistered { trunk, status, registered } => {
                 warn!(trunk, status, registered, "not registered: will try again");
                 self.registered.insert(trunk, registered);
+            }
+            Observation::MediaServes { unserved, without_fax } => {
+                for (trunk, range) in &unserved {
+                    let remedy = "add it to [[media.ranges]], or name another one";
+                    warn!(trunk, range, "calls will be refused: the media process has no such range; {remedy}");
+                }
+                if without_fax {
+                    warn!("the media process relays no fax: offers of T.38 will be refused");
+                }
+                self.unserved = unserved.into_iter().collect();
             }
             Observation::Restored { call } => info!(%call, "call restored"),
             Observation::NotRestored { session, reason } => {

@@ -176,6 +176,14 @@ pub enum Observation {
         /// Whether the registration before still holds.
         registered: bool,
     },
+    /// A media process is connected that may not serve all that the trunks want of it. Every connection is told of once
+    /// in a process, by its first worker.
+    MediaServes {
+        /// The trunks whose media range it does not have, with the range: their calls are refused.
+        unserved: Vec<(String, String)>,
+        /// It relays no fax, and a trunk wants that: offers of T.38 are answered 488.
+        without_fax: bool,
+    },
     /// A call came back from the media process's listing after a restart of signaling.
     Restored {
         /// The call.

@@ -103,6 +103,14 @@ impl Collector for Page {
             registered.encode_family(&labels)?.encode_gauge(&u64::from(*is_registered))?;
         }
 
+        let name = "moorline_sip_media_range_missing";
+        let help = "1 for a trunk whose media range the media process does not have: its calls are refused";
+        let mut missing = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (trunk, range) in &statistics.unserved {
+            let labels = [("trunk", trunk.as_str()), ("range", range.as_str())];
+            missing.encode_family(&labels)?.encode_gauge(&1_u64)?;
+        }
+
         let name = "moorline_sip_outcomes";
         let help = "Call attempts that are over, by outcome and by the status that refused them";
         let mut outcomes = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

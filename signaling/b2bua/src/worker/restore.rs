@@ -17,6 +17,9 @@ impl Worker {
         self.media.connected = true;
         self.media.relays_fax = hello.relays(Profile::Udptl);
         self.media.start_anew();
+        if self.place.index == 0 {
+            self.compare_with(hello);
+        }
         // `Open` brings a session back on the same ports after a media restart, and claims it where only
         // the connection was lost.
         let live = self.calls.values().filter(|call| call.is_live()).map(|call| Asked::Open(call.id));
@@ -27,6 +30,16 @@ impl Worker {
             self.list(None);
         }
         self.work_backlog(now);
+    }
+
+    /// Says what the trunks want of a media process that it does not serve: else nobody would know why calls are refused.
+    fn compare_with(&mut self, hello: &ServerHello) {
+        let served = |range: &str| hello.ranges.iter().any(|served| served.name == range);
+        let trunks = &self.policy.trunks;
+        let lacking = trunks.iter().filter(|trunk| !served(&trunk.media_range));
+        let unserved = lacking.map(|trunk| (trunk.name.clone(), trunk.media_range.clone())).collect();
+        let without_fax = !self.media.relays_fax && trunks.iter().any(|trunk| trunk.dialogs.fax);
+        self.observe(Observation::MediaServes { unserved, without_fax });
     }
 
     /// The control connection is gone: calls whose session was not open yet are refused, the others talk on.

@@ -1,8 +1,8 @@
 //! Signaling restarted in mid-call, the media process restarted in mid-call.
 
 use crate::harness::*;
-use moorline_b2bua::{Input, MediaInput, Observation, Outcome};
-use moorline_control::{EndReason, Ended, Event, Refusal, RefusalCode, Request, SessionReport};
+use moorline_b2bua::{Input, MediaInput, Observation, Outcome, Place};
+use moorline_control::{EndReason, Ended, Event, MediaRange, Refusal, RefusalCode, Request, SessionReport};
 
 #[test]
 fn a_restarted_signaling_takes_its_calls_back_and_the_caller_hangs_up() {
@@ -316,4 +316,28 @@ fn who_picks_up_after_a_restart_is_ended_with_a_number_that_was_not_used() {
     assert_eq!(net.expect(CALLEE, "ACK").header("CSeq"), "1 ACK");
     let number: u32 = net.expect(CALLEE, "BYE").header("CSeq").split(' ').next().unwrap().parse().unwrap();
     assert!(number > 2, "CSeq {number} again");
+}
+
+#[test]
+fn what_a_media_process_does_not_serve_is_said_when_it_connects() {
+    let mut net = Net::new();
+    net.observed.clear();
+    let range = |name: &str| MediaRange {
+        name: name.into(),
+        network: "192.0.2.0/24".parse().unwrap(),
+        first_port: 20_000,
+        last_port: 30_000,
+        advertised: None,
+    };
+    let mut other = hello(2);
+    other.ranges = vec![range("customers"), range("elsewhere")];
+    other.profiles.clear();
+    net.input(Input::Media(MediaInput::Connected(other.clone())));
+    let unserved = vec![("carrier".to_owned(), "carrier".to_owned())];
+    assert_eq!(net.observed, [Observation::MediaServes { unserved, without_fax: true }]);
+    // A second worker of the process has nothing to add.
+    let second = Place { index: 1, of: 2, ..Place::alone(1) };
+    let mut net = Net::at(second, policy());
+    net.input(Input::Media(MediaInput::Connected(other)));
+    assert_eq!(net.observed, []);
 }
