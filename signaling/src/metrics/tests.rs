@@ -53,10 +53,7 @@ fn outcomes_are_told_apart_by_status() {
 
 #[test]
 fn a_media_range_that_is_not_there_is_shown_until_it_is() {
-    let missing = || Observation::MediaServes {
-        unserved: vec![("carrier".into(), "edge".into())],
-        without_fax: false,
-    };
+    let missing = || Observation::MediaServes { unserved: vec![("carrier".into(), "edge".into())], without_fax: false };
     let line = r#"moorline_sip_media_range_missing{trunk="carrier",range="edge"} 1"#;
     has(&page([missing()]), line);
     let mended = Observation::MediaServes { unserved: Vec::new(), without_fax: false };
