@@ -8,10 +8,11 @@ use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::Outcome;
 use crate::attempt::{Attempt, Early, Groups};
-use crate::leg::{Leg, Side, next_hop};
+use crate::leg::{Leg, Side};
 use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
-use crate::policy::{Listener, Target};
+use crate::next_hop::NextHops;
+use crate::policy::Target;
 use crate::reliable::OfferedIn;
 use crate::transfer::Usage;
 
@@ -185,16 +186,16 @@ impl Call {
     }
 
     /// Where requests in the dialog of `side` go.
-    pub(crate) fn next_hop(&self, side: Side, listeners: &[Listener]) -> Flow {
+    pub(crate) fn next_hop(&self, side: Side, hops: &NextHops) -> Flow {
         let leg = self.leg(side);
         if leg.dialog.is_none()
             && side == Side::Callee
             && let Some((client, _)) = &self.early
             && let Some(attempt) = self.attempts.iter().find(|attempt| attempt.client == *client)
         {
-            return next_hop(self.dialog(side), attempt.destination.flow, listeners, leg.endpoint);
+            return hops.of(self.dialog(side), attempt.destination.flow, leg.endpoint);
         }
-        leg.next_hop(listeners)
+        leg.next_hop(hops)
     }
 
     /// True where `side` takes UPDATE.

@@ -1,15 +1,14 @@
 //! One party's side of a call: its dialog, and what is under way in it.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::Dialog;
 use moorline_sip::OwnedMessage;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Transport, Uri};
 
-use crate::policy::Listener;
+use crate::next_hop::NextHops;
 use crate::reliable::Reliable;
 use crate::session_timer::SessionTimer;
 
@@ -152,8 +151,8 @@ impl Leg {
     }
 
     /// Where requests in this dialog go.
-    pub(crate) fn next_hop(&self, listeners: &[Listener]) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow, listeners, self.endpoint)
+    pub(crate) fn next_hop(&self, hops: &NextHops) -> Flow {
+        hops.of(self.dialog.as_ref(), self.flow, self.endpoint)
     }
 
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
@@ -164,59 +163,5 @@ impl Leg {
     /// True while an UPDATE of either party is under way in this dialog.
     pub(crate) fn is_updating(&self) -> bool {
         self.update.is_some() || self.updating.is_some()
-    }
-}
-
-/// Where requests in a dialog go: the address its next hop names, or, where that is a host name or an address of
-/// another kind than its signaling comes from, that source. So a private Contact is believed of a private peer, and
-/// nobody can point us at loopback or multicast. An `endpoint` may be behind NAT, where its Contact names another host
-/// than the one it is reached at. It is spoken to over the transport that it names, if the listener has that.
-pub(crate) fn next_hop(dialog: Option<&Dialog>, flow: Flow, listeners: &[Listener], endpoint: bool) -> Flow {
-    let named = dialog.and_then(|dialog| {
-        let hop = Uri::parse(dialog.next_hop()).ok()?;
-        let asked = hop.transport().ok().flatten();
-        let offered = listeners.get(flow.listener).map_or(&[][..], |listener| &listener.transports[..]);
-        let transport = asked.filter(|transport| !endpoint && offered.contains(transport));
-        Some((
-            hop.socket_addr(transport.unwrap_or(Transport::Udp).default_port())?,
-            transport.unwrap_or(flow.transport),
-        ))
-    });
-    let remote = flow.remote;
-    match named.filter(|(address, _)| reachable(*address, remote) && (!endpoint || address.ip() == remote.ip())) {
-        // A stream is the way back for whoever opened it, whatever its Contact says (RFC 5923, RFC 5626).
-        Some((named, transport)) if !flow.transport.is_reliable() || named.ip() != remote.ip() => {
-            Flow { transport, remote: named, ..flow }
-        }
-        _ => flow,
-    }
-}
-
-/// Whether a peer that speaks from `source` may be believed to be reached at `named`.
-pub(crate) fn reachable(named: SocketAddr, source: SocketAddr) -> bool {
-    named.is_ipv4() == source.is_ipv4()
-        && (named.ip() == source.ip() || address_kind(named.ip()) == address_kind(source.ip()))
-}
-
-/// What can be reached from where: an address of one kind is no way to a peer of another.
-#[derive(PartialEq, Eq)]
-enum AddressKind {
-    Loopback,
-    Private,
-    Public,
-    /// Unspecified, multicast, broadcast: nobody in particular.
-    Nobody,
-}
-
-fn address_kind(address: IpAddr) -> AddressKind {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_unspecified() || address.is_multicast() || broadcast {
-        AddressKind::Nobody
-    } else if address.is_loopback() {
-        AddressKind::Loopback
-    } else if crate::media::is_private(address) {
-        AddressKind::Private
-    } else {
-        AddressKind::Public
     }
 }

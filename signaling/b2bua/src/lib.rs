@@ -22,6 +22,7 @@ mod leg;
 pub mod locate;
 mod media;
 mod news;
+mod next_hop;
 mod place;
 pub mod policy;
 pub mod radius;

@@ -4,8 +4,8 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Dialog, Message};
 
-use crate::leg::{Side, next_hop};
-use crate::policy::Listener;
+use crate::leg::Side;
+use crate::next_hop::NextHops;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -58,8 +58,8 @@ impl End {
     }
 
     /// Where requests in its dialog go.
-    pub(crate) fn next_hop(&self, listeners: &[Listener]) -> Flow {
-        next_hop(self.dialog.as_ref(), self.flow, listeners, false)
+    pub(crate) fn next_hop(&self, hops: &NextHops) -> Flow {
+        hops.of(self.dialog.as_ref(), self.flow, false)
     }
 }
 

@@ -16,6 +16,7 @@ mod dialog;
 mod endpoints;
 mod media;
 mod names;
+mod next_hops;
 mod pass;
 mod probe;
 mod receive;
@@ -47,6 +48,7 @@ use crate::call::Call;
 use crate::forward::{ALLOW, Shown};
 use crate::identity::Identities;
 use crate::leg::Side;
+use crate::next_hop::NextHops;
 use crate::policy::Policy;
 use crate::subscription::Subscription;
 use crate::verify::Verdict;
@@ -93,6 +95,7 @@ pub struct Worker {
     clients: HashMap<ClientId, ClientUse>,
     media: MediaLink,
     locator: Locator,
+    next_hops: NextHops,
     health: Health,
     probes: Probes,
     /// Requests that went over TCP for their length alone, until their first answer.
@@ -202,6 +205,7 @@ impl Worker {
             clients: HashMap::new(),
             media: MediaLink::default(),
             locator: Locator::new(lottery),
+            next_hops: NextHops::new(policy.listeners.clone()),
             health: Health::new(),
             probes: Probes::default(),
             long: HashMap::new(),

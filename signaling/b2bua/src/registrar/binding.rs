@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Message, NameAddr, Uri};
 
-use crate::leg::reachable;
+use crate::next_hop::reachable;
 
 /// The address of record: a user of a trunk. Users of different trunks are different, whatever their names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -93,7 +93,7 @@ impl Worker {
             ClientUse::Reinvite(id, side) | ClientUse::Update(id, side) | ClientUse::Refresh(id, side) => of(id, *side),
             ClientUse::Bye(id) => {
                 let call = self.calls.get(id)?;
-                let side = Side::BOTH.into_iter().find(|side| call.leg(*side).next_hop(&self.policy.listeners) == flow);
+                let side = Side::BOTH.into_iter().find(|side| call.leg(*side).next_hop(&self.next_hops) == flow);
                 Some(call.leg(side.unwrap_or(Side::Callee)).trunk)
             }
             ClientUse::Pass(passing) => Some(passing.to),

@@ -7,7 +7,6 @@ use moorline_sip::{Dialog, Method};
 use super::{Arrival, ClientUse, Worker};
 use crate::call::Phase;
 use crate::identity::{of_branch, of_tag};
-use crate::leg::next_hop;
 use crate::snapshot::CSEQ_JUMP;
 
 /// Branches of a forked INVITE whose ACK is remembered; more are answered anew each time.
@@ -19,9 +18,8 @@ impl Worker {
         let Arrival { now, flow, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         if let Some((_, ack)) = call.declined.iter().find(|(tag, _)| *tag == dialog.remote_tag) {
-            return self
-                .layer
-                .send_ack(next_hop(Some(&dialog), flow, &self.policy.listeners, self.is_endpoint(flow)), ack.clone());
+            let hop = self.next_hops.of(Some(&dialog), flow, self.is_endpoint(flow));
+            return self.layer.send_ack(hop, ack.clone());
         }
         let tag = dialog.remote_tag.clone();
         let ack = self.acknowledge_and_end(arrival, id, dialog);
@@ -63,7 +61,7 @@ impl Worker {
     fn acknowledge_and_end(&mut self, arrival: Arrival<'_>, owner: SessionId, mut dialog: Dialog) -> Vec<u8> {
         let Arrival { now, flow, message, .. } = arrival;
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let hop: Flow = next_hop(Some(&dialog), flow, &self.policy.listeners, self.is_endpoint(flow));
+        let hop: Flow = self.next_hops.of(Some(&dialog), flow, self.is_endpoint(flow));
         let shown = self.shown(hop);
         let mut via = || shown.via(&self.identities.branch(owner)).into_bytes();
         let (ack_via, bye_via) = (via(), via());

@@ -126,7 +126,7 @@ impl Worker {
         let Some(call) = self.calls.get(&id) else { return };
         let leg = call.leg(side);
         let (Some(cseq), Some(dialog)) = (leg.unacknowledged, &leg.dialog) else { return };
-        let flow = leg.next_hop(&self.policy.listeners);
+        let flow = leg.next_hop(&self.next_hops);
         let shown = self.shown(flow);
         let branch = self.identities.branch(id);
         let writer = dialog.ack(cseq, shown.via(&branch).as_bytes());
@@ -163,7 +163,7 @@ impl Worker {
         let cseq = arrival.message.cseq().map(|cseq| cseq.number).ok();
         match leg.acks.iter().find(|ack| Some(ack.cseq) == cseq) {
             Some(ack) => {
-                self.layer.send_ack(leg.next_hop(&self.policy.listeners), ack.bytes.clone());
+                self.layer.send_ack(leg.next_hop(&self.next_hops), ack.bytes.clone());
                 self.counters.retransmissions += 1;
             }
             // Restored from a snapshot, which does not hold the ACK: one without a body will do, for an

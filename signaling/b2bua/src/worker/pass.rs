@@ -238,7 +238,7 @@ impl Worker {
             let answer = self.answer_to(arrival, 500, b"Server Internal Error - Not Answered Yet");
             return self.layer.respond(now, server, answer.header("Retry-After", RETRY_AFTER).finish(b""));
         }
-        let hop = call.next_hop(side.other(), &self.policy.listeners);
+        let hop = call.next_hop(side.other(), &self.next_hops);
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };

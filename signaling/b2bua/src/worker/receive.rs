@@ -64,7 +64,10 @@ impl Worker {
     pub(super) fn receive(&mut self, arrival: Arrival<'_>, trunk: usize) {
         let Arrival { now, flow, message, .. } = arrival;
         match self.layer.receive(now, flow, message) {
-            Received::Request(server) => self.new_request(arrival, trunk, server),
+            Received::Request(server) => {
+                self.look_up_sender(arrival);
+                self.new_request(arrival, trunk, server);
+            }
             Received::Cancel { invite: Some(server) } => self.cancelled(now, server, message.header(Name::Reason)),
             Received::Ack => self.acknowledged(arrival),
             // What there was no room for, the layer has answered 503.
@@ -104,6 +107,7 @@ impl Worker {
 
     pub(super) fn response(&mut self, arrival: Arrival<'_>) {
         match self.layer.receive(arrival.now, arrival.flow, arrival.message) {
+            Received::Response(client) if self.is_held(arrival, client) => {}
             Received::Response(client) => self.answer(arrival, client),
             // A 2xx whose transaction is gone is still owed an ACK (RFC 3261 13.2.2.4).
             Received::Stray if arrival.message.status().is_some_and(|status| status / 100 == 2) => {

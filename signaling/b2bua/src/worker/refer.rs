@@ -147,7 +147,7 @@ impl Worker {
             return Err(Refused::new(486));
         }
         let Some(dialog) = call.dialog(side) else { return Err(Refused::new(481)) };
-        let flow = call.next_hop(side, &self.policy.listeners);
+        let flow = call.next_hop(side, &self.next_hops);
         let destination = Destination { flow, uri: Some(dialog.remote_target.clone()), host: None, route: Vec::new() };
         Ok(Some(Replacement { trunk: call.leg(side).trunk, destination, value }))
     }

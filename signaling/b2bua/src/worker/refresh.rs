@@ -150,7 +150,7 @@ impl Worker {
         let headers = self.timer_headers(id, side);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg(side);
-        let flow = leg.next_hop(&self.policy.listeners);
+        let flow = leg.next_hop(&self.next_hops);
         let sdp = leg.sdp.clone().filter(|_| !leg.updates);
         let method = if sdp.is_some() { Method::Invite } else { Method::Update };
         let shown = self.shown(flow);

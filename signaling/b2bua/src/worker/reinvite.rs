@@ -72,7 +72,7 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(reinvite) = &call.leg(side).reinvite else { return };
         let request = reinvite.request.clone();
-        let flow = call.leg(other).next_hop(&self.policy.listeners);
+        let flow = call.leg(other).next_hop(&self.next_hops);
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
         let headers = self.timer_headers(id, other);

@@ -11,7 +11,7 @@ use crate::attempt::Provision;
 use crate::call::{Call, Invite, Offer, Phase, Waiting};
 use crate::extension::{RAck, RELIABLE};
 use crate::forward::{self, Body, Shown};
-use crate::leg::{Side, next_hop};
+use crate::leg::Side;
 use crate::policy::ReliableProvisional;
 use crate::reliable::{OfferedIn, Provisional};
 use crate::{Observation, Outcome};
@@ -284,7 +284,7 @@ impl Worker {
                 _ => return,
             },
         };
-        let flow = next_hop(Some(dialog), flow, &self.policy.listeners, endpoint);
+        let flow = self.next_hops.of(Some(dialog), flow, endpoint);
         let via = Shown { address: advertised(flow), transport: flow.transport }.via(&branch);
         let writer = dialog.request(Method::Prack, via.as_bytes()).header("RAck", meant.rack.value());
         let bytes = match (original, self.calls.get(&id)) {

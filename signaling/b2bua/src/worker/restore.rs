@@ -102,6 +102,7 @@ impl Worker {
                     let timer = self.calls.get(&id).and_then(|call| call.leg(side).timer);
                     self.set_timer(id, side, timer);
                 }
+                self.look_up_restored(now, id);
                 self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;
                 self.observe(Observation::Restored { call: id });

@@ -90,7 +90,7 @@ impl Worker {
         let (realm, authenticates) =
             (self.policy.trunks[from.trunk].realm(), self.policy.trunks[to.trunk].credentials.is_some());
         let egress = to.trunk;
-        let hop = to.next_hop(&self.policy.listeners);
+        let hop = to.next_hop(&self.next_hops);
         let shown = self.shown(hop);
         let via = shown.via(&self.identities.branch(id));
         let other = self.subscriptions.get_mut(&id).and_then(|known| known.end_mut(side.other()).dialog.as_mut());

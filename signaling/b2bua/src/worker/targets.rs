@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, Name, OwnedMessage, Scheme, Transport, Uri};
 
+use super::next_hops::Named;
 use super::setup::Refused;
 use super::{Arrival, Due, Worker};
 use crate::attempt::{Attempt, Destination};
@@ -22,6 +23,8 @@ pub(super) enum Waiter {
     Name(usize, usize),
     /// Our registration with a trunk.
     Registration(usize),
+    /// A dialog whose next hop is a name.
+    NextHop(Box<Named>),
     /// The probes of a target of a trunk.
     Probe(usize, Target),
 }
@@ -70,6 +73,7 @@ impl Worker {
             }
             Some(Waiter::Name(trunk, target)) => self.named(trunk, target, hops),
             Some(Waiter::Registration(trunk)) => self.registrar_located(now, trunk, hops),
+            Some(Waiter::NextHop(named)) => self.next_hop_found(now, *named, hops),
             Some(Waiter::Probe(trunk, target)) => self.probe_hops(now, trunk, &target, hops.unwrap_or_default()),
             None => {}
         }

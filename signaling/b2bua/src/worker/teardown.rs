@@ -105,7 +105,7 @@ impl Worker {
         }
         self.acknowledge(now, id, side, None);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let flow = call.leg(side).next_hop(&self.policy.listeners);
+        let flow = call.leg(side).next_hop(&self.next_hops);
         let via = self.shown(flow).via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
@@ -126,11 +126,13 @@ impl Worker {
             }
             Some(ClientUse::Reinvite(id, side)) => {
                 let (id, side) = (*id, *side);
+                self.next_hop_failed(now, id, side);
                 call_mut(self, id, |call| call.leg_mut(side).inviting = None);
                 self.refuse_reinvite(now, id, side.other(), &Refused::new(408));
             }
             Some(ClientUse::Update(id, side)) => {
                 let (id, side) = (*id, *side);
+                self.next_hop_failed(now, id, side);
                 call_mut(self, id, |call| {
                     call.leg_mut(side).inviting.take_if(|inviting| *inviting == client);
                     call.leg_mut(side).updating.take_if(|updating| *updating == client);

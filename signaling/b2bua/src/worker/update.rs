@@ -115,7 +115,7 @@ impl Worker {
         }
         let Some(call) = self.calls.get(&id) else { return };
         let method = if by_update { Method::Update } else { Method::Invite };
-        let flow = call.next_hop(other, &self.policy.listeners);
+        let flow = call.next_hop(other, &self.next_hops);
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
         let headers = self.timer_headers(id, other);

@@ -9,6 +9,7 @@ mod endpoints;
 mod fax;
 mod harness;
 mod hops;
+mod next_hops;
 mod peers;
 mod phones;
 mod privacy;
