@@ -25,7 +25,7 @@ pub(super) struct Call {
 pub(super) struct Leg {
     pub(super) party: Option<Media>,
     pub(super) relay: Option<Media>,
-    /// The final status of its INVITE.
+    /// The final status of its INVITE; a challenge, which the same call answers, is none.
     pub(super) status: Option<u16>,
     pub(super) has_retry_after: bool,
     /// A BYE was seen and answered with 200.
@@ -130,7 +130,8 @@ fn read_leg(
             let leg = leg(call);
             *(if is_party_caller { &mut leg.party } else { &mut leg.relay }) = media(message);
         }
-        let Some(status) = message.status().filter(|status| *status >= 200) else { return };
+        let is_final = |status: &u16| *status >= 200 && !matches!(status, 401 | 407);
+        let Some(status) = message.status().filter(is_final) else { return };
         match cseq.method {
             Method::Invite if leg(call).status.is_none() => {
                 if status >= 300 && is_party_caller {

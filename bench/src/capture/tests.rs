@@ -200,6 +200,15 @@ fn calls_without_fault_have_none() {
 }
 
 #[test]
+fn a_challenge_is_part_of_its_call() {
+    let mut scene = one_call();
+    let challenge = |id: &str| sip("SIP/2.0 407 Proxy Authentication Required", id, ";tag=0", "1 INVITE", "", "");
+    scene.core.push(sent(1000 * MS, SBC_CORE, CALLER_SIP, challenge("core1")));
+    scene.carrier.push(sent(1002 * MS, CARRIER_SIP, SBC_CARRIER, challenge("out1")));
+    assert_eq!(scene.faults(1), Vec::<String>::new());
+}
+
+#[test]
 fn loss_is_found() {
     let mut scene = one_call();
     scene.carrier.remove(scene.outward(1, 5));

@@ -65,7 +65,7 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
             lines.push(format!("{key}={value}"));
         }
     };
-    for name in IN_USE {
+    for name in IN_USE.into_iter().chain(["bindings"]) {
         add(name, signaling.value(&format!("moorline_sip_{name}"), &[]));
     }
     for name in [
@@ -77,6 +77,9 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
         "unknown_source",
         "malformed",
         "bad_requests",
+        "challenges",
+        "wrong_credentials",
+        "credentials_refused",
     ] {
         add(&format!("sip_{name}"), signaling.value(&format!("moorline_sip_{name}_total"), &[]));
     }
