@@ -109,7 +109,8 @@ routed = true
 TOML
 }
 
-# add_trunk NAME NUMBERS TARGET [LISTENER]: another trunk on the carrier's side, to which numbers go that begin so.
+# add_trunk NAME NUMBERS TARGET [LISTENER]: another trunk on a listener's side, the carrier's if none is named, to which
+# numbers go that begin so.
 add_trunk() {
     local name=$1 numbers=$2 target=$3 listener=${4:-carrier}
     cat >>moorline.toml <<TOML
@@ -118,7 +119,7 @@ add_trunk() {
 name = "$name"
 listener = "$listener"
 targets = ["$target"]
-media_range = "carrier"
+media_range = "${listener%%-*}"
 media_nat = "off"
 
 [[signaling.routes]]
@@ -157,6 +158,11 @@ child_of_moorline() {
     pgrep -P "$moorline_pid" -f " $1 "
 }
 
+# What Moorline counts now, in NAME.scrape.
+look() {
+    in_ns sbc "$MOORLINE_BENCH" scrape >"$1.scrape"
+}
+
 # Waits until no call, session or port is in use, and leaves the figures in after.scrape.
 await_idle() {
     in_ns sbc "$MOORLINE_BENCH" scrape --until-idle "$@" >after.scrape ||
@@ -165,53 +171,61 @@ await_idle() {
 
 # Captures on both sides, of everything or of what a filter says.
 start_captures() {
-    local side
-    capture_pids=()
-    for side in core carrier; do
-        # 64 MiB of buffer: a capture that drops packets proves nothing.
-        start "tcpdump-$side" "$side" tcpdump -i sbc -n -B 65536 --immediate-mode -Z root -w "$side.pcap" "$@"
-        capture_pids+=("$started")
-    done
-    for side in core carrier; do
-        await "the capture in $side" grep -q "listening on" "tcpdump-$side.log"
-    done
+    captures=()
+    start_capture core core sbc "$@"
+    start_capture carrier carrier sbc "$@"
+}
+
+# start_capture NAME NAMESPACE LINK FILTER...: one more, in NAME.pcap.
+start_capture() {
+    local name=$1 namespace=$2 link=$3
+    shift 3
+    # 64 MiB of buffer: a capture that drops packets proves nothing.
+    start "tcpdump-$name" "$namespace" tcpdump -i "$link" -n -B 65536 --immediate-mode -Z root -w "$name.pcap" "$@"
+    captures+=("$name:$started")
+    await "the capture of $name" grep -q "listening on" "tcpdump-$name.log"
 }
 
 stop_captures() {
-    local side dropped
+    local capture name dropped
     # What is on its way into the captures' buffers.
     sleep 0.3
-    kill -TERM "${capture_pids[@]}"
-    wait "${capture_pids[@]}"
-    for side in core carrier; do
-        dropped=$(awk '/dropped by kernel/ { print $1 }' "tcpdump-$side.log")
-        require "packets missed by the capture in $side" "$dropped" -eq 0
+    kill -TERM "${captures[@]#*:}"
+    wait "${captures[@]#*:}"
+    for capture in "${captures[@]}"; do
+        name=${capture%:*}
+        dropped=$(awk '/dropped by kernel/ { print $1 }' "tcpdump-$name.log")
+        require "packets missed by the capture of $name" "$dropped" -eq 0
     done
 }
 
-# verify_captures OPTION...: judges the captures; the figures go to captures.figures.
+# verify_captures OPTION...: judges the captures.
 verify_captures() {
-    local line
-    "$MOORLINE_BENCH" verify-captures --core core.pcap --carrier carrier.pcap --inside 192.0.2.0/24 \
-        --outside-range "$media_range" "$@" >captures.figures || true
-    while read -r line; do
-        fault "captures: $line"
-    done < <(sed -n 's/^fault: //p' captures.figures)
-    grep -q '^calls=' captures.figures || fault "the captures could not be judged"
+    judge_captures core carrier verify-captures --inside 192.0.2.0/24 --outside-range "$media_range" "$@"
     summary "$(captured_summary)"
 }
 
 # verify_media OPTION...: judges the media of the captures alone, for calls whose signaling they do not show.
 verify_media() {
+    verify_media_between core carrier "$media_range" "$@"
+}
+
+# verify_media_between ONE OTHER RELAYS OPTION...: the same for two other captures; on the side of the first one the
+# relay has its core address, on that of the other one addresses in RELAYS.
+verify_media_between() {
+    judge_captures "$1" "$2" verify-media --core-relays "$sbc_core_ip/32" --carrier-relays "$3" "${@:4}"
+    summary "RTP $(figure captures.figures rtp_outward_sent) outward, $(figure captures.figures rtp_inward_sent) inward," \
+        "$(figure captures.figures rtp_outward_lost rtp_inward_lost) lost"
+}
+
+# judge_captures ONE OTHER COMMAND OPTION...: by that command of moorline-bench; the figures go to captures.figures.
+judge_captures() {
     local line
-    "$MOORLINE_BENCH" verify-media --core core.pcap --carrier carrier.pcap --core-relays "$sbc_core_ip/32" \
-        --carrier-relays "$media_range" "$@" >captures.figures || true
+    "$MOORLINE_BENCH" "$3" --core "$1.pcap" --carrier "$2.pcap" "${@:4}" >captures.figures || true
     while read -r line; do
         fault "captures: $line"
     done < <(sed -n 's/^fault: //p' captures.figures)
     grep -q '^unreadable=' captures.figures || fault "the captures could not be judged"
-    summary "RTP $(figure captures.figures rtp_outward_sent) outward, $(figure captures.figures rtp_inward_sent) inward," \
-        "$(figure captures.figures rtp_outward_lost rtp_inward_lost) lost"
 }
 
 captured_summary() {
@@ -286,18 +300,28 @@ sipp_transport() {
 
 # The called party, which speaks CARRIER_TRANSPORT or UDP. Calls that it is to end end after so many milliseconds.
 start_called_party() {
-    # SIPp echoes from one socket, whose buffer it leaves at 17 ms of 110 calls: it must not wait for a core.
-    PRIORITY=-15 start_sipp called carrier "$carrier_ip" 5060 -sf "$lab_dir/scenarios/uas.xml" -mp 20000 -rtp_echo -d "${1:-0}" \
-        -t "$(sipp_transport "${CARRIER_TRANSPORT:-udp}")"
+    start_answerer called carrier "$carrier_ip" 5060 -d "${1:-0}" -t "$(sipp_transport "${CARRIER_TRANSPORT:-udp}")"
     called_pid=$started
-    await "SIPp in carrier" grep -qs . sipp-called.csv
+}
+
+# start_answerer NAME NAMESPACE IP PORT OPTION...: answers calls and echoes their RTP.
+start_answerer() {
+    # SIPp echoes from one socket, whose buffer it leaves at 17 ms of 110 calls: it must not wait for a core.
+    PRIORITY=-15 start_sipp "$1" "$2" "$3" "$4" -sf "$lab_dir/scenarios/uas.xml" -mp 20000 -rtp_echo "${@:5}"
+    await "SIPp ($1)" grep -qs . "sipp-$1.csv"
 }
 
 # start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends, over CORE_TRANSPORT or UDP.
 start_callers() {
-    start_sipp callers core "$core_ip" 5060 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac.xml" -s "${4:-8610086}" \
-        -m "$1" -r "$2" -l 1000 -d "$3" -t "$(sipp_transport "${CORE_TRANSPORT:-udp}")"
+    start_caller callers core "$core_ip" 5060 "$sbc_core_ip:5060" "${4:-8610086}" "$3" -m "$1" -r "$2" -l 1000 \
+        -t "$(sipp_transport "${CORE_TRANSPORT:-udp}")"
     callers_pid=$started
+}
+
+# start_caller NAME NAMESPACE IP PORT SERVER NUMBER TALK_MS OPTION...: a call, or as many as -m says.
+start_caller() {
+    start_sipp "$1" "$2" "$3" "$4" "$5" -sf "$lab_dir/scenarios/uac.xml" -s "$6" -d "$7" -m 1 \
+        -key caller "${caller:-01000000}" -key call_header "${call_header:-X-Call}" "${@:8}"
 }
 
 # start_hung_up_callers CALLS RATE [NUMBER]: calls that the called party ends.
@@ -317,9 +341,14 @@ await_callers() {
 
 # Ends the called party and looks at its statistics.
 stop_called_party() {
-    kill -USR1 "$called_pid"
-    wait "$called_pid" || true
-    verify_sipp called "$1"
+    stop_answerer called "$called_pid" "$1"
+}
+
+# stop_answerer NAME PID CALLS
+stop_answerer() {
+    kill -USR1 "$2"
+    wait "$2" || true
+    verify_sipp "$1" "$3"
 }
 
 verify_sipp() {

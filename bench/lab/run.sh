@@ -25,6 +25,8 @@ all_tests=(
     silent-peer@io_uring
     kamailio-udp@io_uring
     kamailio-tcp@io_uring
+    endpoints-sipp@io_uring
+    endpoints-pjsua@io_uring
     scans@io_uring
 )
 
@@ -115,6 +117,8 @@ run_test() {
         source "$lab_dir/calls.sh"
         # shellcheck source=peers.sh
         source "$lab_dir/peers.sh"
+        # shellcheck source=telephones.sh
+        source "$lab_dir/telephones.sh"
         datapath=${test#*@}
         trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR
         set -E

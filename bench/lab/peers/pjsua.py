@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--x-call", metavar="VALUE", default="pjsua", help="the call's X-Call header")
     parser.add_argument("--hold", action="store_true", help="put a placed call on hold after a second, for a second")
     parser.add_argument("--transfer", metavar="URI", help="send the called party there after a second")
+    parser.add_argument("--ring", action="store_true", help="ring and do not answer: the caller is to give up")
     parser.add_argument("--extensions", action="store_true", help="insist on 100rel and on session timers")
     return parser.parse_args()
 
@@ -89,13 +90,17 @@ class Account(pj.Account):
         if self.phone.call is None:
             answer.statusCode = 180
             call.answer(answer)
+        if self.phone.rings_only:
+            self.phone.call = call
+            return
         answer.statusCode = 200 if self.phone.call is None else 486
         self.phone.call = self.phone.call or call
         call.answer(answer)
 
 
 class Phone:
-    def __init__(self):
+    def __init__(self, rings_only):
+        self.rings_only = rings_only
         self.call = None
         # The one that it was sent into.
         self.next_call = None
@@ -184,7 +189,7 @@ def until(endpoint, condition):
 
 def main():
     options = arguments()
-    phone = Phone()
+    phone = Phone(options.ring)
     endpoint, account = start(options, phone)
     good = True
     if options.registrar:
@@ -221,7 +226,7 @@ def main():
         if phone.next_call and phone.confirmed_at and not phone.ended:
             until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
             phone.next_call.hangup(pj.CallOpParam())
-    good = until(endpoint, lambda: phone.ended) and phone.confirmed_at is not None and good
+    good = until(endpoint, lambda: phone.ended) and (phone.confirmed_at is None) == options.ring and good
     print(f"confirmed={int(phone.confirmed_at is not None)}")
     print(f"last_status={phone.last_status}")
     print(f"transfer_status={phone.transfer_status}")

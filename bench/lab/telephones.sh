@@ -1,0 +1,90 @@
+# Telephones in the core that register: the trunk that they belong to, and SIPp in their place. 6000 has the password
+# 1234, 6001 has 4321 and may have two devices, 6002 has 5678.
+
+# Where they register.
+registrar="$sbc_core_ip:5062"
+
+# add_telephones [SETTING=VALUE...]: a listener and a trunk for them. Settings: transports and algorithms (lists as in the
+# configuration), media ("bypass" or "anchor"), users ("file" or "radius"), keep_alive_s (SIPp takes no OPTIONS).
+add_telephones() {
+    local transports='"udp", "tcp"' algorithms="" media=bypass users=file keep_alive_s=0 setting tls=""
+    for setting in "$@"; do
+        local "${setting%%=*}"="${setting#*=}"
+    done
+    [[ $transports != *tls* ]] || tls="[signaling.listeners.tls]
+certificate = \"$tls_files/moorline-core.pem\"
+key = \"$tls_files/moorline-core.key\"
+ca = \"$tls_files/ca.pem\""
+    cat >>moorline.toml <<TOML
+
+[[signaling.listeners]]
+name = "core-telephones"
+bind = "$registrar"
+transports = [$transports]
+
+$tls
+
+[[signaling.trunks]]
+name = "telephones"
+listener = "core-telephones"
+sources = ["192.0.2.0/24"]
+media_range = "core"
+media_nat = "off"
+
+[signaling.trunks.authentication]
+realm = "phones.example"
+algorithms = [$algorithms]
+$([[ $users == file ]] && echo "users_file = \"$PWD/users.toml\"" || echo "radius = true")
+
+[signaling.trunks.registrar]
+media = "$media"
+keep_alive_s = $keep_alive_s
+
+[[signaling.routes]]
+from = "telephones"
+to = "carrier"
+TOML
+    # Where the user that Moorline becomes may write.
+    rm -rf "$state"
+    install -d -m 0700 -o nobody "$state"
+    sed -i "s|^\[signaling\]$|&\nstate = \"$state\"|" moorline.toml
+    (umask 077 && cat >users.toml) <<TOML
+[[users]]
+name = "6000"
+password = "1234"
+
+[[users]]
+name = "6001"
+password = "4321"
+max_contacts = 2
+
+[[users]]
+name = "6002"
+password = "5678"
+TOML
+}
+
+# The directory of what outlives signaling.
+state=/run/lab-state
+
+password_of() {
+    case $1 in
+        6000) echo 1234 ;;
+        6001) echo 4321 ;;
+        6002) echo 5678 ;;
+    esac
+}
+
+# start_register NAME USER PASSWORD IP PORT [STATUS [CONTACT]]: SIPp registers, and shall get that status, or 200. The
+# contact is where it registers from if none is named.
+start_register() {
+    local name=$1 user=$2 password=$3 ip=$4 port=$5 status=${6:-200}
+    sed "s/STATUS/$status/" "$lab_dir/scenarios/register.xml" >"register-$status.xml"
+    start_sipp "$name" core "$ip" "$port" "$registrar" -sf "register-$status.xml" -m 1 -au "$user" -ap "$password" \
+        -key user "$user" -key contact "${7:-$ip:$port}"
+}
+
+# start_telephone_call NAME USER IP PORT NUMBER TALK_MS: a registered user calls, by SIPp.
+start_telephone_call() {
+    caller=$2 start_caller "$1" core "$3" "$4" "$registrar" "$5" "$6" -au "$2" -ap "$(password_of "$2")"
+}
