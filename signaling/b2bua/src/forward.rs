@@ -272,9 +272,12 @@ pub(crate) fn copy_params(out: &mut Vec<u8>, params: &[u8], except: &[&str]) {
 /// step 8): a hash of whom it calls. One that comes back for somebody else has only taken a detour.
 pub(crate) fn loop_mark(request_uri: &[u8]) -> String {
     let called = Uri::parse(request_uri).ok().and_then(|uri| uri.user).unwrap_or(request_uri);
-    // FNV-1a: any hash will do that is the same in all processes of a host.
-    let hash = called.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    format!("-{hash:08x}")
+    format!("-{:08x}", hash(called))
+}
+
+/// FNV-1a: any hash will do that is the same in all processes of a host.
+pub(crate) fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// True for a request that this node has sent before, to the same callee.

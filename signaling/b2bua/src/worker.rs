@@ -60,6 +60,7 @@ pub use counters::Counters;
 
 use admission::Admission;
 use credentials::Proofs;
+use decline::Strays;
 use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
@@ -114,6 +115,8 @@ pub struct Worker {
     proofs: Proofs,
     /// With whom we are registered.
     registrations: Registrations,
+    /// Who has answered calls that are forgotten.
+    strays: Strays,
     timers: Timers,
     /// The first input has come, and with it the time.
     started: bool,
@@ -150,6 +153,8 @@ enum ClientUse {
     Refresh(SessionId, Side),
     /// A BYE: its answer changes nothing.
     Bye(SessionId),
+    /// A BYE to who has answered a call that is forgotten.
+    Stray,
     /// A PRACK: its answer changes nothing.
     Prack(SessionId),
     /// An OPTIONS that asks a hop of a trunk whether it is alive.
@@ -168,7 +173,8 @@ impl ClientUse {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
             ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
-            ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Register(_) | ClientUse::Pass(_) => None,
+            ClientUse::Stray | ClientUse::Probe(..) | ClientUse::KeepAlive(_) => None,
+            ClientUse::Register(_) | ClientUse::Pass(_) => None,
         }
     }
 }
@@ -216,6 +222,7 @@ impl Worker {
             admission,
             proofs,
             registrations: Registrations::default(),
+            strays: Strays::default(),
             timers: Timers::default(),
             started: false,
             latest: 0,

@@ -131,7 +131,7 @@ impl Worker {
             Some(ClientUse::KeepAlive(serial)) => self.kept_alive(arrival, *serial),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
             Some(ClientUse::Register(trunk)) => self.register_answered(arrival, *trunk),
-            Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
+            Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_)) | None => {}
         }
     }
 

@@ -117,7 +117,7 @@ impl Worker {
                     }
                 }
             }
-            ClientUse::Bye(_) | ClientUse::Prack(_) => {}
+            ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_) => {}
             ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Register(_) | ClientUse::Pass(_) => {}
         }
     }

@@ -150,7 +150,7 @@ impl Worker {
             Some(ClientUse::KeepAlive(serial)) => self.not_kept_alive(now, *serial),
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
             Some(ClientUse::Register(trunk)) => self.register_unanswered(now, *trunk),
-            Some(ClientUse::Bye(_) | ClientUse::Prack(_)) | None => {}
+            Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_)) | None => {}
         }
     }
 

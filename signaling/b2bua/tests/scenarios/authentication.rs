@@ -258,6 +258,25 @@ fn requests_inside_a_call_are_answered_for_too() {
 }
 
 #[test]
+fn who_picks_up_after_a_restart_may_ask_for_credentials() {
+    let mut carrier = carrier("carrier");
+    let mut net = Net::with(with_credentials("moorline"));
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let out = net.expect(CALLEE, "INVITE");
+    net.restart_signaling(with_credentials("moorline"));
+    net.take_sent();
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE");
+    let challenge = carrier.challenge(&net, &bye, "407 Proxy Authentication Required", false);
+    net.receive(CALLEE, &challenge);
+    let again = net.expect(CALLEE, "BYE");
+    assert_eq!(carrier.verify(&net, &again, "secret"), Ok("moorline".into()));
+    net.receive(CALLEE, &answer(&again, "200 OK", "", CALLEE, ""));
+    net.nothing_left();
+}
+
+#[test]
 fn without_credentials_a_challenge_and_its_answer_cross() {
     let mut net = Net::new();
     let mut carrier = carrier("carrier.example");

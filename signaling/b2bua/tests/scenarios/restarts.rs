@@ -133,6 +133,39 @@ fn who_picks_up_after_the_restart_is_not_left_alone() {
 }
 
 #[test]
+fn copies_of_an_answer_after_the_restart_are_acknowledged_and_the_dialog_is_ended_once() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let out = net.expect(CALLEE, "INVITE");
+    let ok = answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+    net.restart_signaling(policy());
+    net.take_sent();
+    net.receive(CALLEE, &ok);
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &ok);
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    net.receive(CALLEE, &answer(&bye, "200 OK", "", CALLEE, ""));
+    net.advance(20 * SECOND);
+    net.receive(CALLEE, &ok);
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    // Another branch of the same INVITE has a dialog of its own.
+    net.receive(CALLEE, &answer(&out, "200 OK", "carol", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "ACK");
+    let other = net.expect(CALLEE, "BYE");
+    assert_ne!(other.branch(), bye.branch());
+    // The next process says the same again.
+    net.restart_signaling(policy());
+    net.take_sent();
+    net.receive(CALLEE, &ok);
+    net.expect(CALLEE, "ACK");
+    assert_eq!(net.expect(CALLEE, "BYE").0, bye.0);
+    net.nothing_left();
+}
+
+#[test]
 fn a_call_whose_trunk_is_gone_from_the_configuration_is_closed() {
     let mut net = Net::new();
     establish(&mut net);
