@@ -165,6 +165,9 @@ impl Worker {
         let body = self.early_body(call, &provisional);
         let Some(answer) = self.answer_with(call, provisional.response.view(), &body, &headers) else { return };
         self.layer.respond(now, server, answer.clone());
+        if provisional.described || provisional.offer.is_some() {
+            self.remember_sdp(id, Side::Caller, provisional.response.view());
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(reliable) = &mut call.leg_mut(Side::Caller).reliable else { return };
         let next_at = reliable.sent(now, rseq, provisional, answer);
@@ -257,6 +260,7 @@ impl Worker {
                         early.settled = true;
                     }
                     self.prack(now, id, offer, Some(prack));
+                    self.remember_sdp(id, Side::Callee, prack);
                 }
                 // An answer cannot be refused; the call can.
                 Err(refused) => self.give_up(now, id, &refused, Outcome::Rejected(refused.status)),

@@ -110,6 +110,32 @@ fn moorline_refreshes_by_reinvite_where_the_peer_takes_no_update() {
 }
 
 #[test]
+fn what_was_agreed_before_the_answer_is_refreshed_too() {
+    const ABLE: &str = "Supported: 100rel, timer\r\nAllow: INVITE, ACK, BYE, CANCEL, PRACK\r\n";
+    let mut net = Net::new();
+    let asked = format!("{ABLE}Session-Expires: 300;refresher=uas\r\n");
+    net.receive(CALLER, &with(&invite("5551000", "c1", ""), &asked));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    let progress = answer(&out, "183 Session Progress", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+    net.receive(CALLEE, &with(&progress, &format!("{ABLE}Require: 100rel\r\nRSeq: 1\r\n")));
+    let shown = net.expect(CALLER, "SIP/2.0 183");
+    let prack = caller_request("PRACK", 2, "c1", shown.tag("To"), &sdp("192.0.2.10", 4000));
+    net.receive(CALLER, &with(&prack, &format!("RAck: {} 1 INVITE\r\n", shown.header("RSeq"))));
+    net.expect(CALLER, "SIP/2.0 200");
+    let agreed = net.expect(CALLEE, "PRACK");
+    net.receive(CALLEE, &answer(&agreed, "200 OK", "", CALLEE, ""));
+    let ok = answer(&out, "200 OK", "bob", CALLEE, "");
+    net.receive(CALLEE, &with(&ok, "Session-Expires: 300;refresher=uac\r\n"));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.advance(150 * SECOND);
+    assert_eq!(net.expect(CALLEE, "INVITE").body(), agreed.body());
+    assert_eq!(net.expect(CALLER, "INVITE").body(), shown.body());
+}
+
+#[test]
 fn an_interval_that_is_too_short_is_refused() {
     let mut net = Net::new();
     let short = "Supported: timer\r\nSession-Expires: 60\r\n";
