@@ -5,25 +5,33 @@
 //! transactions and dialogs.
 
 mod acts;
+mod called;
 mod client;
+mod credentials;
+mod inside;
 mod message;
+mod proxy;
 mod reliable;
 mod server;
 mod session;
 mod timer;
+mod transfer;
 mod update;
 
 use std::net::SocketAddr;
 
 use moorline_sip::Message;
+use moorline_sip::digest::Challenger;
 
-use super::plan::{Action, Script};
+use super::plan::{Action, Asks, Script};
 use super::random::Random;
 use client::Client;
+pub(super) use credentials::{PASSWORD, USER};
 use reliable::{Early, Unpracked};
 use server::Server;
 use session::Session;
 use timer::Timer;
+use transfer::Transfers;
 
 pub(super) const T1: u64 = 500_000_000;
 pub(super) const T2: u64 = 4_000_000_000;
@@ -37,8 +45,20 @@ const LONGEST_TALK: u64 = 900_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Caller,
-    /// The called side's target of this position.
+    /// The called party of this position.
     Callee(usize),
+}
+
+/// What a called party may know of who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The name, but not what a trusted network asserts.
+    Named,
+    /// Both, though the caller wants neither known further on.
+    Asserted {
+        private: bool,
+    },
+    Withheld,
 }
 
 /// How far the party is.
@@ -57,6 +77,10 @@ enum Phase {
 pub(super) struct Record {
     /// The final refusal that it heard or gave.
     pub(super) refused: Option<u16>,
+    /// When it last refused to refresh the session, or was refused to.
+    pub(super) unrefreshed_at: Option<u64>,
+    /// What it knew of the session's end when the other side hung up.
+    pub(super) lapsed: bool,
     /// It heard or gave a 2xx to the first INVITE.
     pub(super) answered: bool,
     /// The 2xx that it gave was acknowledged.
@@ -100,6 +124,15 @@ enum Due {
     SendMedia,
     /// The session is to be refreshed, or was not.
     SessionTimer(u32),
+    /// An offer in an early dialog.
+    EarlyUpdate,
+    /// What became of a transfer is told, at last or so far, by the CSeq of its REFER.
+    Report {
+        asked: u32,
+        last: bool,
+    },
+    /// It should have been told by now.
+    Told(u32),
     /// Nobody has ended the call.
     Outlast,
     /// What looked wrong, and would not have been had a BYE followed.
@@ -126,6 +159,12 @@ pub(super) struct Party {
     script: Script,
     random: Random,
     phase: Phase,
+    identity: Identity,
+    /// Asks Moorline for credentials.
+    challenger: Option<(Asks, Challenger)>,
+    transfers: Transfers,
+    /// The first INVITE, among the servers: the last of them, where others were challenged or refused for a header.
+    first: usize,
     /// The called number.
     number: String,
     from: String,
@@ -142,6 +181,10 @@ pub(super) struct Party {
     /// The session's timer, and how many there were.
     timer: Option<Timer>,
     rounds: u32,
+    /// The shortest session that the other side takes, as far as it has said so.
+    floor: u64,
+    /// The other side was told the shortest session.
+    told_shortest: bool,
     /// The last CSeq in each device's dialog.
     remote_cseqs: [u32; 2],
     cseq: u32,
@@ -172,11 +215,16 @@ pub(super) struct Origin {
     pub(super) media_port: u16,
     pub(super) reliable: bool,
     pub(super) script: Script,
+    pub(super) identity: Identity,
+    pub(super) asks: Option<Asks>,
+    /// A REFER is carried.
+    pub(super) transfers: bool,
 }
 
 impl Party {
     pub(super) fn new(now: u64, origin: Origin, mut random: Random) -> Party {
-        let Origin { call, role, listener, moorline, address, media_port, reliable, script } = origin;
+        let Origin { call, role, listener, moorline, address, media_port, reliable, script, identity, asks, transfers } =
+            origin;
         let secret = super::SECRETS[listener];
         let mut token = |what: &str| format!("{what}{secret}{:08x}", random.next() as u32);
         let name = match role {
@@ -201,6 +249,10 @@ impl Party {
             stirred_at: now,
             reliable,
             phase: Phase::Setup,
+            identity,
+            challenger: asks.map(|asks| (asks, credentials::challenger(asks, random.next()))),
+            transfers: Transfers::new(transfers),
+            first: 0,
             dialog: None,
             early: Vec::new(),
             settled: false,
@@ -208,6 +260,8 @@ impl Party {
             unpracked: None,
             timer: None,
             rounds: 0,
+            floor: 0,
+            told_shortest: false,
             remote_cseqs: [0; 2],
             cseq: 0,
             branches: 0,
@@ -236,6 +290,7 @@ impl Party {
     pub(super) fn handle(&mut self, now: u64, message: Message<'_>) {
         self.stirred_at = now;
         if message.is_request() {
+            self.check_identity(message);
             self.request(now, message);
         } else {
             self.response(now, message);
@@ -292,6 +347,7 @@ impl Party {
             && self.servers.iter().all(Server::is_done)
             && self.session_before.is_none()
             && self.unpracked.is_none()
+            && self.transfers.is_quiet()
     }
 
     /// Where its media comes from and goes to.
@@ -323,6 +379,28 @@ impl Party {
         self.faults.push(format!("{}: {what}", self.name));
     }
 
+    /// Who calls is shown to whom it may be.
+    fn check_identity(&mut self, message: Message<'_>) {
+        let text = String::from_utf8_lossy(message.bytes());
+        let first = text.starts_with("INVITE ") && self.dialog.is_none();
+        let named = text.contains(&format!("caller-{}", self.call));
+        let asserted = text.contains(&format!("asserted-{}", self.call));
+        let wrong = match self.identity {
+            _ if self.role == Role::Caller => None,
+            Identity::Named if asserted => Some("is told what a trusted network asserts"),
+            Identity::Withheld if named || asserted => Some("is told who calls"),
+            Identity::Asserted { .. } if first && !asserted => Some("is not told what a trusted network asserts"),
+            Identity::Asserted { private: true } if first && !text.contains("Privacy: id") => {
+                Some("is not told to keep it")
+            }
+            Identity::Named | Identity::Asserted { .. } if first && !named => Some("is not told who calls"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            self.fault(wrong);
+        }
+    }
+
     /// The dialog is confirmed: the talk begins.
     fn begin(&mut self, now: u64) {
         self.phase = Phase::Up;
@@ -341,6 +419,7 @@ impl Party {
         self.phase = Phase::Over;
         self.agenda.retain(|(_, due)| matches!(due, Due::OtherAnswer));
         self.unpracked = None;
+        self.transfers.end();
         self.refuse_pending(now);
     }
 }

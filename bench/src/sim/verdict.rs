@@ -62,7 +62,7 @@ fn ends_agree(world: &World, call: usize, faults: &mut Vec<String>) -> &'static 
         // Whose ACK depends on a party that vanished waits in vain, and Moorline's 408 to what it was asked to
         // carry there comes just too late.
         let depends = |what: &str| {
-            ["no ACK", "INVITE", "UPDATE", "PRACK", "no PRACK", "INFO", "OPTIONS", "MESSAGE"]
+            ["no ACK", "INVITE", "UPDATE", "PRACK", "no PRACK", "INFO", "OPTIONS", "MESSAGE", "REFER", "NOTIFY", "what"]
                 .iter()
                 .any(|start| what.starts_with(start))
         };
@@ -74,7 +74,9 @@ fn ends_agree(world: &World, call: usize, faults: &mut Vec<String>) -> &'static 
         return "somebody vanished";
     }
     let answered: Vec<&&&Party> = callees.iter().filter(|callee| callee.record.answered).collect();
-    if caller.record.answered && answered.len() != 1 {
+    // Who was silent for too long may still answer: it is hung up.
+    let given_up = world.plan.sides.iter().any(|side| side.failover > 0);
+    if caller.record.answered && (answered.is_empty() || answered.len() > 1 && !given_up) {
         fault(format!("the caller was answered, by {} parties", answered.len()));
     }
     for callee in &answered {
@@ -113,19 +115,22 @@ fn refusal_is_explained(
     status: u16,
     fault: &mut impl FnMut(String),
 ) {
-    let last = callees.last().and_then(|callee| callee.record.refused);
+    let statuses =
+        callees.iter().filter_map(|callee| callee.record.refused).filter(|status| !matches!(status, 401 | 422));
+    let refusals: Vec<u16> = statuses.collect();
     let crowded = world.plan.capacity < world.plan.calls.len() || !world.plan.faults.is_empty();
     let explained = match status {
         487 => caller.record.cancelled,
-        _ if last == Some(status) => true,
+        _ if is_best(status, &refusals) => true,
         503 => crowded,
-        408 => last.is_none(),
+        // The last of them rings for longer than it may, or is not there.
+        408 => callees.last().is_none_or(|last| last.record.refused.is_none_or(|status| status / 100 == 3)),
         // What one requires and the other does not know.
-        420 | 421 => world.plan.reliable != [ReliableProvisional::Supported; 2],
+        420 | 421 => world.plan.sides.iter().any(|side| side.reliable != ReliableProvisional::Supported),
         _ => false,
     };
     if !explained {
-        fault(format!("the caller heard {status}, the callee said {last:?}"));
+        fault(format!("the caller heard {status}, those called said {refusals:?}"));
     }
     if let Some(callee) = callees.last()
         && callee.record.answered
@@ -135,6 +140,15 @@ fn refusal_is_explained(
     {
         fault(format!("{} answered, and the caller heard {status}", callee.name));
     }
+}
+
+/// Of all refusals the caller hears one of a 6xx, or else of the lowest class (RFC 3261 16.7, step 6). Redirections
+/// that were followed are none.
+fn is_best(status: u16, refusals: &[u16]) -> bool {
+    let rank = |status: u16| if status >= 600 { 0 } else { status / 100 };
+    let others = refusals.iter().filter(|other| *other / 100 != 3);
+    refusals.contains(&status)
+        && (status / 100 == 3 || others.map(|other| rank(*other)).all(|other| rank(status) <= other))
 }
 
 fn ending(caller: &Party, callees: &[&&Party]) -> &'static str {
@@ -147,6 +161,7 @@ fn ending(caller: &Party, callees: &[&&Party]) -> &'static str {
         (false, Some(487)) => "cancelled",
         (false, Some(408)) => "not answered",
         (false, Some(503)) => "no room",
+        (false, Some(302)) => "redirected",
         (false, Some(_)) => "refused",
         (false, None) => "never ended",
     }
@@ -199,8 +214,9 @@ fn fits(world: &World, call: usize, outcome: Outcome) -> bool {
         Outcome::MediaTimeout | Outcome::TooLong | Outcome::MediaLost => {
             answered && caller.heard_bye || caller.said_bye
         }
-        // Nobody asks for session timers, and the network is not so bad.
-        Outcome::NoAck | Outcome::Expired => false,
+        // The network is not so bad.
+        Outcome::NoAck => false,
+        Outcome::Expired => parties().any(|party| party.record.lapsed),
         Outcome::Cancelled => caller.cancelled,
         Outcome::Refused(status) | Outcome::Rejected(status) => caller.refused == Some(status),
     }

@@ -87,7 +87,7 @@ impl Wire {
         let (side, dialog) = ((call_id.clone(), from_tag.clone()), (call_id.clone(), from_tag.clone(), to_tag.clone()));
         match &method[..] {
             "INVITE" if to_tag.is_empty() => drop(self.invited.insert(side)),
-            "INVITE" | "UPDATE" | "INFO" | "OPTIONS" | "MESSAGE" | "BYE"
+            "INVITE" | "UPDATE" | "INFO" | "OPTIONS" | "MESSAGE" | "REFER" | "NOTIFY" | "BYE"
                 if !self.restarted && !self.invited.contains(&side) && !self.shown.contains(&side) =>
             {
                 faults.push(format!("{method} in a dialog that the caller was not told of"));

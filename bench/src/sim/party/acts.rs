@@ -1,7 +1,7 @@
 //! What a party does of its own accord.
 
 use super::message::Draft;
-use super::{Action, Due, Party, Phase, TIMEOUT};
+use super::{Action, Due, Party, Phase, Role, TIMEOUT};
 use crate::sim::plan::{MS, Reliable, SECOND};
 
 /// How often media is sent.
@@ -11,7 +11,7 @@ impl Party {
     pub(super) fn act(&mut self, now: u64, due: Due) {
         match due {
             Due::Call => self.call(now),
-            Due::LosePatience if self.phase == Phase::Setup => self.cancel(now, 1),
+            Due::LosePatience if self.phase == Phase::Setup => self.cancel(now, self.cseq_of_first()),
             Due::LosePatience => {}
             Due::Progress(index) => self.ring(now, index),
             Due::Final => self.decide(now),
@@ -26,6 +26,9 @@ impl Party {
                 }
             }
             Due::SessionTimer(round) => self.session_timer(now, round),
+            Due::EarlyUpdate => self.update_early(now),
+            Due::Report { asked, last } => self.report(now, asked, last),
+            Due::Told(asked) => self.told(asked),
             Due::Outlast => {
                 self.record.outlasted = true;
                 self.bye(now);
@@ -50,10 +53,21 @@ impl Party {
             self.session.add_video();
         }
         self.at(now + calling.patience, Due::LosePatience);
-        self.cseq = 1;
+        self.call_again(now);
+    }
+
+    /// The first INVITE; another one where that lacked something (RFC 3261 8.1.3.5).
+    pub(super) fn call_again(&mut self, now: u64) {
+        self.cseq += 1;
+        self.early.clear();
         let branch = self.branch();
-        let body = if calling.offers { self.session.offer() } else { String::new() };
+        let body = if self.script.calling.offers { self.session.offer() } else { String::new() };
         self.invite(now, &branch, &body, None);
+    }
+
+    fn cseq_of_first(&self) -> u32 {
+        let invites = self.clients.iter().filter(|client| client.method == "INVITE");
+        invites.map(|client| client.cseq).max().unwrap_or_default()
     }
 
     pub(super) fn invite(&mut self, now: u64, branch: &str, body: &str, action: Option<Action>) {
@@ -66,6 +80,12 @@ impl Party {
         };
         if self.script.knows.timer.is_some() {
             extensions += &format!("Supported: timer\r\n{}", self.timer_request());
+        }
+        if self.role == Role::Caller {
+            extensions += &format!("P-Asserted-Identity: <sip:asserted-{}@example.com>\r\n", self.call);
+        }
+        if self.role == Role::Caller && self.script.calling.private {
+            extensions += "Privacy: id\r\n";
         }
         let headers = format!("{extensions}Allow: {}\r\nX-Kept:  as it\tis\r\n", self.allow());
         self.ask(now, "INVITE", &Draft { branch, cseq, headers: &headers, content_type, body }, action);
@@ -84,6 +104,7 @@ impl Party {
             Action::Options => self.ask_in_dialog(now, "OPTIONS", "", ""),
             Action::Refresh => self.refresh(now),
             Action::Update { hold } => self.update(now, action, hold),
+            Action::Refer => self.refer(now),
             Action::Hold { .. } | Action::Resume | Action::AskForOffer | Action::Waver { .. } => {
                 self.reinvite(now, action);
             }

@@ -2,7 +2,7 @@
 
 use moorline_sip::{Message, Name};
 
-use super::message::{Draft, branch_of, contact_of, cseq_of, description, record_routes, tag};
+use super::message::{Draft, branch_of, contact_of, cseq_of, description, record_routes, tag, text};
 use super::{Action, Dialog, Due, Party, Phase, T1, T2, TIMEOUT};
 
 /// A client transaction.
@@ -10,6 +10,7 @@ pub(super) struct Client {
     branch: String,
     pub(super) method: &'static str,
     pub(super) cseq: u32,
+    pub(super) sent_at: u64,
     bytes: Vec<u8>,
     state: State,
     interval: u64,
@@ -73,6 +74,7 @@ impl Party {
             branch: draft.branch.into(),
             method,
             cseq: draft.cseq,
+            sent_at: now,
             bytes: bytes.clone(),
             state: State::Calling,
             interval: T1,
@@ -139,7 +141,8 @@ impl Party {
     /// Timer B or F.
     fn unanswered(&mut self, now: u64, position: usize) {
         let client = &self.clients[position];
-        let (method, cseq, first) = (client.method, client.cseq, self.phase == Phase::Setup);
+        let (method, cseq) = (client.method, client.cseq);
+        let first = self.phase == Phase::Setup;
         // Of a re-INVITE in a call that this party has hung up, the answer may have been given once, and lost.
         if method != "INVITE" || !self.record.said_bye {
             self.record.unheard.push(format!("{method} {cseq} was not answered"));
@@ -203,7 +206,7 @@ impl Party {
             let ack = like_the_invite(&client.bytes, "ACK", Some(message));
             client.ack = ack.clone();
             self.sends.push(ack);
-            self.refused(now, position, status);
+            self.refused(now, position, message);
         } else {
             self.answered(now, position, message);
         }
@@ -269,8 +272,11 @@ impl Party {
         let ack = self.draft("ACK", &Draft { branch: &branch, cseq, content_type, body: &body, ..Draft::default() });
         self.acks.push((cseq, to_tag, ack.clone()));
         self.sends.push(ack);
-        self.session_before = None;
-        self.timer_answered(now, message);
+        if !self.updating() {
+            self.session_before = None;
+        }
+        let asked_at = self.clients[position].sent_at;
+        self.timer_answered(now, asked_at, message);
         if first && self.phase == Phase::Setup {
             self.begin(now);
             if self.record.cancelled || self.cancel_wanted(position) {
@@ -306,18 +312,38 @@ impl Party {
     }
 
     /// A final refusal of an INVITE.
-    fn refused(&mut self, now: u64, position: usize, status: u16) {
-        if self.phase == Phase::Setup {
-            self.record.refused = Some(status);
-            return self.end(now);
+    fn refused(&mut self, now: u64, position: usize, message: Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        if self.phase != Phase::Setup {
+            return self.offer_refused(now, position, status);
         }
-        self.offer_refused(now, position, status);
+        if status == 422 && !self.record.cancelled && self.takes_longer(message) {
+            return self.call_again(now);
+        }
+        if status / 100 == 3 {
+            self.check_contacts(message);
+        }
+        self.record.refused = Some(status);
+        self.end(now);
+    }
+
+    /// A redirection leads to Moorline, for somebody on the other side.
+    fn check_contacts(&mut self, message: Message<'_>) {
+        let reached = format!("@{}>", self.moorline);
+        for contact in message.values(Name::Contact).map(text) {
+            if !contact.contains(&reached) {
+                self.fault(format!("redirected to {contact}"));
+            }
+        }
     }
 
     /// A re-INVITE or UPDATE was refused.
     pub(super) fn offer_refused(&mut self, now: u64, position: usize, status: u16) {
         let (action, cancelled) = (self.clients[position].action, self.cancel_wanted(position));
         self.revert();
+        if action == Some(Action::Refresh) {
+            self.record.unrefreshed_at = Some(now);
+        }
         if self.phase != Phase::Up {
             return;
         }
@@ -345,6 +371,9 @@ impl Party {
             ("BYE", _) => self.end(now),
             ("CANCEL", _) => {}
             ("UPDATE", _) => self.update_answered(now, position, message),
+            ("REFER", _) if self.phase == Phase::Up && !matches!(status, 408 | 481) => {
+                self.refer_answered(now, self.clients[position].cseq, status);
+            }
             ("PRACK", 300..) if self.phase == Phase::Setup && !self.record.cancelled => {
                 // Had the INVITE been refused meanwhile, there would be no call any more.
                 self.complain_later(now, format!("a PRACK is answered {status}"));
@@ -382,6 +411,10 @@ fn like_the_invite(invite: &[u8], method: &str, response: Option<Message<'_>>) -
     let mut out = String::new();
     for (number, line) in head.split("\r\n").enumerate() {
         let name = line.split(':').next().unwrap_or_default();
+        if name == "Via" && number > 1 {
+            // Hop by hop: proxies before this one have sent one of their own.
+            continue;
+        }
         let line = match (number, name) {
             (0, _) => line.replacen("INVITE", method, 1),
             (_, "CSeq") => line.replacen("INVITE", method, 1),

@@ -25,11 +25,11 @@ impl Party {
     pub(super) fn allow(&self) -> String {
         let prack = if self.script.knows.reliable == Reliable::No { "" } else { ", PRACK" };
         let update = if self.script.knows.update { ", UPDATE" } else { "" };
-        format!("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE{prack}{update}")
+        format!("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REFER, NOTIFY{prack}{update}")
     }
 
     pub(super) fn contact(&self) -> String {
-        format!("sip:{}@{}", self.name, self.address)
+        format!("sip:{}@{}", self.name, self.own_address())
     }
 
     /// A request in the dialog or, before there is one, the first INVITE and what belongs to it.
@@ -47,10 +47,12 @@ impl Party {
             None => (format!("sip:{}@{}", self.number, self.moorline), &[][..], &self.tags[0], String::new()),
         };
         let routes: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
+        let vias = self.inner_vias(branch);
+        let recorded = if method == "INVITE" { self.recorded() } else { String::new() };
         let content_type =
             if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\n{routes}\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\n{vias}{recorded}{routes}\
              Max-Forwards: 70\r\nFrom: {};tag={local_tag}\r\nTo: {}{remote_tag}\r\nCall-ID: {}\r\n\
              CSeq: {cseq} {method}\r\nContact: <{}>\r\n{headers}{content_type}Content-Length: {}\r\n\r\n{body}",
             self.address,

@@ -12,6 +12,8 @@ pub(super) struct Early {
     pub(super) dialog: Dialog,
     /// The last provisional answer that was acknowledged in it.
     rseq: Option<u32>,
+    /// The first offer was answered in it.
+    settled: bool,
 }
 
 /// A reliable provisional answer of a called party that waits for its PRACK.
@@ -33,6 +35,23 @@ impl Unpracked {
 }
 
 impl Party {
+    /// The early dialog in which the first offer was answered, so that another may follow.
+    pub(super) fn settled_dialog(&self) -> Option<Dialog> {
+        if !self.settled {
+            return None;
+        }
+        match self.role {
+            Role::Caller => self.early.iter().find(|early| early.settled).map(|early| early.dialog.clone()),
+            Role::Callee(_) => self.dialog.clone(),
+        }
+    }
+
+    /// A request is in an early dialog of this caller's.
+    pub(super) fn knows_early(&self, request: Message<'_>) -> bool {
+        let theirs = tag(request.from());
+        self.early.iter().any(|early| early.dialog.remote_tag == theirs)
+    }
+
     /// The early dialog that a provisional answer above 100 belongs to.
     pub(super) fn early(&mut self, message: Message<'_>) -> usize {
         let remote_tag = tag(message.to());
@@ -44,7 +63,7 @@ impl Party {
         let remote_target = contact_of(message).unwrap_or_default();
         let local_tag = self.tags[0].clone();
         let dialog = Dialog { local_tag, remote_tag, remote_target, routes, remote_cseq: None };
-        self.early.push(Early { dialog, rseq: None });
+        self.early.push(Early { dialog, rseq: None, settled: false });
         self.early.len() - 1
     }
 
@@ -67,7 +86,12 @@ impl Party {
             (None, false) if first && !self.settled => Err("the first reliable answer holds no offer".into()),
             _ => Ok(String::new()),
         };
-        self.settled |= description(message).is_some();
+        let settles = description(message).is_some() && !self.settled;
+        self.settled |= settles;
+        self.early[position].settled |= settles;
+        if settles && let Some(after) = self.script.early_update {
+            self.at(now + after, Due::EarlyUpdate);
+        }
         let body = body.unwrap_or_else(|error| {
             self.fault(format!("a reliable provisional answer: {error}"));
             String::new()
@@ -114,7 +138,7 @@ impl Party {
             self.record.unheard.push(format!("no PRACK to the provisional answer {rseq}"));
             self.record.refused = Some(504);
             self.unpracked = None;
-            self.answer(now, 0, 504);
+            self.answer(now, self.first, 504);
             self.end(now);
         } else if unpracked.repeat_at <= now {
             unpracked.interval *= 2;
@@ -133,7 +157,8 @@ impl Party {
             return self.answer(now, position, 481);
         }
         let rack = message.header(Name::RAck).map(text).unwrap_or_default();
-        let due = self.unpracked.take_if(|unpracked| rack == format!("{} 1 INVITE", unpracked.rseq));
+        let invite = self.servers[self.first].cseq;
+        let due = self.unpracked.take_if(|unpracked| rack == format!("{} {invite} INVITE", unpracked.rseq));
         let Some(unpracked) = due else {
             self.fault(format!("a PRACK of {rack:?}, which nothing waits for"));
             return self.answer(now, position, 481);

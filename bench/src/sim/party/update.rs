@@ -34,6 +34,26 @@ impl Party {
         self.ask(now, "UPDATE", &draft, Some(action));
     }
 
+    /// Offers something else before the call is answered, once the first offer was (RFC 3311 5.1).
+    pub(super) fn update_early(&mut self, now: u64) {
+        let waits =
+            self.unpracked.is_some() || self.clients.iter().any(|client| client.method == "PRACK" && !client.is_done());
+        if self.phase != Phase::Setup || !self.script.knows.update || self.record.cancelled {
+            return;
+        }
+        if waits || self.updating() {
+            return self.at(now + 50 * MS, Due::EarlyUpdate);
+        }
+        let Some(dialog) = self.settled_dialog() else { return };
+        self.session_before = Some(self.session.clone());
+        self.cseq += 1;
+        let (branch, cseq) = (self.branch(), self.cseq);
+        let body = self.session.offer();
+        let draft = Draft { branch: &branch, cseq, content_type: "application/sdp", body: &body, ..Draft::default() };
+        let bytes = self.draft_in(Some(&dialog), "UPDATE", &draft);
+        self.start(now, "UPDATE", &draft, bytes, Some(Action::Update { hold: false }));
+    }
+
     /// The answer to an UPDATE.
     pub(super) fn update_answered(&mut self, now: u64, position: usize, message: Message<'_>) {
         let (status, action) = (message.status().unwrap_or_default(), self.clients[position].action);
@@ -41,7 +61,8 @@ impl Party {
             return self.offer_refused(now, position, status);
         }
         self.session_before = None;
-        self.timer_answered(now, message);
+        let asked_at = self.clients[position].sent_at;
+        self.timer_answered(now, asked_at, message);
         if action == Some(Action::Refresh) {
             return;
         }
@@ -59,6 +80,9 @@ impl Party {
         if !self.script.knows.update {
             self.fault("an UPDATE to a party that does not allow it");
             return self.answer(now, position, 405);
+        }
+        if self.is_too_short(message) {
+            return self.ask_for_longer(now, position);
         }
         let Some(offer) = description(message) else { return self.answer(now, position, 200) };
         if self.inviting() && self.phase == Phase::Up || self.updating() || self.has_open_offer() {
