@@ -173,6 +173,8 @@ impl Worker {
         self.heard(arrival, client, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let attempt = call.take_attempt(client);
+        // Who was cancelled for its silence says no more than that.
+        let hung_up = status == 487 && attempt.as_ref().is_some_and(|attempt| attempt.given_up);
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             Phase::Inviting => {
@@ -184,7 +186,9 @@ impl Worker {
                 }
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };
-                keep_better(&mut invite.refusal, message);
+                if !hung_up {
+                    keep_better(&mut invite.refusal, message);
+                }
                 if status / 100 == 6 {
                     // Nobody else need be asked (RFC 3261 16.7, step 5).
                     invite.groups.clear();

@@ -163,6 +163,10 @@ impl Worker {
                 let given_up = |attempt: &crate::attempt::Attempt| attempt.client == client && attempt.given_up;
                 call.phase == Phase::Inviting && !call.attempts.iter().any(given_up)
             }),
+            // In a call that has ended there is nothing to agree on any more.
+            Some(ClientUse::Reinvite(id, _) | ClientUse::Update(id, _) | ClientUse::Refresh(id, _)) => {
+                self.calls.get(id).is_some_and(Call::is_live)
+            }
             Some(usage) => usage.call().is_none_or(|id| self.calls.contains_key(&id)),
             None => false,
         }
@@ -217,6 +221,9 @@ impl Worker {
         }
         if let Some(known) = within.and_then(|id| self.subscriptions.get_mut(&id)) {
             known.ends.iter_mut().filter_map(|end| end.dialog.as_mut()).for_each(&mut count);
+        }
+        if let Some(attempt) = within.and_then(|id| self.calls.get_mut(&id)?.attempt_mut(client)) {
+            attempt.cseq = cseq;
         }
         if let Some(call) = within.filter(|_| method == Method::Refer).and_then(|id| self.calls.get_mut(&id)) {
             // What it reports of a transfer names the REFER by its CSeq (RFC 3515 2.4.6).

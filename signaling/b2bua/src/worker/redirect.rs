@@ -25,6 +25,11 @@ impl Worker {
             return false;
         }
         let Some(invite) = &call.invite else { return false };
+        // Whoever is called there would make an offer of its own, where the caller has taken one already.
+        let offered = call.leg(Side::Caller).reliable.as_ref().is_some_and(|reliable| reliable.holds_offer());
+        if !invite.offered && (invite.settled || call.offer.is_some() || offered) {
+            return false;
+        }
         let room = MAX_FOLLOWED.saturating_sub(invite.followed.len());
         let contacts = wanted_first(redirection);
         let fresh = contacts.into_iter().filter(|contact| !invite.followed.iter().any(|uri| uri == contact.uri));

@@ -258,6 +258,42 @@ fn requests_inside_a_call_are_answered_for_too() {
 }
 
 #[test]
+fn a_challenge_to_a_reinvite_of_a_call_that_has_ended_is_not_answered() {
+    let mut net = Net::with(with_credentials("user"));
+    let mut carrier = carrier("carrier.example");
+    let up = establish(&mut net);
+    net.receive(CALLER, &caller_request("INVITE", 2, "c1", &up.tag, &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let sent = net.expect(CALLEE, "INVITE");
+    net.receive(CALLER, &caller_request("BYE", 3, "c1", &up.tag, ""));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.expect(CALLER, "SIP/2.0 487");
+    let bye = net.expect(CALLEE, "BYE");
+    let challenge = carrier.challenge(&net, &sent, "407 Proxy Authentication Required", false);
+    net.receive(CALLEE, &challenge);
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    // Its BYE still is.
+    let challenge = carrier.challenge(&net, &bye, "407 Proxy Authentication Required", false);
+    net.receive(CALLEE, &challenge);
+    let again = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &answer(&again, "200 OK", "", CALLEE, ""));
+    net.nothing_left();
+}
+
+#[test]
+fn the_interval_that_is_asked_for_after_a_challenge_comes_with_a_number_of_its_own() {
+    let mut net = Net::with(with_credentials("user"));
+    let mut carrier = carrier("carrier.example");
+    let (_, second) = challenged(&mut net, &mut carrier, "407 Proxy Authentication Required");
+    let short = answer(&second, "422 Session Interval Too Small", "bob", CALLEE, "");
+    net.receive(CALLEE, &with(&short, "Min-SE: 2000\r\n"));
+    net.expect(CALLEE, "ACK");
+    let third = net.expect(CALLEE, "INVITE");
+    assert_eq!((third.header("CSeq"), third.header("Call-ID")), ("3 INVITE", second.header("Call-ID")));
+}
+
+#[test]
 fn who_picks_up_after_a_restart_may_ask_for_credentials() {
     let mut carrier = carrier("carrier");
     let mut net = Net::with(with_credentials("moorline"));

@@ -174,7 +174,8 @@ fn a_silent_target_that_wakes_up_is_cancelled() {
     net.expect(CALLEE, "ACK");
     net.receive(CALLEE_2, &answer(&second, "486 Busy Here", "b", CALLEE_2, ""));
     net.expect(CALLEE_2, "ACK");
-    net.expect(CALLER, "SIP/2.0 48");
+    // The 487 only says that we cancelled.
+    net.expect(CALLER, "SIP/2.0 486");
     net.nothing_left();
 }
 

@@ -51,6 +51,32 @@ fn a_redirection_after_ringing_is_followed_too() {
 }
 
 #[test]
+fn a_redirection_after_the_late_offer_was_answered_is_passed() {
+    const ABLE: &str = "Supported: 100rel\r\n";
+    for answered in [true, false] {
+        let mut net = Net::new();
+        net.receive(CALLER, &with(&invite("5551000", "c1", ""), ABLE));
+        net.expect(CALLER, "SIP/2.0 100");
+        let sent = net.expect(CALLEE, "INVITE");
+        let progress = answer(&sent, "183 Session Progress", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+        net.receive(CALLEE, &with(&progress, "Require: 100rel\r\nRSeq: 1\r\n"));
+        let shown = net.expect(CALLER, "SIP/2.0 183");
+        let prack = caller_request("PRACK", 2, "c1", shown.tag("To"), &sdp("192.0.2.10", 4000));
+        if answered {
+            net.receive(CALLER, &with(&prack, &format!("RAck: {} 1 INVITE\r\n", shown.header("RSeq"))));
+            net.expect(CALLER, "SIP/2.0 200");
+            net.expect(CALLEE, "PRACK");
+        }
+        // Another party would make another offer, and to an INVITE there is one answer.
+        net.receive(CALLEE, &moved(&sent, &[&format!("<sip:5559@{CALLEE_2}>")]));
+        net.expect(CALLEE, "ACK");
+        net.expect(CALLER, "SIP/2.0 302");
+        net.quiet();
+        net.nothing_left();
+    }
+}
+
+#[test]
 fn a_strangers_address_is_never_called_but_the_number_may_lead_to_the_same_trunk() {
     let (mut net, _) = redirected(policy(), &["<sip:5557@203.0.113.66>"]);
     net.expect(CALLEE, &format!("INVITE sip:5557@{CALLEE} SIP/2.0"));
