@@ -186,7 +186,7 @@ pub(super) struct Party {
     /// The other side was told the shortest session.
     told_shortest: bool,
     /// The last CSeq in each device's dialog.
-    remote_cseqs: [u32; 2],
+    remote_cseqs: [Option<u32>; 2],
     cseq: u32,
     branches: u32,
     clients: Vec<Client>,
@@ -262,7 +262,7 @@ impl Party {
             rounds: 0,
             floor: 0,
             told_shortest: false,
-            remote_cseqs: [0; 2],
+            remote_cseqs: [None; 2],
             cseq: 0,
             branches: 0,
             clients: Vec::new(),

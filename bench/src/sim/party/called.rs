@@ -13,12 +13,12 @@ impl Party {
     pub(super) fn invited(&mut self, now: u64, position: usize, message: Message<'_>) {
         (self.first, self.phase, self.record.refused) = (position, Phase::Setup, None);
         self.check_way(message, false);
+        if self.challenges(now, position, message, true) {
+            return self.turn_away(now, 401);
+        }
         if self.is_too_short(message) {
             self.ask_for_longer(now, position);
             return self.turn_away(now, 422);
-        }
-        if self.challenges(now, position, message, true) {
-            return self.turn_away(now, 401);
         }
         self.call_id = message.call_id().map(text).unwrap_or_default();
         self.from = message.header(Name::To).map(text).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Party {
                 self.servers[self.first].tag.clone_from(&local_tag);
                 if let Some(dialog) = &mut self.dialog {
                     dialog.local_tag = local_tag;
-                    dialog.remote_cseq = dialog.remote_cseq.max(Some(self.remote_cseqs[device]));
+                    dialog.remote_cseq = dialog.remote_cseq.max(self.remote_cseqs[device]);
                 }
                 let body = if self.settled {
                     String::new()

@@ -371,6 +371,7 @@ impl Party {
             ("BYE", _) => self.end(now),
             ("CANCEL", _) => {}
             ("UPDATE", _) => self.update_answered(now, position, message),
+            ("NOTIFY", _) if self.phase == Phase::Up && !matches!(status, 408 | 481) => self.reported(now, status),
             ("REFER", _) if self.phase == Phase::Up && !matches!(status, 408 | 481) => {
                 self.refer_answered(now, self.clients[position].cseq, status);
             }

@@ -32,7 +32,13 @@ impl Party {
             // RFC 3261 15, 14.2: neither may be asked of an early dialog, but an overtaken 2xx explains both.
             self.complain_later(now, format!("{method} in an early dialog"));
         }
-        self.answer(now, position, if known && !matches!(method, "BYE" | "INVITE") { 200 } else { 481 });
+        let status = match method {
+            "BYE" | "INVITE" => 481,
+            _ if !known => 481,
+            "REFER" => 480,
+            _ => 200,
+        };
+        self.answer(now, position, status);
     }
 
     pub(super) fn in_dialog(&mut self, now: u64, position: usize, message: Message<'_>, method: &str) {
@@ -43,12 +49,10 @@ impl Party {
         }
         let hanging_up = self.record.said_bye;
         self.check_way(message, true);
-        let Some(dialog) = &mut self.dialog else { return };
-        if dialog.remote_cseq.is_some_and(|last| cseq <= last) {
+        if !self.counts_on(message, cseq) {
             // Overtaken on the way (RFC 3261 12.2.2).
             return self.answer(now, position, 500);
         }
-        dialog.remote_cseq = Some(cseq);
         match method {
             "BYE" if self.phase != Phase::Over || hanging_up => {
                 self.record.heard_bye = true;
@@ -66,6 +70,20 @@ impl Party {
             "NOTIFY" => self.notified(now, position, message),
             _ => self.answer(now, position, 200),
         }
+    }
+
+    /// Takes note of a CSeq: false for one that does not go up in its dialog. Until one of the devices answers, each has
+    /// a dialog of its own.
+    pub(super) fn counts_on(&mut self, message: Message<'_>, cseq: u32) -> bool {
+        let device = usize::from(tag(message.to()) == self.tags[1]);
+        let early = self.phase == Phase::Setup;
+        let confirmed = self.dialog.as_mut().map(|dialog| &mut dialog.remote_cseq).filter(|_| !early);
+        let last = confirmed.unwrap_or(&mut self.remote_cseqs[device]);
+        let goes_up = last.is_none_or(|last| cseq > last);
+        if goes_up {
+            *last = Some(cseq);
+        }
+        goes_up
     }
 
     pub(super) fn reinvited(&mut self, now: u64, position: usize) {

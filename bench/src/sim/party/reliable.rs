@@ -152,7 +152,8 @@ impl Party {
         let device = usize::from(tag(message.to()) == self.tags[1]);
         let cseq = self.servers[position].cseq;
         self.servers[position].tag = self.tags[device].clone();
-        self.remote_cseqs[device] = self.remote_cseqs[device].max(cseq);
+        // One that was overtaken is answered all the same: its provisional answer would come for ever.
+        self.counts_on(message, cseq);
         if self.phase == Phase::Over || self.role == Role::Caller {
             return self.answer(now, position, 481);
         }

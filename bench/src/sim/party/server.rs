@@ -103,6 +103,10 @@ impl Party {
             self.check_way(message, true);
             return self.pracked(now, position, message);
         }
+        if self.phase == Phase::Setup && method == "UPDATE" {
+            self.servers[position].tag = to_tag;
+            return self.in_dialog(now, position, message, &method);
+        }
         if to_tag != self.servers[position].tag {
             // A device that the call is not with: its dialog ends, if it is not over already.
             self.servers[position].tag = to_tag;

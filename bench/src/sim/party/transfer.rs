@@ -16,6 +16,8 @@ pub(super) struct Transfers {
     told: Vec<u32>,
     /// Those of the other side whose end it has not told.
     owed: u32,
+    /// What it told last: of which, and whether it was the end.
+    last: (u32, bool),
 }
 
 impl Transfers {
@@ -88,12 +90,22 @@ impl Party {
             true => ("terminated;reason=noresource", "SIP/2.0 200 OK\r\n"),
             false => ("active;expires=60", "SIP/2.0 100 Trying\r\n"),
         };
-        self.transfers.owed -= u32::from(last);
+        self.transfers.last = (asked, last);
         self.cseq += 1;
         let (branch, cseq) = (self.branch(), self.cseq);
         let headers = format!("Event: refer;id={asked}\r\nSubscription-State: {state}\r\n");
         let content_type = "message/sipfrag;version=2.0";
         self.ask(now, "NOTIFY", &Draft { branch: &branch, cseq, headers: &headers, content_type, body }, None);
+    }
+
+    /// The answer to a NOTIFY of this party's.
+    pub(super) fn reported(&mut self, now: u64, status: u16) {
+        let (asked, last) = self.transfers.last;
+        if status == 500 {
+            // Another request has overtaken it.
+            return self.at(now + 500 * MS, Due::Report { asked, last });
+        }
+        self.transfers.owed = self.transfers.owed.saturating_sub(u32::from(last));
     }
 
     /// A NOTIFY came.

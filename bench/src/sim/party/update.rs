@@ -91,7 +91,13 @@ impl Party {
         if self.phase == Phase::Up && self.has_unanswered_offer() {
             return self.answer(now, position, 500);
         }
-        match self.session.answer(offer) {
+        let device = usize::from(self.servers[position].tag == self.tags[1]);
+        let meant = match self.dialog.as_ref().filter(|_| self.phase == Phase::Setup) {
+            Some(dialog) => dialog.local_tag == self.servers[position].tag,
+            None => true,
+        };
+        let answer = if meant { self.session.answer(offer) } else { self.session.early_answer(offer, device) };
+        match answer {
             Ok(body) => self.say(now, position, 200, body),
             Err(error) => self.fault(error),
         }
