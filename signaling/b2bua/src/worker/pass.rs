@@ -307,7 +307,8 @@ impl Worker {
                 self.drop_usage(id, &usage);
             }
             Purpose::Subscribes(..) => {}
-            Purpose::LastNotify(id, usage) => self.drop_usage(id, &usage),
+            Purpose::LastNotify(id, usage) if !comes_again(status) => self.drop_usage(id, &usage),
+            Purpose::LastNotify(..) => {}
             Purpose::Subscription { id, last } => {
                 let request = passing.request.clone();
                 self.subscription_answered(arrival, now, request.view(), id, last);
@@ -329,6 +330,11 @@ impl Worker {
         self.layer.respond(now, server, answer.finish(b""));
         self.pass_over(None, now, client);
     }
+}
+
+/// True where a NOTIFY so refused may be sent once more (RFC 6665 4.2.2), as one that was overtaken is.
+pub(super) fn comes_again(status: u16) -> bool {
+    matches!(status, 491 | 500 | 503)
 }
 
 /// A body that may cross as it is; `None` where it is, or may hold, a session description.

@@ -5,7 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{Flow, ServerId};
 use moorline_sip::{Dialog, Message, Method, Name};
 
-use super::pass::{Passing, Purpose, opaque};
+use super::pass::{Passing, Purpose, comes_again, opaque};
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::forward::Crossing;
 use crate::identity::of_tag;
@@ -122,7 +122,10 @@ impl Worker {
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
         let notifier = subscription.end_mut(Side::Callee);
         let asking = matches!(request.method(), Some(Method::Subscribe | Method::Refer));
-        if last || matches!(status, 408 | 481) || (asking && status >= 300 && notifier.dialog.is_none()) {
+        if (last && !comes_again(status))
+            || matches!(status, 408 | 481)
+            || (asking && status >= 300 && notifier.dialog.is_none())
+        {
             return self.drop_subscription(id);
         }
         let Some(Arrival { message, .. }) = arrival.filter(|_| asking && status < 300) else { return };

@@ -71,6 +71,27 @@ fn a_blind_transfer_and_its_progress() {
 }
 
 #[test]
+fn a_last_report_that_was_overtaken_comes_again() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    net.receive(CALLER, &refer(&up, 7, "sip:3000@192.0.2.1:5060"));
+    let referred = net.expect(CALLEE, "REFER");
+    let asked = referred.header("CSeq").split(' ').next().unwrap().to_owned();
+    net.receive(CALLEE, &answer(&referred, "202 Accepted", "", CALLEE, ""));
+    net.expect(CALLER, "SIP/2.0 202");
+    for (cseq, status) in [(1, "500 Server Internal Error"), (2, "200 OK")] {
+        let last = notify(&up, cseq, "terminated;reason=noresource", Some(&asked), "SIP/2.0 200 OK\r\n");
+        net.receive(CALLEE, &last);
+        let told = net.expect(CALLER, "NOTIFY");
+        assert_eq!(told.header("Event"), "refer;id=7");
+        net.receive(CALLER, &answer(&told, status, "", CALLER, ""));
+        net.expect(CALLEE, &format!("SIP/2.0 {status}"));
+    }
+    net.receive(CALLER, &caller_request("BYE", 8, "c1", &up.tag, ""));
+    net.nothing_left();
+}
+
+#[test]
 fn the_transferors_bye_comes_early() {
     let mut net = Net::new();
     let up = establish(&mut net);
