@@ -32,7 +32,7 @@ pub struct AuthenticationConfig {
     #[serde(default)]
     pub radius: bool,
     /// What is offered, best first: `["sha-256", "md5"]`, as far as all users' passwords allow it. FreeRADIUS knows
-    /// MD5 only.
+    /// MD5 only, and some telephones (baresip 1.0) give up where anything else is offered beside it.
     #[serde(default)]
     pub algorithms: Vec<AlgorithmConfig>,
 }
