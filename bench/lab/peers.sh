@@ -91,7 +91,8 @@ phone_config() {
 }
 
 # write_baresip NUMBER SIDE PORT [ACCOUNT_PARAMETERS]: the directory NUMBER with the configuration of a baresip that
-# speaks \$transport. It listens at PORT with UDP and TCP, and at the next one with TLS.
+# speaks \$transport. It listens at PORT with UDP and TCP, and at the next one with TLS. Its account is there, or at
+# \$server.
 write_baresip() {
     needs baresip baresip-core
     local number=$1 side=$2 port=$3 parameters=${4:-} ip
@@ -116,7 +117,8 @@ TEXT
     if [[ $transport == tls ]]; then
         printf 'sip_certificate %s\nsip_cafile %s\n' "$tls_files/$side.both" "$tls_files/ca.pem" >>"$number/config"
     fi
-    echo "<sip:$number@$ip:$port;transport=$transport>;regint=0;audio_codecs=pcma;ptime=20$parameters" >"$number/accounts"
+    echo "<sip:$number@${server:-$ip:$port};transport=$transport>$parameters;regint=0;audio_codecs=pcma;ptime=20" \
+        >"$number/accounts"
     : >"$number/contacts"
 }
 
@@ -183,12 +185,22 @@ baresip_calls() {
     end_phone_test
 }
 
-# start_proxy NAMESPACE IP NEXT_HOP: Kamailio at port 5060 of that address, which passes calls on to a host and
-# port (with parameters), and stays in their dialogs.
+# start_proxy NAMESPACE IP NEXT_HOP: a proxy at port 5060 of that address, which passes calls on to a host and port (with
+# parameters), and stays in their dialogs.
 start_proxy() {
+    start_kamailio "$1" "$2" kamailio.cfg -e "s/NEXT_HOP/$3/"
+}
+
+# start_registrar: the carrier's proxy with accounts, which passes Moorline's calls on to the carrier.
+start_registrar() {
+    start_kamailio carrier "$carrier_proxy_ip" registrar.cfg -e "s/GATEWAY/$carrier_ip:5060/; s/CUSTOMER/$sbc_carrier_ip/"
+}
+
+# start_kamailio NAMESPACE IP CONFIGURATION EDIT...: by that file of peers/, which sed edits.
+start_kamailio() {
     needs kamailio kamailio
-    local namespace=$1 ip=$2 next_hop=$3
-    sed "s/LISTEN$/$ip:5060/; s/ADDRESS$/$ip/; s/NEXT_HOP/$next_hop/" "$lab_dir/peers/kamailio.cfg" >"kamailio-$namespace.cfg"
+    local namespace=$1 ip=$2
+    sed -e "s/LISTEN$/$ip:5060/; s/ADDRESS$/$ip/" "${@:4}" "$lab_dir/peers/$3" >"kamailio-$namespace.cfg"
     start_group "kamailio-$namespace" "$namespace" kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
         -Y "$PWD" -P "$PWD/kamailio-$namespace.pid"
     await "Kamailio in $namespace" listens "$namespace" "$ip:5060"

@@ -27,6 +27,8 @@ all_tests=(
     kamailio-tcp@io_uring
     endpoints-sipp@io_uring
     endpoints-pjsua@io_uring
+    endpoints-baresip@epoll
+    trunk-registration@io_uring
     scans@io_uring
 )
 

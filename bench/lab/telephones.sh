@@ -4,10 +4,15 @@
 # Where they register.
 registrar="$sbc_core_ip:5062"
 
+# The directory of what outlives signaling.
+state=/run/lab-state
+
 # add_telephones [SETTING=VALUE...]: a listener and a trunk for them. Settings: transports and algorithms (lists as in the
-# configuration), media ("bypass" or "anchor"), users ("file" or "radius"), keep_alive_s (SIPp takes no OPTIONS).
+# configuration), media ("bypass" or "anchor"), users ("file" or "radius"), keep_alive_s (SIPp takes no OPTIONS),
+# and for a second trunk name and port.
 add_telephones() {
     local transports='"udp", "tcp"' algorithms="" media=bypass users=file keep_alive_s=0 setting tls=""
+    local name=telephones port=${registrar#*:}
     for setting in "$@"; do
         local "${setting%%=*}"="${setting#*=}"
     done
@@ -18,15 +23,15 @@ ca = \"$tls_files/ca.pem\""
     cat >>moorline.toml <<TOML
 
 [[signaling.listeners]]
-name = "core-telephones"
-bind = "$registrar"
+name = "core-$name"
+bind = "$sbc_core_ip:$port"
 transports = [$transports]
 
 $tls
 
 [[signaling.trunks]]
-name = "telephones"
-listener = "core-telephones"
+name = "$name"
+listener = "core-$name"
 sources = ["192.0.2.0/24"]
 media_range = "core"
 media_nat = "off"
@@ -41,13 +46,15 @@ media = "$media"
 keep_alive_s = $keep_alive_s
 
 [[signaling.routes]]
-from = "telephones"
+from = "$name"
 to = "carrier"
 TOML
-    # Where the user that Moorline becomes may write.
-    rm -rf "$state"
-    install -d -m 0700 -o nobody "$state"
-    sed -i "s|^\[signaling\]$|&\nstate = \"$state\"|" moorline.toml
+    if ! grep -q "^state = " moorline.toml; then
+        # Where the user that Moorline becomes may write.
+        rm -rf "$state"
+        install -d -m 0700 -o nobody "$state"
+        sed -i "s|^\[signaling\]$|&\nstate = \"$state\"|" moorline.toml
+    fi
     (umask 077 && cat >users.toml) <<TOML
 [[users]]
 name = "6000"
@@ -63,9 +70,6 @@ name = "6002"
 password = "5678"
 TOML
 }
-
-# The directory of what outlives signaling.
-state=/run/lab-state
 
 password_of() {
     case $1 in

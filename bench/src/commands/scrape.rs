@@ -65,7 +65,7 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
             lines.push(format!("{key}={value}"));
         }
     };
-    for name in IN_USE.into_iter().chain(["bindings"]) {
+    for name in IN_USE.into_iter().chain(["bindings", "registered"]) {
         add(name, signaling.value(&format!("moorline_sip_{name}"), &[]));
     }
     for name in [
