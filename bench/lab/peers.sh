@@ -206,6 +206,17 @@ start_kamailio() {
     await "Kamailio in $namespace" listens "$namespace" "$ip:5060"
 }
 
+# start_radius: FreeRADIUS beside Moorline, with one user: 6000.
+start_radius() {
+    needs freeradius freeradius
+    mkdir -p radius
+    sed "s|DIRECTORY|$PWD/radius|" "$lab_dir/peers/radiusd.conf" >radius/radiusd.conf
+    echo '6000 Cleartext-Password := "1234"' >radius/users
+    start radius sbc freeradius -f -l stdout -n radiusd -d "$PWD/radius"
+    radius_pid=$started
+    await "FreeRADIUS" listens sbc 127.0.0.1:1812
+}
+
 # Whether a UDP socket is bound there.
 listens() {
     [[ -n $(ip netns exec "$1" ss -H -l -u -n "src $2") ]]

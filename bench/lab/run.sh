@@ -29,7 +29,9 @@ all_tests=(
     endpoints-pjsua@io_uring
     endpoints-baresip@epoll
     trunk-registration@io_uring
+    radius@io_uring
     scans@io_uring
+    scans-endpoints@io_uring
 )
 
 test_names() {

@@ -55,6 +55,11 @@ TOML
         install -d -m 0700 -o nobody "$state"
         sed -i "s|^\[signaling\]$|&\nstate = \"$state\"|" moorline.toml
     fi
+    if [[ $users == radius ]]; then
+        # The same user reads it.
+        install -m 0400 -o nobody <(echo "a secret of the lab") "$state/radius"
+        printf '\n[signaling.radius]\nservers = ["127.0.0.1:1812"]\nsecret_file = "%s"\n' "$state/radius" >>moorline.toml
+    fi
     (umask 077 && cat >users.toml) <<TOML
 [[users]]
 name = "6000"
