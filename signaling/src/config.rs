@@ -142,7 +142,8 @@ pub struct TrunkConfig {
     /// Whether fax streams (T.38) are carried; an offer of one is refused with 488 else, and fax goes on as audio.
     #[serde(default = "yes")]
     pub fax: bool,
-    /// Whether transfers that a party asks for cross: `pass` or `refuse`.
+    /// What becomes of transfers that it asks for, or that the other party of its calls asks for: `pass`, `handle` or
+    /// `refuse`. Where the two trunks of a call differ, the latter counts.
     #[serde(default)]
     pub refer: ReferConfig,
     /// Whether methods that are not known here cross inside a call: `pass` or `refuse`.

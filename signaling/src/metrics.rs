@@ -289,6 +289,7 @@ fn label(outcome: Outcome) -> (&'static str, Option<u16>) {
         Outcome::NoAck => ("no_ack", None),
         Outcome::TooLong => ("too_long", None),
         Outcome::MediaLost => ("media_lost", None),
+        Outcome::Transferred => ("transferred", None),
         Outcome::Expired => ("expired", None),
         Outcome::Cancelled => ("cancelled", None),
         // The peer chose the number: what is no status must not make label values without bound.

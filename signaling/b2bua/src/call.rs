@@ -14,7 +14,7 @@ use crate::media::Remote;
 use crate::next_hop::NextHops;
 use crate::policy::Target;
 use crate::reliable::OfferedIn;
-use crate::transfer::Usage;
+use crate::transfer::{Handled, Usage};
 
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
 pub(crate) struct Call {
@@ -35,6 +35,10 @@ pub(crate) struct Call {
     pub(crate) early: Option<(ClientId, Vec<u8>)>,
     /// Subscriptions inside its dialogs; they may outlive it.
     pub(crate) usages: Vec<Usage>,
+    /// The call that is made for it, while a transfer is carried out here.
+    pub(crate) transferring: Option<SessionId>,
+    /// It is made for a transfer.
+    pub(crate) transfer: Option<Box<Handled>>,
     /// When it is forgotten all the same, once it has ended.
     pub(crate) lingers_until: Option<u64>,
     /// Our tags in all its dialogs, for as long as it is known.
@@ -75,8 +79,8 @@ pub(crate) struct Call {
 
 /// The first INVITE of a call.
 pub(crate) struct Invite {
-    /// Its transaction.
-    pub(crate) server: ServerId,
+    /// Its transaction; `None` where nobody waits for it: the call is made for a transfer.
+    pub(crate) server: Option<ServerId>,
     /// As it came.
     pub(crate) request: OwnedMessage,
     /// When it came.
@@ -273,7 +277,7 @@ impl Call {
     /// True if `side` knows of our dialog with it: the callee has answered, the caller was told so or of progress.
     pub(crate) fn is_known_to(&self, side: Side) -> bool {
         let told = side == Side::Callee || self.invite.as_ref().is_some_and(|invite| invite.progressed);
-        self.dialog(side).is_some() && (self.leg(side).confirmed || told)
+        !self.leg(side).gone && self.dialog(side).is_some() && (self.leg(side).confirmed || told)
     }
 
     /// True while the call counts as one: not ended, not given up.

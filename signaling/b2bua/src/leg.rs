@@ -78,6 +78,10 @@ pub(crate) struct Leg {
     pub(crate) relatch: u32,
     /// A BYE is due as soon as this party has acknowledged our 2xx (RFC 3261 15).
     pub(crate) bye_due: bool,
+    /// It has hung up, and the other party waits to be transferred.
+    pub(crate) gone: bool,
+    /// It has asked for a transfer that was carried out here: the NOTIFYs of the next name theirs (RFC 3515 2.4.6).
+    pub(crate) referred: bool,
     /// It is an endpoint: what it says of its own address counts less than where it speaks from.
     pub(crate) endpoint: bool,
     /// The credentials that our last INVITE showed it, for the ACK: whole header lines.
@@ -144,6 +148,8 @@ impl Leg {
             confirmed: false,
             relatch: 0,
             bye_due: false,
+            gone: false,
+            referred: false,
             endpoint: false,
             proof: None,
             user: None,

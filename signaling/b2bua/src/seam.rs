@@ -216,6 +216,8 @@ pub enum Outcome {
     /// Answered, and ended here: a party did not refresh the session in time, or did not answer our refresh (RFC
     /// 4028).
     Expired,
+    /// Answered, and transferred by one of its parties: the other one goes on in another call.
+    Transferred,
     /// Not answered: the caller cancelled.
     Cancelled,
     /// Not answered: the called side refused, with this status.

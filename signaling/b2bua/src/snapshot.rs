@@ -185,6 +185,8 @@ pub(crate) fn restore(
         withheld: false,
         early: None,
         usages: Vec::new(),
+        transferring: None,
+        transfer: None,
         lingers_until: None,
         said,
         offer: None,

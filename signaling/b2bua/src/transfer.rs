@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use moorline_sip::{Message, Name, NameAddr, Params, Replaces, Scheme, Uri, unescape};
+use moorline_control::SessionId;
+use moorline_sip::{Message, Name, NameAddr, OwnedMessage, Params, Replaces, Scheme, Uri, unescape};
 
 use crate::forward::copy_params;
 use crate::leg::Side;
@@ -22,6 +23,31 @@ pub(crate) struct Usage {
     /// a transfer's Event names it (RFC 3515 2.4.6).
     pub(crate) asked: u32,
     pub(crate) sent: u32,
+}
+
+/// A transfer that is carried out here, in the call that is made for it: that has the party that is transferred as its
+/// caller, once both have agreed.
+pub(crate) struct Handled {
+    /// The call that is transferred, and who has asked for that.
+    pub(crate) of: SessionId,
+    pub(crate) by: Side,
+    /// The `id` of the subscription in NOTIFYs, if it needs one; no subscription where none was wanted (RFC 4488).
+    pub(crate) subscription: Option<Option<u32>>,
+    /// The party that is referred to is in this call already, and is to leave it.
+    pub(crate) from: Option<(SessionId, Side)>,
+    /// It has agreed to that.
+    pub(crate) left: bool,
+    /// What it has answered with.
+    pub(crate) answer: Option<OwnedMessage>,
+    /// How often the party that is transferred was found busy with something else in its dialog.
+    pub(crate) pauses: u32,
+}
+
+impl Handled {
+    /// The side of the party that is transferred, in its old call.
+    pub(crate) fn moved(&self) -> Side {
+        self.by.other()
+    }
 }
 
 impl Usage {

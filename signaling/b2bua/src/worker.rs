@@ -2,9 +2,10 @@
 //!
 //! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
 //! [`reliable`] (provisional answers), [`answer`] (the final one), [`decline`] (those that nobody wants), [`dialog`]
-//! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers),
-//! [`teardown`] (CANCEL, BYE, timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart
-//! of either process). [`pass`] and [`subscription`] are what crosses outside calls.
+//! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers
+//! that cross), [`transfer`] and [`join`] (those that are carried out here), [`teardown`] (CANCEL, BYE,
+//! timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
+//! [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod admission;
 mod answer;
@@ -14,6 +15,7 @@ mod credentials;
 mod decline;
 mod dialog;
 mod endpoints;
+mod join;
 mod media;
 mod names;
 mod next_hops;
@@ -34,6 +36,7 @@ mod subscription;
 mod targets;
 mod teardown;
 mod timers;
+mod transfer;
 mod update;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -151,6 +154,10 @@ enum ClientUse {
     Update(SessionId, Side),
     /// Our own refresh of the session of a side.
     Refresh(SessionId, Side),
+    /// A re-INVITE of a call that is made for a transfer, in the dialog of a side of another one.
+    Join(SessionId, (SessionId, Side)),
+    /// A NOTIFY of a transfer, to a side; the last one, or not.
+    Notify(SessionId, Side, bool),
     /// A BYE: its answer changes nothing.
     Bye(SessionId),
     /// A BYE to who has answered a call that is forgotten.
@@ -173,6 +180,7 @@ impl ClientUse {
         match self {
             ClientUse::Invite(call) | ClientUse::Reinvite(call, _) | ClientUse::Update(call, _) => Some(*call),
             ClientUse::Refresh(call, _) | ClientUse::Bye(call) | ClientUse::Prack(call) => Some(*call),
+            ClientUse::Join(call, _) | ClientUse::Notify(call, ..) => Some(*call),
             ClientUse::Stray | ClientUse::Probe(..) | ClientUse::KeepAlive(_) => None,
             ClientUse::Register(_) | ClientUse::Pass(_) => None,
         }
@@ -296,6 +304,7 @@ impl Worker {
                 Due::Reinvite(call, side) => self.reinvite_over(now, call, side),
                 Due::Update(call, side) => self.update_over(now, call, side),
                 Due::Session(call, side) => self.session_due(now, call, side),
+                Due::Join(call) => self.join_again(now, call),
                 Due::Linger(call) => self.linger_over(call),
                 Due::Subscription(id) => self.drop_subscription(id),
                 Due::Reliable(call) => self.reliable_again(now, call),

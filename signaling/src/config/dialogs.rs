@@ -26,6 +26,9 @@ pub enum ReferConfig {
     /// It crosses to the other party, which calls anew, through here.
     #[default]
     Pass,
+    /// Moorline carries it out: whoever is referred to is called by the routes, as if the party that asks had called, and
+    /// joined with the other party, which needs to know nothing of REFER.
+    Handle,
     /// It is refused with 403.
     Refuse,
 }
@@ -88,6 +91,7 @@ impl TrunkConfig {
             fax: self.fax,
             refer: match self.refer {
                 ReferConfig::Pass => Refer::Pass,
+                ReferConfig::Handle => Refer::Handle,
                 ReferConfig::Refuse => Refer::Refuse,
             },
             unknown_methods: self.unknown_methods == UnknownMethodsConfig::Pass,

@@ -33,6 +33,8 @@ pub enum Refer {
     /// It crosses to the other party, which calls anew.
     #[default]
     Pass,
+    /// Moorline carries it out: it makes the new call, and joins that with the party that is transferred.
+    Handle,
     /// It is refused with 403.
     Refuse,
 }

@@ -119,7 +119,8 @@ impl Worker {
         }
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
-        let (server, invited_at) = (invite.server, invite.received_at);
+        let Some(server) = invite.server else { return self.join(now, id, response) };
+        let invited_at = invite.received_at;
         let cseq = invite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
         // A caller that took no reliable provisional answer is owed the description in the 2xx (RFC 3261 13.3.1.4).
         let early = invite.answered_early.clone().filter(|_| !invite.settled);
@@ -202,7 +203,10 @@ impl Worker {
             if refused.status == 503 {
                 answer = answer.header("Retry-After", RETRY_AFTER);
             }
-            self.layer.respond(now, invite.server, answer.finish(b""));
+            match invite.server {
+                Some(server) => self.layer.respond(now, server, answer.finish(b"")),
+                None => self.transfer_failed(now, id, refused.status, &refused.reason),
+            }
         }
         self.finish(now, id, outcome);
         self.end(now, id);

@@ -27,6 +27,9 @@ impl Worker {
         if self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting) {
             return;
         }
+        if self.calls.get(&id).and_then(|call| call.transfer.as_ref()?.from).is_some() {
+            return self.join_again(now, id);
+        }
         if !self.next_group(now, id) {
             self.all_refused(now, id, false);
         }
@@ -244,8 +247,16 @@ impl Worker {
             _ => Vec::new(),
         };
         let body = refusal_body(refusal.view());
-        let Some(answer) = self.answer_with(call, refusal.view(), body, &contacts) else { return };
-        self.layer.respond(now, server, answer);
+        match server {
+            Some(server) => {
+                let Some(answer) = self.answer_with(call, refusal.view(), body, &contacts) else { return };
+                self.layer.respond(now, server, answer);
+            }
+            None => {
+                let reason = refusal.view().reason().unwrap_or_default().to_vec();
+                self.transfer_failed(now, id, status, &reason);
+            }
+        }
         self.take_invite(id);
         self.finish(now, id, Outcome::Refused(status));
         self.end(now, id);

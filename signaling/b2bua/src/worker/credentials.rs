@@ -91,6 +91,7 @@ impl Worker {
         let trunk = match usage {
             ClientUse::Invite(id) | ClientUse::Prack(id) => of(id, Side::Callee),
             ClientUse::Reinvite(id, side) | ClientUse::Update(id, side) | ClientUse::Refresh(id, side) => of(id, *side),
+            ClientUse::Join(_, (id, side)) | ClientUse::Notify(id, side, _) => of(id, *side),
             ClientUse::Bye(id) => {
                 let call = self.calls.get(id)?;
                 let side = Side::BOTH.into_iter().find(|side| call.leg(*side).next_hop(&self.next_hops) == flow);

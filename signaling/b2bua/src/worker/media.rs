@@ -372,7 +372,8 @@ impl Worker {
     pub(super) fn media_event(&mut self, now: u64, event: Event) {
         match event {
             Event::MediaTimeout { session } => {
-                let answered = |call: &Call| call.phase == Phase::Answered && !call.is_held();
+                let waits = |call: &Call| call.is_held() || call.transferring.is_some();
+                let answered = |call: &Call| call.phase == Phase::Answered && !waits(call);
                 if self.calls.get(&session).is_some_and(answered) {
                     self.hang_up_both(now, session, Outcome::MediaTimeout);
                 }

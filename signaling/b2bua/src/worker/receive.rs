@@ -131,6 +131,13 @@ impl Worker {
             Some(ClientUse::KeepAlive(serial)) => self.kept_alive(arrival, *serial),
             Some(ClientUse::Pass(_)) => self.passed_back(arrival, client),
             Some(ClientUse::Register(trunk)) => self.register_answered(arrival, *trunk),
+            Some(ClientUse::Join(call, old)) => self.joined(arrival, client, *call, *old),
+            Some(ClientUse::Notify(call, side, last)) => {
+                let (call, side, last) = (*call, *side, *last);
+                if last && arrival.message.status().is_some_and(|status| status >= 200) {
+                    self.notified(arrival.now, call, side);
+                }
+            }
             Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_)) | None => {}
         }
     }

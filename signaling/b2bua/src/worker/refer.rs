@@ -39,6 +39,9 @@ impl Worker {
         let Ok(Some(target)) = message.refer_to() else {
             return self.refuse(arrival, server, 400, b"Bad Request - No Usable Refer-To");
         };
+        if call.legs.iter().any(|leg| self.policy.trunks[leg.trunk].dialogs.refer == Refer::Handle) {
+            return self.handle_refer(arrival, server, id, side, &target);
+        }
         let (Some(asked), true) = (message.cseq().ok().map(|cseq| cseq.number), call.usages.len() < MAX_USAGES) else {
             return self.refuse(arrival, server, 503, b"Service Unavailable - Too Many Transfers");
         };
@@ -71,6 +74,10 @@ impl Worker {
         let (Ok(Some(event)), Ok(cseq)) = (message.event(), message.cseq()) else {
             return self.refuse(arrival, server, 489, b"Bad Event");
         };
+        if event.package == b"refer" && known.is_none() {
+            // That of a transfer that is carried out here ends by itself.
+            return self.refuse(arrival, server, 481, b"Subscription Does Not Exist");
+        }
         let extra = match known {
             Some(usage) => {
                 let event = transfer::event_for(message, usage.sent).map(|event| (Name::Event, event));
@@ -155,7 +162,7 @@ impl Worker {
     /// The party whose dialog a Replaces means, and the Replaces as that party must be sent it. Where it names our dialog
     /// with one party, as who was sent the INVITE sees it, that is the other one; where we have named the dialog of a
     /// party, in a REFER, it is that party.
-    fn other_end(&self, replaces: &Replaces<'_>) -> Option<(SessionId, Side, Vec<u8>)> {
+    pub(super) fn other_end(&self, replaces: &Replaces<'_>) -> Option<(SessionId, Side, Vec<u8>)> {
         let known = |ours: &[u8], theirs: &[u8]| {
             let (id, side) = *self.tags.get(&of_tag(ours)?)?;
             let dialog = self.calls.get(&id)?.dialog(side)?;

@@ -148,10 +148,31 @@ impl Worker {
     /// UPDATE (RFC 4028 7.4).
     fn refresh(&mut self, now: u64, id: SessionId, side: Side) {
         let headers = self.timer_headers(id, side);
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         let leg = call.leg(side);
-        let flow = leg.next_hop(&self.next_hops);
         let sdp = leg.sdp.clone().filter(|_| !leg.updates);
+        self.send_refresh(now, id, side, sdp, headers);
+    }
+
+    /// Tells `side` again what it was told last of the other party's media: something else was said meanwhile that is
+    /// not in force.
+    pub(super) fn say_again(&mut self, now: u64, id: SessionId, side: Side) {
+        let headers = self.timer_headers(id, side);
+        let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Answered) else { return };
+        let sdp = call.leg(side).sdp.clone();
+        self.send_refresh(now, id, side, sdp, headers);
+    }
+
+    fn send_refresh(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        side: Side,
+        sdp: Option<Vec<u8>>,
+        headers: Vec<(&'static str, String)>,
+    ) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let flow = call.leg(side).next_hop(&self.next_hops);
         let method = if sdp.is_some() { Method::Invite } else { Method::Update };
         let shown = self.shown(flow);
         let via = shown.via(&self.identities.branch(id));
@@ -195,16 +216,22 @@ impl Worker {
                 }
             }
             491 => {
-                // RFC 3261 14.1: whoever made the Call-ID waits longer. The callee's is ours.
-                let ten_ms = self.identities.call().random % 190;
-                let pause = if side == Side::Callee { 2_100 + 10 * ten_ms } else { 10 * ten_ms };
-                self.set_due(id, side, now + pause * 1_000_000);
+                let pause_ns = self.glare_pause_ns(side);
+                self.set_due(id, side, now + pause_ns);
             }
             _ => {
                 let after = message.header(Name::RetryAfter).and_then(seconds);
                 self.set_due(id, side, now + after.map_or(PAUSE_NS, |after| after * SECOND_NS).max(SECOND_NS));
             }
         }
+    }
+
+    /// How long a request waits that met another one in the dialog of `side` (RFC 3261 14.1): whoever made the Call-ID
+    /// waits longer. The callee's is ours.
+    pub(super) fn glare_pause_ns(&mut self, side: Side) -> u64 {
+        let ten_ms = self.identities.call().random % 190;
+        let pause_ms = if side == Side::Callee { 2_100 + 10 * ten_ms } else { 10 * ten_ms };
+        pause_ms * 1_000_000
     }
 
     /// Our refresh was not answered.
@@ -251,7 +278,8 @@ impl Worker {
     /// Takes note of the description that `side` is shown of a message, where a refresh will have to repeat it.
     pub(super) fn remember_sdp(&mut self, id: SessionId, side: Side, message: Message<'_>) {
         let Some(call) = self.calls.get(&id) else { return };
-        if call.leg(side).updates || self.session_timers(call, side).is_none() {
+        let refreshed = !call.leg(side).updates && self.session_timers(call, side).is_some();
+        if !refreshed && !self.handles_transfers(call) {
             return;
         }
         let Body::Sdp(sdp) = forward::body(message) else { return };

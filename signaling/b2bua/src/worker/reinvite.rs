@@ -24,7 +24,7 @@ impl Worker {
         }
         // A restored call may have been acknowledged after its snapshot.
         let open = |leg: &crate::leg::Leg| {
-            leg.is_inviting() || leg.is_updating() || (leg.unacknowledged.is_some() && !call.restored)
+            leg.gone || leg.is_inviting() || leg.is_updating() || (leg.unacknowledged.is_some() && !call.restored)
         };
         let glare = call.legs.iter().any(open);
         if glare || call.phase != Phase::Answered {

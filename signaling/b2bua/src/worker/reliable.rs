@@ -117,10 +117,13 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(invite) = &mut call.invite else { return };
         let first = !std::mem::replace(&mut invite.progressed, true);
-        let (server, invited_at) = (invite.server, invite.received_at);
+        let invited_at = invite.received_at;
+        let server = invite.server;
         if let Some(tag) = forward::to_tag(provisional.response.view()) {
             call.early = Some((client, tag.to_vec()));
         }
+        // The party that is transferred hears of the new call when that is answered.
+        let Some(server) = server else { return };
         let offer_due = !invite.offered && !invite.settled && provisional.offer.is_none();
         let required = invite.request.view().lists(Name::Require, RELIABLE);
         let able = call.leg_mut(Side::Caller).reliable.as_mut();
@@ -157,7 +160,7 @@ impl Worker {
     /// Sends a provisional answer to the caller that is repeated until its PRACK comes.
     fn send_reliably(&mut self, now: u64, id: SessionId, provisional: Provisional) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(server) = call.invite.as_ref().map(|invite| invite.server) else { return };
+        let Some(server) = call.invite.as_ref().and_then(|invite| invite.server) else { return };
         let Some(reliable) = &mut call.leg_mut(Side::Caller).reliable else { return };
         let rseq = reliable.number();
         let headers = [("Require", "100rel".to_owned()), ("RSeq", rseq.to_string())];
@@ -177,7 +180,7 @@ impl Worker {
     /// A reliable provisional answer is due again; without a PRACK in 64*T1 the call is refused (RFC 3262 3).
     pub(super) fn reliable_again(&mut self, now: u64, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(server) = call.invite.as_ref().map(|invite| invite.server) else { return };
+        let Some(server) = call.invite.as_ref().and_then(|invite| invite.server) else { return };
         let Some(reliable) = &mut call.leg_mut(Side::Caller).reliable else { return };
         match reliable.repeat(now) {
             Some((answer, next_at)) => {

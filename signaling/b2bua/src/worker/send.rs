@@ -117,7 +117,14 @@ impl Worker {
                     }
                 }
             }
-            ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_) => {}
+            ClientUse::Join(_, (old, side)) => {
+                let (old, side) = (*old, *side);
+                let leg = self.calls.get_mut(&old).map(|call| call.leg_mut(side));
+                if let Some(inviting) = leg.and_then(|leg| leg.inviting.as_mut()).filter(|under| **under == client) {
+                    *inviting = again;
+                }
+            }
+            ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_) | ClientUse::Notify(..) => {}
             ClientUse::Probe(..) | ClientUse::KeepAlive(_) | ClientUse::Register(_) | ClientUse::Pass(_) => {}
         }
     }

@@ -22,14 +22,14 @@ use crate::{Observation, Outcome};
 use moorline_control::{LocalSession, Profile, SessionId};
 
 /// What a new INVITE must have been found to be before there is a call.
-struct Admission {
-    egress: usize,
+pub(super) struct Admission {
+    pub(super) egress: usize,
     /// Where it goes, if it is an endpoint that is called.
-    endpoint: Option<Vec<Destination>>,
-    bypassed: bool,
-    max_forwards: u32,
-    offer: Option<Vec<Remote>>,
-    replacement: Option<Replacement>,
+    pub(super) endpoint: Option<Vec<Destination>>,
+    pub(super) bypassed: bool,
+    pub(super) max_forwards: u32,
+    pub(super) offer: Option<Vec<Remote>>,
+    pub(super) replacement: Option<Replacement>,
 }
 
 /// A final answer that this host gives itself.
@@ -94,7 +94,6 @@ impl Worker {
             self.place.calls.leave();
             return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
         };
-        self.counters.calls += 1;
         let trying = respond(arrival.message, arrival.flow.remote, 100, b"Trying", None);
         self.layer.respond(arrival.now, server, trying.finish(b""));
 
@@ -107,13 +106,27 @@ impl Worker {
         caller.dialog = Some(dialog.0);
         caller.endpoint = self.policy.trunks[trunk].endpoints.is_some();
         caller.user = arrival.user.map(Into::into);
+        self.servers.insert(server, ServerUse::Invite(id));
+        self.begin(arrival, id, caller, admission, Some(server));
+    }
+
+    /// A call that was admitted begins; it goes on when its media session is open.
+    pub(super) fn begin(
+        &mut self,
+        arrival: Arrival<'_>,
+        id: SessionId,
+        caller: Leg,
+        admission: Admission,
+        server: Option<ServerId>,
+    ) {
+        self.counters.calls += 1;
+        let trunk = caller.trunk;
         // Where it goes is found out when the media session is open.
         let listener = self.policy.trunks[admission.egress].listener;
         let called_flow = Flow { listener, ..arrival.flow };
         let mut callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
         callee.endpoint = self.policy.trunks[admission.egress].endpoints.is_some();
         self.tags.insert(caller.tag, (id, Side::Caller));
-        self.servers.insert(server, ServerUse::Invite(id));
         let deadline = arrival.now + self.policy.limits.ring_ns;
         self.timers.set(deadline, super::Due::Phase(id));
         let caller_tag = caller.tag;
@@ -160,6 +173,8 @@ impl Worker {
             withheld: forward::is_privacy_asked(arrival.message) && !both_trusted,
             early: None,
             usages: Vec::new(),
+            transferring: None,
+            transfer: None,
             lingers_until: None,
             tags: vec![caller_tag],
             said: [admission.offer, None],
@@ -185,7 +200,7 @@ impl Worker {
     }
 
     /// Everything that can refuse a call before it exists.
-    fn admit(&self, arrival: Arrival<'_>, trunk: usize) -> Result<Admission, Refused> {
+    pub(super) fn admit(&self, arrival: Arrival<'_>, trunk: usize) -> Result<Admission, Refused> {
         let invite = arrival.message;
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
@@ -296,6 +311,9 @@ impl Worker {
 
     /// A session description as `to` is shown it: with our addresses.
     pub(super) fn description_for(&self, call: &Call, to: Side, sdp: &[u8]) -> Result<Vec<u8>, Refused> {
+        if call.bypassed {
+            return Ok(sdp.to_vec());
+        }
         let unreadable = || Refused::because(488, "Session Description Not Understood");
         let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
         let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
@@ -311,7 +329,7 @@ impl Worker {
     }
 
     /// Fax streams are carried where both trunks take them and the media process relays them.
-    fn check_fax(&self, trunks: [usize; 2], streams: &[Remote]) -> Result<(), Refused> {
+    pub(super) fn check_fax(&self, trunks: [usize; 2], streams: &[Remote]) -> Result<(), Refused> {
         let fax = streams.iter().any(|stream| stream.active && stream.profile == Profile::Udptl);
         let taken = trunks.iter().all(|trunk| self.policy.trunks[*trunk].dialogs.fax);
         if fax && !(taken && self.media.relays_fax) {

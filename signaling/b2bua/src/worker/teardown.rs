@@ -62,10 +62,11 @@ impl Worker {
     pub(super) fn bye(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
         let now = arrival.now;
         self.refuse(arrival, server, 200, b"OK");
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        match call.phase {
+        let Some(phase) = self.calls.get(&id).map(|call| call.phase) else { return };
+        match phase {
             // RFC 3261 15: a caller may end an early dialog this way too.
             Phase::Inviting => self.give_up(now, id, &Refused::new(487), Outcome::Cancelled),
+            Phase::Answered if self.leaves(id, side) => {}
             Phase::Answered => {
                 let outcome = if side == Side::Caller { Outcome::CallerHungUp } else { Outcome::CalleeHungUp };
                 self.drop_confirming(id, side);
@@ -76,7 +77,10 @@ impl Worker {
             Phase::Cancelled | Phase::Ending => {
                 // Both hung up at once: our own BYE to this side may still be due.
                 self.drop_confirming(id, side);
-                call_mut(self, id, |call| call.leg_mut(side).bye_due = false);
+                call_mut(self, id, |call| {
+                    call.leg_mut(side).bye_due = false;
+                    call.leg_mut(side).gone = true;
+                });
                 self.ending.insert(id);
             }
         }
@@ -97,6 +101,9 @@ impl Worker {
         let leg = call.leg_mut(side);
         if leg.confirming.is_some() {
             leg.bye_due = true;
+            return;
+        }
+        if leg.gone {
             return;
         }
         if !leg.confirmed {
@@ -150,7 +157,15 @@ impl Worker {
             Some(ClientUse::KeepAlive(serial)) => self.not_kept_alive(now, *serial),
             Some(ClientUse::Pass(_)) => self.pass_unanswered(now, client),
             Some(ClientUse::Register(trunk)) => self.register_unanswered(now, *trunk),
-            Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_)) | None => {}
+            Some(ClientUse::Join(id, old)) => {
+                let (id, old) = (*id, *old);
+                self.join_unanswered(now, client, id, old);
+            }
+            Some(ClientUse::Notify(id, side, true)) => {
+                let (id, side) = (*id, *side);
+                self.notified(now, id, side);
+            }
+            Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_) | ClientUse::Notify(..)) | None => {}
         }
     }
 
@@ -204,9 +219,13 @@ impl Worker {
         if call.outcome.is_none() {
             call.outcome = Some(outcome);
             call.ended_at = Some(now);
+            let transfer = call.transferring.take();
             Side::BOTH.iter().for_each(|side| self.set_timer(id, *side, None));
             self.close_media(id);
             self.linger(now, id);
+            if let Some(transfer) = transfer {
+                self.give_up(now, transfer, &Refused::new(487), Outcome::Cancelled);
+            }
         }
     }
 
@@ -283,7 +302,7 @@ impl Worker {
         }
     }
 
-    fn drop_confirming(&mut self, id: SessionId, side: Side) {
+    pub(super) fn drop_confirming(&mut self, id: SessionId, side: Side) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(confirming) = call.leg_mut(side).confirming.take() {
             self.timers.cancel(confirming.next_at, Due::Confirm(id, side));

@@ -19,6 +19,8 @@ pub(super) enum Due {
     Update(SessionId, Side),
     /// The session of this side is to be refreshed, or is over (RFC 4028 10).
     Session(SessionId, Side),
+    /// The party that is transferred is to be asked again.
+    Join(SessionId),
     /// The call is kept no longer for its subscriptions.
     Linger(SessionId),
     /// A subscription outside calls is forgotten.

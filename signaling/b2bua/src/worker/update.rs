@@ -309,7 +309,7 @@ fn conflict(call: &Call, side: Side) -> Option<u16> {
     if own.update.is_some() || own.reinvite.is_some() {
         return Some(500);
     }
-    let open = own.updating.is_some() || own.inviting.is_some() || other.is_updating();
+    let open = other.gone || own.updating.is_some() || own.inviting.is_some() || other.is_updating();
     if open || other.inviting.is_some() || other.reinvite.is_some() || call.offer.is_some() || !call.waiting.is_empty()
     {
         return Some(491);

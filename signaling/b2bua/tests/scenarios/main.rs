@@ -7,6 +7,7 @@ mod calls;
 mod chaos;
 mod endpoints;
 mod fax;
+mod handled_transfers;
 mod harness;
 mod hops;
 mod next_hops;
