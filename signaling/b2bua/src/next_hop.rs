@@ -45,6 +45,16 @@ impl NextHops {
         }
     }
 
+    /// The same where the stream that a peer has opened is no more: it takes connections where its dialog says.
+    pub(crate) fn without_stream(&self, dialog: Option<&Dialog>, flow: Flow) -> Flow {
+        let named = dialog.and_then(|dialog| self.named(dialog.next_hop(), flow, false));
+        named.filter(|hop| reachable(hop.address, flow.remote)).map_or(flow, |hop| Flow {
+            transport: hop.transport,
+            remote: hop.address,
+            ..flow
+        })
+    }
+
     fn named(&self, next: &[u8], flow: Flow, endpoint: bool) -> Option<Hop> {
         let uri = Uri::parse(next).ok()?;
         let asked = uri.transport().ok().flatten();

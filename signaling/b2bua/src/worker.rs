@@ -32,6 +32,7 @@ mod reliable;
 mod restore;
 mod send;
 mod setup;
+mod streams;
 mod subscription;
 mod targets;
 mod teardown;
@@ -252,7 +253,7 @@ impl Worker {
         match input {
             Input::Message { flow, bytes } => self.message(now, flow, bytes),
             Input::Broken { flow } => {
-                self.layer.broken(now, flow);
+                self.stream_broken(now, flow);
                 self.stream_ended(now, flow);
                 self.register_over_another(now, flow);
             }

@@ -102,6 +102,7 @@ impl Worker {
                     let timer = self.calls.get(&id).and_then(|call| call.leg(side).timer);
                     self.set_timer(id, side, timer);
                 }
+                self.leave_streams_of(id);
                 self.look_up_restored(now, id);
                 self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;

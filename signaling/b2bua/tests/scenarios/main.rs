@@ -22,6 +22,7 @@ mod registrations_of_ours;
 mod reinvites;
 mod reliable;
 mod restarts;
+mod streams;
 mod subscriptions;
 mod transfers;
 mod updates;

@@ -17,6 +17,8 @@ pub(super) struct Transaction {
     /// Where its messages go.
     pub(super) flow: Flow,
     pub(super) key: Arc<[u8]>,
+    /// Server, over a stream: the port at which the client takes connections.
+    pub(super) sent_by: Option<u16>,
     /// Server: the hash by which copies of the request are known, if it is one outside a dialog.
     pub(super) origin: Option<u64>,
     /// What it repeats: a client its request and later, of an INVITE, the ACK; a server its last response.
@@ -50,6 +52,7 @@ impl Transaction {
             machine,
             flow,
             key,
+            sent_by: None,
             origin: None,
             message: None,
             repeat: None,

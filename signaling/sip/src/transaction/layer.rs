@@ -109,13 +109,35 @@ impl Layer {
 
     /// Takes note that a message could not be delivered on `flow`, or that its connection broke: what was asked there
     /// and not answered at all is over (RFC 3261 section 17.1.4). Whoever has answered with a provisional response
-    /// may still answer on another connection, so its transaction goes on.
+    /// may still answer on another connection, so its transaction goes on. What is answered from now on goes to where
+    /// the topmost Via says that its sender takes connections (section 18.2.2).
     pub fn broken(&mut self, now: u64, flow: Flow) {
         let here = |(id, transaction): (Id, &Transaction)| (transaction.flow == flow).then_some(id);
         let affected: Vec<Id> = self.transactions.iter().filter_map(here).collect();
         for id in affected {
+            if let Some(transaction) = self.transactions.get_mut(id)
+                && let Some(port) = transaction.sent_by
+            {
+                transaction.flow.remote.set_port(port);
+            }
             self.run(now, id, Input::Broken, Given::Nothing);
         }
+    }
+
+    /// The requests that were sent on `flow` and not answered at all: those that [`broken`](Layer::broken) ends.
+    pub fn unanswered(&self, flow: Flow) -> Vec<(ClientId, Arc<[u8]>)> {
+        let waits = |transaction: &Transaction| {
+            matches!(
+                transaction.machine,
+                Machine::Client(client::State::Trying) | Machine::InviteClient(invite_client::State::Calling)
+            )
+        };
+        let here =
+            self.transactions.iter().filter(|(_, transaction)| transaction.flow == flow && !transaction.internal);
+        let waiting = here.filter(|(_, transaction)| waits(transaction));
+        waiting
+            .filter_map(|(id, transaction)| Some((ClientId(id), Arc::clone(transaction.message.as_ref()?))))
+            .collect()
     }
 
     /// The next message to send.

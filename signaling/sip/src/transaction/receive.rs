@@ -65,6 +65,10 @@ impl Layer {
         };
         let key = self.key.as_slice().into();
         let mut transaction = Transaction::new(machine, response_flow(flow, request), key);
+        if flow.transport.is_reliable() {
+            let port = request.via().ok().and_then(|via| via.port);
+            transaction.sent_by = Some(port.unwrap_or(flow.transport.default_port()));
+        }
         transaction.origin = origin.as_ref().map(|origin| origin.hash);
         let id = self.insert(transaction);
         if let Some(Origin { hash, branch }) = origin {

@@ -272,6 +272,8 @@ fn a_request_that_cannot_be_delivered_is_over_at_once() {
         let elsewhere = Flow { remote: "192.0.2.9:5060".parse().unwrap(), ..side.flow };
         side.layer.broken(side.now, elsewhere);
         assert_eq!(side.layer.len(), 1, "another connection's end");
+        let unanswered = side.layer.unanswered(side.flow);
+        assert_eq!(unanswered, [(id, side.sent[0].1.bytes.clone())]);
         side.layer.broken(side.now, side.flow);
         side.drain();
         assert_eq!(side.take_events(), [(0, Event::Unreachable(id)), (0, Event::ClientEnded(id))]);

@@ -319,3 +319,13 @@ fn responses_go_where_the_via_asks() {
     assert_eq!(to(UDP, "192.0.2.1;maddr=192.0.2.9;branch=z9hG4bKone"), "192.0.2.2:5060");
     assert_eq!(to(TCP, "192.0.2.1:5080;branch=z9hG4bKone"), "192.0.2.2:5070", "a connection is its own way back");
 }
+
+#[test]
+fn where_the_connection_has_ended_the_answer_goes_to_the_port_of_the_via() {
+    let (mut side, id, invite) = asked(TCP, Method::Invite);
+    assert!(side.layer.unanswered(side.flow).is_empty(), "it is not ours");
+    side.layer.broken(side.now, side.flow);
+    side.respond(id, response(&invite, 200, b"b"));
+    let sent: Vec<_> = side.sent.iter().map(|(_, transmit)| transmit.flow).collect();
+    assert_eq!(sent.last(), Some(&Flow { remote: "192.0.2.2:5060".parse().unwrap(), ..side.flow }));
+}

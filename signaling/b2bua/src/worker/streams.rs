@@ -1,0 +1,83 @@
+//! Streams that end in mid-call: whoever has opened one may be gone behind it, or only the stream is. Requests in its
+//! dialogs go to where these say that it is, on a new one (RFC 3261 18.2.2, 12.2.1.1).
+
+use moorline_control::SessionId;
+use moorline_sip::transaction::{ClientId, Flow};
+use moorline_sip::{Dialog, Index};
+
+use super::{ClientUse, Worker};
+use crate::leg::Side;
+
+impl Worker {
+    /// A stream has ended, or could not be opened.
+    pub(super) fn stream_broken(&mut self, now: u64, flow: Flow) {
+        if flow.transport.is_reliable() {
+            let unanswered = self.layer.unanswered(flow);
+            self.leave_stream(flow);
+            for (client, request) in unanswered {
+                self.send_elsewhere(now, client, flow, &request);
+            }
+        }
+        self.layer.broken(now, flow);
+    }
+
+    /// Nobody is spoken to over this stream any more. An endpoint is reached in no other way.
+    fn leave_stream(&mut self, flow: Flow) {
+        let hops = &self.next_hops;
+        for leg in self.calls.values_mut().flat_map(|call| &mut call.legs) {
+            if leg.flow == flow && !leg.endpoint {
+                leg.flow = hops.without_stream(leg.dialog.as_ref(), flow);
+            }
+        }
+        for end in self.subscriptions.values_mut().flat_map(|subscription| &mut subscription.ends) {
+            if end.flow == flow {
+                end.flow = hops.without_stream(end.dialog.as_ref(), flow);
+            }
+        }
+    }
+
+    /// The streams of a restored call have ended with the process that had them.
+    pub(super) fn leave_streams_of(&mut self, id: SessionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        for leg in call.legs.iter_mut().filter(|leg| leg.flow.transport.is_reliable() && !leg.endpoint) {
+            leg.flow = self.next_hops.without_stream(leg.dialog.as_ref(), leg.flow);
+        }
+    }
+
+    /// Sends a request inside a dialog once more, where its stream has ended before anything was answered and another
+    /// way is known. Whoever had got it already takes the two for one (RFC 3261 17.2.3).
+    fn send_elsewhere(&mut self, now: u64, client: ClientId, flow: Flow, request: &[u8]) {
+        let Some(hop) = self.other_way(client, request).filter(|hop| *hop != flow && hop.transport == flow.transport)
+        else {
+            return;
+        };
+        let Some(usage) = self.clients.remove(&client) else { return };
+        let Ok(again) = self.layer.request(now, hop, request.to_vec()) else {
+            self.clients.insert(client, usage);
+            return;
+        };
+        self.proofs.moved(client, again);
+        self.follow_client(&usage, client, again);
+        self.clients.insert(again, usage);
+    }
+
+    /// Where a request inside a dialog would go now.
+    fn other_way(&self, client: ClientId, request: &[u8]) -> Option<Flow> {
+        let mut index = Index::new();
+        let request = index.parse(request).ok()?;
+        let (call_id, ours) = (request.call_id().ok()?, request.from().ok()?.tag()?);
+        let same = |dialog: &Dialog| dialog.call_id == call_id && dialog.local_tag == ours;
+        let within = match self.clients.get(&client)? {
+            ClientUse::Invite(_) => return None,
+            ClientUse::Pass(passing) => passing.within?,
+            usage => usage.call()?,
+        };
+        if let Some(call) = self.calls.get(&within) {
+            let side = Side::BOTH.into_iter().find(|side| call.dialog(*side).is_some_and(same))?;
+            return Some(call.next_hop(side, &self.next_hops));
+        }
+        let ends = &self.subscriptions.get(&within)?.ends;
+        let end = ends.iter().find(|end| end.dialog.as_ref().is_some_and(same))?;
+        Some(end.next_hop(&self.next_hops))
+    }
+}
