@@ -31,6 +31,8 @@ pub(crate) struct End {
     /// Its trunk, by position in the policy.
     pub(crate) trunk: usize,
     pub(crate) flow: Flow,
+    /// It is a registered one, which may be behind NAT.
+    pub(crate) endpoint: bool,
     /// Our tag towards it.
     pub(crate) tag: SessionId,
     /// Our Call-ID, or the subscriber's.
@@ -59,7 +61,7 @@ impl End {
 
     /// Where requests in its dialog go.
     pub(crate) fn next_hop(&self, hops: &NextHops) -> Flow {
-        hops.of(self.dialog.as_ref(), self.flow, false)
+        hops.of(self.dialog.as_ref(), self.flow, self.endpoint)
     }
 }
 

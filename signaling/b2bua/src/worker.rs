@@ -5,7 +5,7 @@
 //! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers
 //! that cross), [`transfer`] and [`join`] (those that are carried out here), [`teardown`] (CANCEL, BYE,
 //! timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
-//! [`pass`] and [`subscription`] are what crosses outside calls.
+//! [`outside`], [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod admission;
 mod answer;
@@ -15,10 +15,12 @@ mod credentials;
 mod decline;
 mod dialog;
 mod endpoints;
+mod fork;
 mod join;
 mod media;
 mod names;
 mod next_hops;
+mod outside;
 mod pass;
 mod probe;
 mod receive;
@@ -65,6 +67,7 @@ pub use counters::Counters;
 use admission::Admission;
 use credentials::Proofs;
 use decline::Strays;
+use fork::Fork;
 use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
@@ -96,6 +99,8 @@ pub struct Worker {
     /// Subscriptions outside calls, and our tags in their dialogs.
     subscriptions: HashMap<SessionId, Box<Subscription>>,
     subscription_tags: HashMap<SessionId, (SessionId, Side)>,
+    /// Requests that went to several devices, by our tag in their answers.
+    forks: HashMap<SessionId, Fork>,
     servers: HashMap<ServerId, ServerUse>,
     clients: HashMap<ClientId, ClientUse>,
     media: MediaLink,
@@ -216,6 +221,7 @@ impl Worker {
             tags: HashMap::new(),
             subscriptions: HashMap::new(),
             subscription_tags: HashMap::new(),
+            forks: HashMap::new(),
             servers: HashMap::new(),
             clients: HashMap::new(),
             media: MediaLink::default(),

@@ -2,17 +2,11 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Dialog, Method, Name, OwnedMessage};
-use moorline_sip::{Writer, respond};
+use moorline_sip::{Method, Name, OwnedMessage, respond};
 
-use super::targets::{Request, Waiter, is_secure, nowhere};
-use super::{ACCEPT, Arrival, ClientUse, RETRY_AFTER, Worker};
-use crate::extension;
+use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
-use crate::locate::{Hop, Located, NotLocated};
-use crate::policy::Refer;
-use crate::subscription::End;
 use crate::transfer::Usage;
 
 /// A request on its way to the other party.
@@ -30,6 +24,8 @@ pub(super) struct Passing {
     pub(super) to: usize,
     /// The call or subscription in whose dialog it is.
     pub(super) within: Option<SessionId>,
+    /// It went to several devices, and the same is one of theirs.
+    pub(super) fork: Option<SessionId>,
 }
 
 /// What depends on the answer to a request that is carried across.
@@ -57,151 +53,6 @@ pub(super) struct Extra {
 }
 
 impl Worker {
-    /// OPTIONS outside a dialog: to this host itself it is a ping, and answered; to a number it goes where
-    /// a call would go (RFC 3261 11).
-    pub(super) fn options(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
-        let uri = arrival.message.request_uri().and_then(|uri| moorline_sip::Uri::parse(uri).ok());
-        if uri.is_some_and(|uri| uri.user.is_some()) {
-            return self.pass_outside(arrival, trunk, server);
-        }
-        self.pong(arrival, server);
-    }
-
-    /// Answers OPTIONS for this host itself.
-    fn pong(&mut self, arrival: Arrival<'_>, server: ServerId) {
-        let answer = self.answer_to(arrival, 200, b"OK").header("Allow", ALLOW).header("Accept", ACCEPT);
-        self.layer.respond(arrival.now, server, answer.finish(b""));
-    }
-
-    /// A request outside a dialog goes on by the routes.
-    pub(super) fn pass_outside(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId) {
-        let Arrival { now, message, .. } = arrival;
-        let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
-        if max_forwards == 0 {
-            return self.refuse(arrival, server, 483, b"Too Many Hops");
-        }
-        if !extension::unknown(message, &[]).is_empty() {
-            return self.refuse_extension(arrival, server, &[]);
-        }
-        if forward::is_looping(message, self.identities.node()) {
-            return self.refuse(arrival, server, 482, b"Loop Detected");
-        }
-        let uri = message.request_uri().unwrap_or_default();
-        let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
-        let egress = self.policy.egress(trunk, called);
-        let Some(egress) = egress.filter(|egress| !self.policy.trunks[*egress].targets.is_empty()) else {
-            return self.refuse(arrival, server, 404, b"Not Found - No Route");
-        };
-        if self.lacks_tls(message, egress) {
-            return self.refuse(arrival, server, 416, b"Unsupported URI Scheme - No TLS There");
-        }
-        let target = &self.policy.trunks[egress].targets[0];
-        let mut wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
-        wanted.secure |= is_secure(message);
-        match self.locator.locate(now, &wanted) {
-            Located::Ready(hops) => self.pass_to(arrival, trunk, server, hops),
-            Located::Pending(ticket) => {
-                let request = Request { server, flow: arrival.flow, message: message.to_owned(), trunk };
-                self.waiters.insert(ticket, Waiter::Request(Box::new(request)));
-            }
-        }
-    }
-
-    /// A request outside a dialog goes on to the hops that its trunk's target was found to have.
-    pub(super) fn pass_to(
-        &mut self,
-        arrival: Arrival<'_>,
-        trunk: usize,
-        server: ServerId,
-        hops: Result<Vec<Hop>, NotLocated>,
-    ) {
-        let Arrival { now, message, .. } = arrival;
-        let Some(method) = message.method() else { return };
-        let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70);
-        let uri = message.request_uri().unwrap_or_default();
-        let called = moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default();
-        let Some(egress) = self.policy.egress(trunk, called) else { return };
-        let hop = match hops.map(|hops| self.health.order(now, &hops).first().copied()) {
-            Ok(Some(hop)) => hop,
-            problem => {
-                let (refused, _) = nowhere(problem.err());
-                return self.refuse(arrival, server, refused.status, &refused.reason);
-            }
-        };
-        let (Ok(from), Ok(to)) = (message.from(), message.to()) else { return };
-        let Some(body) = opaque(arrival) else {
-            return self.refuse(arrival, server, 415, b"Unsupported Media Type");
-        };
-        let owner = self.identities.call();
-        let listener = self.policy.trunks[egress].listener;
-        let advertised = self.advertised(listener);
-        let domain = self.policy.trunks[egress].domain.clone();
-        let host = self.policy.trunks[egress].host_at(&self.policy.trunks[egress].targets[0]);
-        let host = host.unwrap_or_else(|| hop.address.to_string());
-        let flow = Flow { listener, transport: hop.transport, remote: hop.address };
-        let branch = self.identities.branch(owner) + &forward::loop_mark(uri);
-        let method_name = String::from_utf8_lossy(method.as_bytes()).into_owned();
-        let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
-        let withheld = self.policy.trunks[egress].withhold_caller;
-        let realm = self.policy.trunks[trunk].realm();
-        let authenticates = self.policy.trunks[egress].credentials.is_some();
-        let crossing = Crossing { trusted, withheld, realm, authenticates, shown_as: advertised };
-        let mut caller = crossing.caller(message, &from, domain.as_deref());
-        let (ours, theirs, call_id) =
-            (self.identities.token(owner), self.identities.token(owner), self.identities.token(owner));
-        caller.extend_from_slice(format!(";tag={theirs}").as_bytes());
-        let subscribes = matches!(method, Method::Subscribe | Method::Refer);
-        let subscriber = subscribes.then(|| Dialog::uas(message, ours.to_string().as_bytes()));
-        let mut headers = Vec::new();
-        if subscribes && !self.has_room_to_subscribe() {
-            return self.refuse(arrival, server, 503, b"Service Unavailable");
-        }
-        if matches!(subscriber, Some(Err(_))) {
-            return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
-        }
-        if method == Method::Refer {
-            let refused = |trunk: usize| self.policy.trunks[trunk].dialogs.refer == Refer::Refuse;
-            let Ok(Some(target)) = message.refer_to() else {
-                return self.refuse(arrival, server, 400, b"Bad Request - No Usable Refer-To");
-            };
-            if refused(trunk) || refused(egress) {
-                return self.refuse(arrival, server, 403, b"Forbidden - No Transfers");
-            }
-            headers = self.transfer_headers(listener, message, &target);
-        }
-        let mut writer = Writer::request(method, &forward::request_uri(uri, &host))
-            .header("Via", self.shown(flow).via(&branch))
-            .header("Max-Forwards", (max_forwards - 1).to_string())
-            .header("From", caller)
-            .header("To", forward::party(&to, &host))
-            .header("Call-ID", call_id.to_string())
-            .header("CSeq", format!("1 {method_name}"));
-        if subscribes {
-            writer = writer.header("Contact", self.shown(flow).contact());
-        }
-        let bytes = crossing.finish_with(writer, message, body, &headers);
-        let purpose = if subscribes { Purpose::Subscription { id: owner, last: false } } else { Purpose::Nothing };
-        let passing = Passing {
-            server,
-            request: message.to_owned(),
-            came: arrival.flow,
-            tag: Some(ours),
-            trusted,
-            purpose,
-            to: egress,
-            within: None,
-        };
-        if self.send(now, flow, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
-            return self.refuse(arrival, server, 503, b"Service Unavailable");
-        }
-        if let Some(Ok(dialog)) = subscriber {
-            let own = dialog.call_id.clone();
-            let near = End { trunk, flow: arrival.flow, tag: ours, call_id: own, dialog: Some(dialog) };
-            let call_id = call_id.to_string().into_bytes();
-            self.subscribed(now, owner, [near, End { trunk: egress, flow, tag: theirs, call_id, dialog: None }]);
-        }
-    }
-
     /// A request in the dialog of `side` goes on in the other's.
     pub(super) fn pass_inside(
         &mut self,
@@ -258,7 +109,8 @@ impl Worker {
         let purpose = extra.purpose;
         let request = message.to_owned();
         let (to, within) = (call.leg(side.other()).trunk, Some(id));
-        let passing = Passing { server, request, came: arrival.flow, tag: None, trusted, purpose, to, within };
+        let passing =
+            Passing { server, request, came: arrival.flow, tag: None, trusted, purpose, to, within, fork: None };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -267,6 +119,15 @@ impl Worker {
     /// The answer to a request that was carried across goes back.
     pub(super) fn passed_back(&mut self, arrival: Arrival<'_>, client: ClientId) {
         let Some(status) = arrival.message.status().filter(|status| *status > 100) else { return };
+        let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
+        if let Some(fork) = passing.fork {
+            return self.fork_answered(arrival, client, fork);
+        }
+        self.pass_back(arrival, client, status);
+    }
+
+    /// An answer goes back to where the request came from.
+    pub(super) fn pass_back(&mut self, arrival: Arrival<'_>, client: ClientId, status: u16) {
         let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
         let tag = passing.tag.map(|tag| tag.to_string());
         let reason = arrival.message.reason().unwrap_or_default();
@@ -317,6 +178,12 @@ impl Worker {
     }
 
     pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
+        let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
+        if let Some(fork) = passing.fork
+            && !self.fork_unanswered(now, client, fork)
+        {
+            return;
+        }
         let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
         let tag = passing.tag.map(|tag| tag.to_string());
         let answer = respond(

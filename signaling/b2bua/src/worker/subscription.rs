@@ -102,8 +102,17 @@ impl Worker {
         let bytes = crossing.finish(writer, message, &body);
         let purpose = Purpose::Subscription { id, last };
         let request = message.to_owned();
-        let passing =
-            Passing { server, request, came: flow, tag: None, trusted, purpose, to: egress, within: Some(id) };
+        let passing = Passing {
+            server,
+            request,
+            came: flow,
+            tag: None,
+            trusted,
+            purpose,
+            to: egress,
+            within: Some(id),
+            fork: None,
+        };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }

@@ -5,6 +5,7 @@ mod authentication;
 mod bodies;
 mod calls;
 mod chaos;
+mod endpoint_requests;
 mod endpoints;
 mod fax;
 mod handled_transfers;
