@@ -23,6 +23,8 @@ pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
+    /// The stream that it is on, by its number.
+    pub(super) stream: Option<usize>,
 }
 
 pub(super) struct Network {
@@ -86,7 +88,7 @@ impl Network {
         if self.conditions.loss == 0 {
             return false;
         }
-        let Datagram { from, to, bytes } = datagram;
+        let Datagram { from, to, bytes, .. } = datagram;
         let call = line(bytes, b"Call-ID:");
         let transaction = [&call[..], &line(bytes, b"CSeq:")].concat();
         let counted = [(*from, *to, bytes.clone()), (*from, *to, call)];
@@ -119,6 +121,14 @@ impl Network {
     pub(super) fn arrived(&mut self, now: u64) -> Option<Datagram> {
         let entry = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= now)?;
         Some(entry.remove())
+    }
+
+    /// A stream ends: what was on its way there is lost.
+    pub(super) fn lose_stream(&mut self, stream: usize) -> Vec<Datagram> {
+        let on_it = |datagram: &Datagram| datagram.stream == Some(stream);
+        let keys: Vec<(u64, u64)> =
+            self.on_the_way.iter().filter(|(_, datagram)| on_it(datagram)).map(|(key, _)| *key).collect();
+        keys.iter().filter_map(|key| self.on_the_way.remove(key)).collect()
     }
 
     /// Whether anything is on its way to or from an address.

@@ -156,6 +156,8 @@ pub(super) struct Party {
     /// When something last happened to it.
     pub(super) stirred_at: u64,
     reliable: bool,
+    /// It speaks over TCP.
+    streams: bool,
     script: Script,
     random: Random,
     phase: Phase,
@@ -214,6 +216,7 @@ pub(super) struct Origin {
     pub(super) address: SocketAddr,
     pub(super) media_port: u16,
     pub(super) reliable: bool,
+    pub(super) streams: bool,
     pub(super) script: Script,
     pub(super) identity: Identity,
     pub(super) asks: Option<Asks>,
@@ -223,8 +226,20 @@ pub(super) struct Origin {
 
 impl Party {
     pub(super) fn new(now: u64, origin: Origin, mut random: Random) -> Party {
-        let Origin { call, role, listener, moorline, address, media_port, reliable, script, identity, asks, transfers } =
-            origin;
+        let Origin {
+            call,
+            role,
+            listener,
+            moorline,
+            address,
+            media_port,
+            reliable,
+            streams,
+            script,
+            identity,
+            asks,
+            transfers,
+        } = origin;
         let secret = super::SECRETS[listener];
         let mut token = |what: &str| format!("{what}{secret}{:08x}", random.next() as u32);
         let name = match role {
@@ -248,6 +263,7 @@ impl Party {
             vanishes_at: script.vanishes_after.map(|after| now + after),
             stirred_at: now,
             reliable,
+            streams,
             phase: Phase::Setup,
             identity,
             challenger: asks.map(|asks| (asks, credentials::challenger(asks, random.next()))),

@@ -12,6 +12,8 @@ pub(super) const SECOND: u64 = 1_000 * MS;
 pub(super) struct Plan {
     pub(super) network: Conditions,
     pub(super) calls: Vec<CallPlan>,
+    /// When a stream ends.
+    pub(super) breaks: Vec<u64>,
     /// What befalls Moorline's processes, by time.
     pub(super) faults: Vec<(u64, Fault)>,
     pub(super) limits: Limits,
@@ -54,6 +56,8 @@ pub(super) struct Asks {
 pub(super) struct Conditions {
     /// As over TCP: nothing is lost, doubled or overtaken, and nobody repeats anything.
     pub(super) reliable: bool,
+    /// Over TCP it is, on streams that may end.
+    pub(super) streams: bool,
     /// In percent.
     pub(super) loss: u64,
     /// In percent.

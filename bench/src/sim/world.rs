@@ -1,6 +1,7 @@
 //! The run itself: a worker, its media process, the parties and the network between, in virtual time.
 
 mod policy;
+mod streams;
 mod talk;
 mod traffic;
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::policy::{Policy, Refer};
 use moorline_b2bua::{Input, MediaInput, Observation, Output, Worker};
+use moorline_sip::transaction::Flow;
 
 use super::media::MediaProcess;
 use super::network::Network;
@@ -19,6 +21,7 @@ use super::trace::{Detail, Trace};
 use super::wire::Wire;
 use super::{Run, verdict};
 use policy::address;
+use streams::Stream;
 
 /// No run is longer than this; one that is does not end at all.
 const LONGEST_RUN: u64 = 3_600 * SECOND;
@@ -45,6 +48,7 @@ pub(super) struct World {
     agenda: Vec<(u64, Happening)>,
     /// By address and Call-ID.
     by_dialog: HashMap<(SocketAddr, Vec<u8>), usize>,
+    streams: Vec<Stream>,
     workers: u64,
     faulted_at: Option<u64>,
 }
@@ -55,7 +59,13 @@ enum Happening {
     Call(usize),
     Fault(Fault),
     SignalingBack,
-    MediaBack { restarted: bool },
+    MediaBack {
+        restarted: bool,
+    },
+    /// A stream ends.
+    Break,
+    /// Moorline hears that one has ended.
+    Broken(Flow),
 }
 
 impl World {
@@ -68,6 +78,7 @@ impl World {
         };
         let calls = plan.calls.iter().enumerate().map(|(call, plan)| (plan.at + SECOND, Happening::Call(call)));
         let faults = plan.faults.iter().map(|(at, fault)| (at + SECOND, Happening::Fault(*fault)));
+        let breaks = plan.breaks.iter().map(|at| (at + SECOND, Happening::Break));
         let mut world = World {
             now: 0,
             parties: Vec::new(),
@@ -80,8 +91,9 @@ impl World {
             policy: policy::policy(&plan),
             wire: Wire::default(),
             trace: Trace::new(detail),
-            agenda: calls.chain(faults).collect(),
+            agenda: calls.chain(faults).chain(breaks).collect(),
             by_dialog: HashMap::new(),
+            streams: Vec::new(),
             workers: 0,
             faulted_at: None,
             random,
@@ -142,6 +154,8 @@ impl World {
         match happening {
             Happening::Call(call) => self.call(call),
             Happening::Fault(fault) => self.befall(fault),
+            Happening::Break => self.break_stream(),
+            Happening::Broken(flow) => self.tell_worker(Input::Broken { flow }),
             Happening::SignalingBack => {
                 self.trace.note(self.now, || "signaling is back".into());
                 self.start_signaling();
@@ -173,6 +187,7 @@ impl World {
             address,
             media_port: 4_000 + 10 * self.parties.len() as u16,
             reliable: self.plan.network.reliable,
+            streams: self.plan.network.streams,
             script,
             identity: self.identity(call),
             asks: self.plan.sides[listener].asks,
@@ -209,6 +224,7 @@ impl World {
         match fault {
             Fault::SignalingRestart { down } => {
                 self.worker = None;
+                self.streams.iter_mut().for_each(|stream| stream.open = false);
                 self.wire.forget();
                 self.media.disconnect(now);
                 self.agenda.retain(|(_, other)| !matches!(other, Happening::SignalingBack));

@@ -24,7 +24,7 @@ impl Party {
         self.from = message.header(Name::To).map(text).unwrap_or_default();
         self.to = message.from().map(|from| text(from.uri)).map(|uri| format!("<{uri}>")).unwrap_or_default();
         let Some(remote_target) = contact_of(message) else { return self.fault("an INVITE without a Contact") };
-        if remote_target != format!("sip:{}", self.moorline) {
+        if remote_target != format!("sip:{}{}", self.moorline, self.transport_param()) {
             self.fault(format!("the Contact of an INVITE is {remote_target}"));
         }
         self.dialog = Some(Dialog {
@@ -181,7 +181,8 @@ impl Party {
         if hosts.is_empty() {
             hosts.push("203.0.113.66".into());
         }
-        let contact = |(index, host)| ("Contact", format!("<sip:{number}@{host}>;q=0.{}", 9 - index));
+        let transport = self.transport_param();
+        let contact = |(index, host)| ("Contact", format!("<sip:{number}@{host}{transport}>;q=0.{}", 9 - index));
         hosts.iter().enumerate().map(contact).collect()
     }
 

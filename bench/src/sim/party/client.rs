@@ -329,7 +329,7 @@ impl Party {
 
     /// A redirection leads to Moorline, for somebody on the other side.
     fn check_contacts(&mut self, message: Message<'_>) {
-        let reached = format!("@{}>", self.moorline);
+        let reached = format!("@{}{}>", self.moorline, self.transport_param());
         for contact in message.values(Name::Contact).map(text) {
             if !contact.contains(&reached) {
                 self.fault(format!("redirected to {contact}"));

@@ -29,7 +29,16 @@ impl Party {
     }
 
     pub(super) fn contact(&self) -> String {
-        format!("sip:{}@{}", self.name, self.own_address())
+        format!("sip:{}@{}{}", self.name, self.own_address(), self.transport_param())
+    }
+
+    /// How a URI says what its host is spoken to over.
+    pub(super) fn transport_param(&self) -> &'static str {
+        if self.streams { ";transport=tcp" } else { "" }
+    }
+
+    pub(super) fn transport(&self) -> &'static str {
+        if self.streams { "TCP" } else { "UDP" }
     }
 
     /// A request in the dialog or, before there is one, the first INVITE and what belongs to it.
@@ -44,7 +53,12 @@ impl Party {
             Some(Dialog { local_tag, remote_tag, remote_target, routes, .. }) => {
                 (remote_target.clone(), &routes[..], local_tag, format!(";tag={remote_tag}"))
             }
-            None => (format!("sip:{}@{}", self.number, self.moorline), &[][..], &self.tags[0], String::new()),
+            None => (
+                format!("sip:{}@{}{}", self.number, self.moorline, self.transport_param()),
+                &[][..],
+                &self.tags[0],
+                String::new(),
+            ),
         };
         let routes: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
         let vias = self.inner_vias(branch);
@@ -52,9 +66,10 @@ impl Party {
         let content_type =
             if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch};rport\r\n{vias}{recorded}{routes}\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};branch={branch};rport\r\n{vias}{recorded}{routes}\
              Max-Forwards: 70\r\nFrom: {};tag={local_tag}\r\nTo: {}{remote_tag}\r\nCall-ID: {}\r\n\
              CSeq: {cseq} {method}\r\nContact: <{}>\r\n{headers}{content_type}Content-Length: {}\r\n\r\n{body}",
+            self.transport(),
             self.address,
             self.from,
             self.to,

@@ -13,7 +13,10 @@ impl Party {
     /// The URIs of the proxies, from Moorline's side.
     fn proxies(&self) -> Vec<String> {
         let network = NETWORKS[self.listener];
-        let all = [format!("<sip:{};lr>", self.address), format!("<sip:{network}230:5070;lr;x=kept>")];
+        let all = [
+            format!("<sip:{}{};lr>", self.address, self.transport_param()),
+            format!("<sip:{network}230:5070;lr;x=kept>"),
+        ];
         all.into_iter().take(self.script.proxies).collect()
     }
 
@@ -39,8 +42,9 @@ impl Party {
 
     /// The Vias below the topmost of a request of the party's.
     pub(super) fn inner_vias(&self, branch: &str) -> String {
+        let transport = self.transport();
         let hosts = (0..self.script.proxies).map(|hop| format!("{}{}:5071", NETWORKS[self.listener], 231 + hop));
-        hosts.map(|host| format!("Via: SIP/2.0/UDP {host};branch={branch}-inner\r\n")).collect()
+        hosts.map(|host| format!("Via: SIP/2.0/{transport} {host};branch={branch}-inner\r\n")).collect()
     }
 
     /// A request in a dialog names the proxies that it has to pass, in their order.

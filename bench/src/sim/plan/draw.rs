@@ -26,10 +26,12 @@ impl Plan {
             }
         }
         faults.sort_by_key(|(at, _)| *at);
+        let breaks = if network.streams { random.below(6) } else { 0 };
+        let breaks = (0..breaks).map(|_| random.between(0, 60_000) * MS).collect();
         let capacity = if random.chance(8) { 1 } else { 16 };
         let media_delay = random.pick(&[0, 0, 2 * MS, 40 * MS, 400 * MS]);
         let sides = [0, 1].map(|_| Side::draw(random));
-        Plan { network, calls, faults, limits, capacity, sides, media_delay }
+        Plan { network, calls, breaks, faults, limits, capacity, sides, media_delay }
     }
 }
 
@@ -67,7 +69,8 @@ impl Conditions {
             3 => (false, 10, 5, 20 * MS),
             _ => (false, 30, 10, 300 * MS),
         };
-        Conditions { reliable, loss, duplication, delay, jitter }
+        let streams = reliable && random.chance(60);
+        Conditions { reliable, streams, loss, duplication, delay, jitter }
     }
 }
 

@@ -2,13 +2,20 @@
 
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{self, Credentials, Large, Listener, Password, Policy, Route, Trunk};
+use moorline_b2bua::policy::{self, Credentials, Large, Listener, Password, Policy, Route, Target, Trunk};
 use moorline_sip::Transport;
 
 use crate::sim::NUMBERS;
 use crate::sim::media::RANGES;
 use crate::sim::party::{PASSWORD, USER};
 use crate::sim::plan::{Plan, TARGETS};
+
+/// A target at an address.
+fn target(plan: &Plan, address: SocketAddr) -> Target {
+    let mut target = Target::from(address);
+    target.transport = plan.network.streams.then_some(Transport::Tcp);
+    target
+}
 
 /// The address of a host on the side of a listener.
 pub(super) fn address(listener: usize, host: usize) -> SocketAddr {
@@ -31,7 +38,7 @@ pub(super) fn policy(plan: &Plan) -> Policy {
             .into_iter()
             .filter_map(|net| ipnet::IpNet::new(net.addr(), 24).ok())
             .collect(),
-        targets: (0..TARGETS).map(|target| address(side, 20 + target).into()).collect(),
+        targets: (0..TARGETS).map(|target| self::target(plan, address(side, 20 + target))).collect(),
         media_range: names[side].into(),
         dialogs: policy::Dialogs {
             reliable_provisional: plan.sides[side].reliable,

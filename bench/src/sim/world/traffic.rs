@@ -17,28 +17,38 @@ use crate::sim::{NETWORKS, NUMBERS};
 impl World {
     /// Moorline sends a message.
     pub(super) fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
-        for fault in self.wire.check(flow.listener, flow.remote, bytes, &self.media) {
-            self.fault(format!("to {}: {fault}\n{}", flow.remote, String::from_utf8_lossy(bytes)));
+        let streams = self.plan.network.streams;
+        if streams != (flow.transport == Transport::Tcp) {
+            self.fault(format!("to {} over {:?}", flow.remote, flow.transport));
+        }
+        let to = self.party_at(flow);
+        for fault in self.wire.check(flow.listener, to, bytes, &self.media) {
+            self.fault(format!("to {to}: {fault}\n{}", String::from_utf8_lossy(bytes)));
         }
         let mut index = Index::new();
         let message = index.parse(bytes).ok();
         let call_id = message.and_then(|message| message.call_id().ok()).unwrap_or_default();
-        if let Some(position) = self.by_dialog.get(&(flow.remote, call_id.to_vec())) {
+        if let Some(position) = self.by_dialog.get(&(to, call_id.to_vec())) {
             self.parties[*position].stirred_at = self.now;
         }
+        let stream = if streams { self.stream_to(flow) } else { None };
+        if streams && stream.is_none() {
+            self.trace.message(self.now, flow.listener, "", Way::FromMoorline, bytes, " has no stream");
+            return self.sent_in_vain(flow, bytes);
+        }
         let from = self.policy.listeners[flow.listener].bind;
-        let fate = self.network.send(self.now, Datagram { from, to: flow.remote, bytes: bytes.to_vec() });
+        let fate = self.network.send(self.now, Datagram { from, to, bytes: bytes.to_vec(), stream });
         if fate == Fate::Lost {
-            let remark = format!(" to {} is LOST", flow.remote);
+            let remark = format!(" to {to} is LOST");
             self.trace.message(self.now, flow.listener, "", Way::FromMoorline, bytes, &remark);
         }
     }
 
     pub(super) fn deliver(&mut self, datagram: Datagram) {
-        let Datagram { from, to, bytes } = datagram;
+        let Datagram { from, to, ref bytes, stream } = datagram;
         if let Some(listener) = self.policy.listeners.iter().position(|listener| listener.bind == to) {
             let mut index = Index::new();
-            let call_id = index.parse(&bytes).ok().and_then(|message| Some(message.call_id().ok()?.to_vec()));
+            let call_id = index.parse(bytes).ok().and_then(|message| Some(message.call_id().ok()?.to_vec()));
             let position = call_id.and_then(|call_id| self.by_dialog.get(&(from, call_id)));
             let party = position.map(|position| &self.parties[*position]);
             let (name, mut remark) = (party.map_or("", |party| &party.name), "");
@@ -49,23 +59,30 @@ impl World {
                 // The connection broke, and nobody repeats what was on it.
                 self.disturbed[party.call] = true;
             }
-            self.trace.message(self.now, listener, name, Way::ToMoorline, &bytes, remark);
-            if remark.is_empty() {
-                let flow = Flow { listener, transport: Transport::Udp, remote: from };
-                self.tell_worker(Input::Message { flow, bytes: &bytes });
+            let stream = stream.map(|stream| &self.streams[stream]);
+            let gone = stream.is_some_and(|stream| !stream.open);
+            let flow = stream.map_or(Flow { listener, transport: Transport::Udp, remote: from }, |stream| stream.flow);
+            if gone {
+                remark = " NOT HEARD";
+            }
+            self.trace.message(self.now, listener, name, Way::ToMoorline, bytes, remark);
+            if gone {
+                self.lost(&datagram);
+            } else if remark.is_empty() {
+                self.tell_worker(Input::Message { flow, bytes });
             }
             return;
         }
         let mut index = Index::new();
         // What cannot be read was found at fault when it was sent.
-        let Ok(message) = index.parse(&bytes) else { return };
+        let Ok(message) = index.parse(bytes) else { return };
         let Some(position) = self.party_for(to, message) else {
-            return self.fault(format!("for nobody, to {to}\n{}", String::from_utf8_lossy(&bytes)));
+            return self.fault(format!("for nobody, to {to}\n{}", String::from_utf8_lossy(bytes)));
         };
         let party = &mut self.parties[position];
         let vanished = party.has_vanished(self.now);
         let remark = if vanished { " NOT HEARD" } else { "" };
-        self.trace.message(self.now, party.listener, &party.name, Way::FromMoorline, &bytes, remark);
+        self.trace.message(self.now, party.listener, &party.name, Way::FromMoorline, bytes, remark);
         if !vanished {
             party.handle(self.now, message);
             self.carry_out(position);
@@ -111,7 +128,8 @@ impl World {
         }
         for bytes in sends {
             let to = self.policy.listeners[listener].bind;
-            let fate = self.network.send(now, Datagram { from, to, bytes: bytes.clone() });
+            let stream = self.plan.network.streams.then(|| self.stream_from(listener, from));
+            let fate = self.network.send(now, Datagram { from, to, bytes: bytes.clone(), stream });
             if fate == Fate::Lost {
                 let name = self.parties[position].name.clone();
                 self.trace.message(now, listener, &name, Way::ToMoorline, &bytes, " LOST");
