@@ -219,7 +219,8 @@ impl World {
             self.worker.is_none() || (!self.media.is_connected() && matches!(fault, Fault::SignalingRestart { .. }));
         for call in 0..self.disturbed.len() {
             let started = self.parties.iter().any(|party| party.call == call);
-            self.disturbed[call] |= started && (both || !self.is_settled(call)) && !self.is_gone(call);
+            let forgets = matches!(fault, Fault::SignalingRestart { .. }) && !self.is_settled(call);
+            self.disturbed[call] |= started && (both || forgets) && !self.is_gone(call);
         }
         match fault {
             Fault::SignalingRestart { down } => {
