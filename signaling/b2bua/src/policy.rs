@@ -18,7 +18,7 @@ pub use resolved::Resolved;
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
 pub use trunk::{Large, MediaNat, Redirects, Trunk};
-pub use users::{Authentication, Credentials, Password, Registration, User, Users};
+pub use users::{Authentication, Challenges, Credentials, Password, Registration, User, Users};
 
 /// Everything a worker decides by.
 #[derive(Debug, Clone, Default)]

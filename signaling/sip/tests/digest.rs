@@ -52,7 +52,7 @@ proptest! {
         requests in 1..5_u32,
     ) {
         let settings = Settings { algorithms, ..Settings::default() };
-        let mut challenger = Challenger::new(&realm, &[9; 32], settings);
+        let challenger = Challenger::new(&realm, &[9; 32], settings);
         let values = challenger.challenge(1, source(), false);
         let secret = Secret::Password(&password);
         let challenge = choose(values.iter().map(Vec::as_slice), secret).unwrap();
@@ -60,7 +60,7 @@ proptest! {
         for _ in 0..requests {
             let request = (&b"INVITE"[..], uri.as_bytes());
             let value = session.authorize(&user, secret, request.0, request.1, cnonce.as_bytes());
-            let mut verify = |known| challenger.verify(2, source(), request, [&value[..]].into_iter(), |_| known);
+            let verify = |known| challenger.verify(2, source(), request, [&value[..]].into_iter(), |_| known);
             if wrong != password {
                 prop_assert!(matches!(verify(Some(Secret::Password(&wrong))), Verdict::Wrong(_)));
             }
@@ -73,7 +73,7 @@ proptest! {
     /// Whatever is changed in the parts that count, the request is not let in.
     #[test]
     fn damaged_credentials_are_refused(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut challenger = Challenger::new(b"realm", &[9; 32], Settings::default());
+        let challenger = Challenger::new(b"realm", &[9; 32], Settings::default());
         let values = challenger.challenge(1, source(), false);
         let secret = Secret::Password(b"password");
         let mut session = Session::new(&choose(values.iter().map(Vec::as_slice), secret).unwrap());

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use moorline_b2bua::policy::{
-    Authentication, Credentials, EndpointMedia, Endpoints, Password, Registration, Trunk, User, Users, WhenFull,
+    Authentication, Challenges, Credentials, EndpointMedia, Endpoints, Password, Registration, Trunk, User, Users,
+    WhenFull,
 };
 use moorline_sip::digest::Hash;
 use serde::Deserialize;
@@ -273,7 +274,8 @@ impl AuthenticationConfig {
             let problem = "no algorithm is one that all users' passwords serve for";
             faults.add(key, problem, "give all users a `password`, or the same kind of hash");
         }
-        Authentication { realm: self.realm.clone(), algorithms, users: Arc::new(users), ask: self.radius }
+        let (users, challenges) = (Arc::new(users), Challenges::default());
+        Authentication { realm: self.realm.clone(), algorithms, users, ask: self.radius, challenges }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use moorline_sip::digest::{Hash, Secret};
+use moorline_sip::digest::{Challenger, Hash, Secret};
 
 /// Digest credentials are asked for (RFC 3261 section 22): 401 to a REGISTER, 407 to everything else.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,20 @@ pub struct Authentication {
     pub users: Arc<Users>,
     /// Whether somebody else is asked about users who are not known here: RADIUS.
     pub ask: bool,
+    /// Who asks, and remembers what was shown.
+    pub challenges: Challenges,
+}
+
+/// The challenges of a trunk. All clones share them: credentials that one worker has asked for are good at every other,
+/// once.
+#[derive(Debug, Clone, Default)]
+pub struct Challenges(Arc<OnceLock<Challenger>>);
+
+impl Challenges {
+    /// The challenger of all clones; the first that is asked for makes it.
+    pub(crate) fn challenger(&self, make: impl FnOnce() -> Challenger) -> Challenger {
+        self.0.get_or_init(make).clone()
+    }
 }
 
 /// Users by their names.

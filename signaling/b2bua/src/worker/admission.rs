@@ -55,7 +55,8 @@ enum Shown<'a> {
 }
 
 impl Admission {
-    /// Every worker has secrets of its own, so that what was overheard at one is worth nothing at another.
+    /// All workers of a process ask with the same secret, and count together: a telephone shows what it was asked for by
+    /// one in its next call, which may be another's, and what was overheard is worth nothing at any.
     pub(super) fn new(policy: &Policy, entropy: &mut Entropy) -> Admission {
         let mut challenger = |authentication: &Authentication| {
             let mut secret = [0; 32];
@@ -63,7 +64,8 @@ impl Admission {
                 part.copy_from_slice(&entropy().to_be_bytes());
             }
             let settings = Settings { algorithms: authentication.algorithms.clone(), ..Settings::default() };
-            Challenger::new(authentication.realm.as_bytes(), &secret, settings)
+            let make = || Challenger::new(authentication.realm.as_bytes(), &secret, settings);
+            authentication.challenges.challenger(make)
         };
         let asking = policy.trunks.iter().map(|trunk| trunk.authentication.as_ref());
         let challengers = asking.map(|authentication| authentication.map(&mut challenger)).collect();
@@ -122,7 +124,7 @@ impl Worker {
     fn shown_credentials<'a>(&mut self, arrival: Arrival<'a>, trunk: usize) -> Shown<'a> {
         let Arrival { now, flow, message, .. } = arrival;
         let Some(authentication) = &self.policy.trunks[trunk].authentication else { return Shown::Wrong };
-        let Some(challenger) = self.admission.challengers.get_mut(trunk).and_then(Option::as_mut) else {
+        let Some(challenger) = self.admission.challengers.get(trunk).and_then(Option::as_ref) else {
             return Shown::Wrong;
         };
         let (method, uri) = (message.method().map(|method| method.as_bytes()), message.request_uri());
@@ -164,7 +166,7 @@ impl Worker {
                 let uri = message.request_uri().unwrap_or_default();
                 let realm = self.policy.trunks[asked.trunk].realm().unwrap_or_default();
                 let uri = answered(message, realm, uri, self.policy.listeners.get(asked.flow.listener));
-                let Some(challenger) = self.admission.challengers.get_mut(asked.trunk).and_then(Option::as_mut) else {
+                let Some(challenger) = self.admission.challengers.get(asked.trunk).and_then(Option::as_ref) else {
                     return;
                 };
                 let checked = challenger.check(now, asked.flow.remote.ip(), &uri, message.all(credentials(message)));
@@ -211,7 +213,7 @@ impl Worker {
     }
 
     fn challenge(&mut self, arrival: Arrival<'_>, trunk: usize, stale: bool, tag: &[u8]) {
-        let Some(challenger) = self.admission.challengers.get_mut(trunk).and_then(Option::as_mut) else { return };
+        let Some(challenger) = self.admission.challengers.get(trunk).and_then(Option::as_ref) else { return };
         let values = challenger.challenge(arrival.now, arrival.flow.remote.ip(), stale);
         let (status, name) = match arrival.message.method() {
             Some(Method::Register) => (401, Name::WwwAuthenticate.text()),

@@ -40,7 +40,7 @@ pub(crate) fn with_endpoints(endpoints: Endpoints) -> Policy {
             realm: REALM.into(),
             algorithms: vec![Hash::Sha256, Hash::Md5],
             users: Arc::new(users.into_iter().collect()),
-            ask: false,
+            ..Authentication::default()
         }),
         endpoints: Some(endpoints),
         ..Trunk::default()

@@ -365,3 +365,28 @@ fn all_workers_learn_where_a_user_is() {
     first.advance(601 * SECOND);
     assert_eq!(first.told.len(), 1, "and that it is there no more");
 }
+
+#[test]
+fn what_one_worker_has_asked_for_is_good_at_another_and_once() {
+    let place = Place { of: 2, ..Place::alone(1) };
+    let policy = with_phones();
+    let mut first = Net::at(place.clone(), policy.clone());
+    let mut second = Net::at(Place { index: 1, ..place }, policy);
+    let mut phone = phone("6000", "1234", PHONE);
+    phone.register(&mut first, 600);
+    // Its call is another worker's: it shows the next count of what it was asked for, and is not asked again.
+    let call = phone.request("INVITE", 1, "5551000", "", "");
+    let text = phone.authorized(&call);
+    second.receive(PHONE, &text);
+    second.expect(PHONE, "SIP/2.0 100");
+    second.expect(CALLEE, "INVITE");
+    // Who has overheard that gets no call at the first worker, whatever else it says.
+    first.receive(PHONE, &text.replace("call-6000", "call-again").replace("z9hG4bK-INVITE", "z9hG4bK-again"));
+    assert!(first.expect(PHONE, "SIP/2.0 407").header("Proxy-Authenticate").contains("stale=true"));
+    // The telephone goes on counting there.
+    let text = phone.register_text(600);
+    let text = phone.authorized(&text);
+    first.receive(PHONE, &text);
+    first.expect(PHONE, "SIP/2.0 200");
+    first.quiet();
+}

@@ -45,7 +45,7 @@ fn moorline_registers_and_answers_the_challenge() {
     assert_eq!(register.header("Contact"), "<sip:+8612345678@198.51.100.1:5060>");
     assert_eq!((register.header("Expires"), register.header("CSeq")), ("3600", "1 REGISTER"));
 
-    let mut challenger = Challenger::new(b"gd.ctcims.cn", &[7; 32], Settings::default());
+    let challenger = Challenger::new(b"gd.ctcims.cn", &[7; 32], Settings::default());
     let values = challenger.challenge(net.now, OUTSIDE.parse::<std::net::SocketAddr>().unwrap().ip(), false);
     let lines: String =
         values.iter().map(|value| format!("WWW-Authenticate: {}\r\n", String::from_utf8_lossy(value))).collect();

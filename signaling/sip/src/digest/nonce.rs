@@ -1,6 +1,8 @@
 //! Nonces that need no memory: the time they were made at, and a keyed hash that says so.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -19,7 +21,8 @@ const HASH_BYTES: usize = 16;
 pub(super) struct Nonces {
     /// Keyed, and fed with the realm.
     hash: Hmac<Sha256>,
-    last: u64,
+    /// When the last one was made: of all clones, of which no two make the same.
+    last: Arc<AtomicU64>,
 }
 
 impl Nonces {
@@ -29,15 +32,18 @@ impl Nonces {
         key[..secret.len()].copy_from_slice(secret);
         let mut hash = Hmac::<Sha256>::new(&key.into());
         hash.update(realm);
-        Nonces { hash, last: 0 }
+        Nonces { hash, last: Arc::default() }
     }
 
     /// A nonce for a source. No two are the same, even if made at the same time.
-    pub(super) fn issue(&mut self, now: u64, source: IpAddr) -> Hex {
-        self.last = now.max(self.last.saturating_add(1));
+    pub(super) fn issue(&self, now: u64, source: IpAddr) -> Hex {
+        let after = |last: u64| now.max(last.saturating_add(1));
+        let before = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)));
+        // There is always a next one.
+        let issued = after(before.unwrap_or_default());
         let mut nonce = [0; TIME_BYTES + HASH_BYTES];
-        nonce[..TIME_BYTES].copy_from_slice(&self.last.to_be_bytes());
-        let hash = self.hash(self.last, source).finalize().into_bytes();
+        nonce[..TIME_BYTES].copy_from_slice(&issued.to_be_bytes());
+        let hash = self.hash(issued, source).finalize().into_bytes();
         nonce[TIME_BYTES..].copy_from_slice(&hash[..HASH_BYTES]);
         Hex::new(&nonce)
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -14,8 +15,9 @@ use crate::Uri;
 ///
 /// A challenge leaves nothing behind: its nonce itself says when, where and for whom it was made, so that a flood of
 /// requests without credentials costs no memory. Only a nonce that was used with the right password is remembered,
-/// with its count, so that a request that was overheard cannot be sent again. Several challengers with the same secret
-/// know each other's nonces, but not each other's counts: the requests of a user belong to one of them.
+/// with its count, so that a request that was overheard cannot be sent again. Clones know each other's nonces and their
+/// counts, on whichever thread they are: only requests with the right password wait for the others, and for no longer
+/// than a look-up takes.
 ///
 /// For users whose secrets are elsewhere: [`check`](Challenger::check), ask there, then [`accept`](Challenger::accept).
 #[derive(Clone, Debug)]
@@ -23,9 +25,15 @@ pub struct Challenger {
     realm: Vec<u8>,
     settings: Settings,
     nonces: Nonces,
+    uses: Arc<Mutex<Uses>>,
+}
+
+/// What is remembered of nonces.
+#[derive(Debug, Default)]
+struct Uses {
     /// Counts of the nonces that were used with the right password.
-    used: BTreeMap<Nonce, u32>,
-    /// Nonces made up to then, and not in `used`, may have been used and forgotten.
+    counts: BTreeMap<Nonce, u32>,
+    /// Nonces made up to then, and not in `counts`, may have been used and forgotten.
     forgotten: u64,
 }
 
@@ -97,12 +105,12 @@ impl Challenger {
     /// A challenger for a realm. The secret is random, and known to nobody else.
     pub fn new(realm: &[u8], secret: &[u8; 32], settings: Settings) -> Challenger {
         let nonces = Nonces::new(secret, realm);
-        Challenger { realm: realm.to_vec(), settings, nonces, used: BTreeMap::new(), forgotten: 0 }
+        Challenger { realm: realm.to_vec(), settings, nonces, uses: Arc::default() }
     }
 
     /// The challenges to a request: one value of WWW-Authenticate or Proxy-Authenticate for each algorithm. `stale`
     /// after [`Verdict::Stale`].
-    pub fn challenge(&mut self, now: u64, source: IpAddr, stale: bool) -> Vec<Vec<u8>> {
+    pub fn challenge(&self, now: u64, source: IpAddr, stale: bool) -> Vec<Vec<u8>> {
         let nonce = self.nonces.issue(now, source);
         let write = |hash: &Hash| {
             challenge::write(&self.realm, nonce.as_bytes(), Algorithm { hash: *hash, session: false }, stale)
@@ -113,7 +121,7 @@ impl Challenger {
     /// Verifies the credentials of a request: `values` are those of its Authorization, or Proxy-Authorization, `uri`
     /// is its Request-URI, and `secret` finds what is known of a user.
     pub fn verify<'a, 's>(
-        &mut self,
+        &self,
         now: u64,
         source: IpAddr,
         (method, uri): (&[u8], &[u8]),
@@ -159,40 +167,61 @@ impl Challenger {
 
     /// The credentials were found to be right: remembers the use of the nonce. Stale if it was used with that count
     /// or a higher one before.
-    pub fn accept<'a>(&mut self, now: u64, checked: Checked<'a>) -> Verdict<'a> {
-        while let Some(oldest) = self.used.first_entry()
-            && nonce::issued(oldest.key()).saturating_add(self.settings.lifetime_ns) < now
-        {
-            oldest.remove();
+    pub fn accept<'a>(&self, now: u64, checked: Checked<'a>) -> Verdict<'a> {
+        let (lifetime_ns, max_used) = (self.settings.lifetime_ns, self.settings.max_used);
+        if self.uses().count(now, checked.nonce, checked.uses, lifetime_ns, max_used) {
+            Verdict::Accepted { user: checked.response.user }
+        } else {
+            Verdict::Stale
         }
-        if !self.is_fresh(now, &checked.nonce) {
-            return Verdict::Stale;
-        }
-        let uses = self.used.entry(checked.nonce).or_insert(0);
-        if checked.uses <= *uses {
-            return Verdict::Stale;
-        }
-        *uses = checked.uses;
-        if self.used.len() > self.settings.max_used
-            && let Some((oldest, _)) = self.used.pop_first()
-        {
-            self.forgotten = self.forgotten.max(nonce::issued(&oldest));
-        }
-        Verdict::Accepted { user: checked.response.user }
     }
 
     /// How many nonces are remembered.
     pub fn used(&self) -> usize {
-        self.used.len()
+        self.uses().counts.len()
     }
 
     /// Whether a nonce can still be used.
     fn is_fresh(&self, now: u64, nonce: &Nonce) -> bool {
+        self.uses().is_fresh(now, nonce, self.settings.lifetime_ns)
+    }
+
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        // Whoever has panicked meanwhile left the counts as they were, or counted.
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Uses {
+    /// Counts a use; false where the nonce was used with that count or a higher one before, or is too old.
+    fn count(&mut self, now: u64, nonce: Nonce, uses: u32, lifetime_ns: u64, max_used: usize) -> bool {
+        while let Some(oldest) = self.counts.first_entry()
+            && nonce::issued(oldest.key()).saturating_add(lifetime_ns) < now
+        {
+            oldest.remove();
+        }
+        if !self.is_fresh(now, &nonce, lifetime_ns) {
+            return false;
+        }
+        let known = self.counts.entry(nonce).or_insert(0);
+        if uses <= *known {
+            return false;
+        }
+        *known = uses;
+        if self.counts.len() > max_used
+            && let Some((oldest, _)) = self.counts.pop_first()
+        {
+            self.forgotten = self.forgotten.max(nonce::issued(&oldest));
+        }
+        true
+    }
+
+    fn is_fresh(&self, now: u64, nonce: &Nonce, lifetime_ns: u64) -> bool {
         let issued = nonce::issued(nonce);
-        issued.saturating_add(self.settings.lifetime_ns) >= now
+        issued.saturating_add(lifetime_ns) >= now
             // Nonces of the same moment are spread over the next.
-            && issued <= now.saturating_add(self.settings.lifetime_ns)
-            && (issued > self.forgotten || self.used.contains_key(nonce))
+            && issued <= now.saturating_add(lifetime_ns)
+            && (issued > self.forgotten || self.counts.contains_key(nonce))
     }
 }
 

@@ -169,7 +169,7 @@ fn quotes_and_escapes_stand_only_in_quotes() {
 
 #[test]
 fn a_challenge_offers_the_strong_hash_first() {
-    let mut challenger = challenger();
+    let challenger = challenger();
     let [sha256, md5] = challenger.challenge(5, source(), true).try_into().unwrap();
     let [sha256, md5] = [text(sha256), text(md5)];
     assert!(sha256.starts_with("Digest realm=\"ctcims.cn\", nonce=\""));
@@ -202,6 +202,20 @@ fn an_answer_without_qop_is_good_once() {
     let (first, second) = (register(&mut session), register(&mut session));
     assert_eq!(verify(&mut challenger, 6, &first), accepted());
     assert_eq!(verify(&mut challenger, 6, &second), Verdict::Stale);
+}
+
+#[test]
+fn clones_know_each_others_nonces_and_counts() {
+    let mut challenger = challenger();
+    let mut session = session(&mut challenger, 5);
+    let (first, second) = (register(&mut session), register(&mut session));
+    let mut other = challenger.clone();
+    assert_eq!(verify(&mut other, 6, &first), accepted());
+    assert_eq!(verify(&mut challenger, 6, &first), Verdict::Stale, "a replay, elsewhere");
+    assert_eq!(verify(&mut challenger, 6, &second), accepted());
+    assert_eq!((challenger.used(), other.used()), (1, 1));
+    // In the same moment, for the same source.
+    assert_ne!(challenger.challenge(7, source(), false), other.challenge(7, source(), false));
 }
 
 #[test]
