@@ -1,6 +1,7 @@
 //! The executable's commands, as the README and operators use them.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -61,7 +62,11 @@ fn wrong_usage_has_a_status_of_its_own() {
 
 #[test]
 fn check_passes_the_examples_and_says_what_they_configure() {
-    for (file, word) in [("default.toml", "127.103.169.64/27"), ("edge.toml", "47.103.169.64/27")] {
+    for (file, word) in [
+        ("default.toml", "127.103.169.64/27"),
+        ("edge.toml", "47.103.169.64/27"),
+        ("endpoints.toml", "trunk \"phones\""),
+    ] {
         let path = deploy("examples").join(file);
         let output = moorline(&["check", path.to_str().expect("a path")]);
         assert_eq!(output.status.code(), Some(0), "{file}: {}", stderr(&output));
@@ -69,6 +74,22 @@ fn check_passes_the_examples_and_says_what_they_configure() {
     }
     let built_in = moorline(&["check"]);
     assert_eq!(built_in.status.code(), Some(0), "{}", stderr(&built_in));
+}
+
+#[test]
+fn the_users_of_the_example_can_be_read_by_who_may() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, users) = (folder.path().join("endpoints.toml"), folder.path().join("users.toml"));
+    let text = std::fs::read_to_string(deploy("examples/endpoints.toml")).expect("the example");
+    let (before, rest) = text.split_once("users = [").expect("users");
+    let (_, after) = rest.split_once("\n]\n").expect("their end");
+    std::fs::write(&path, format!("{before}users_file = {users:?}\n{after}")).expect("written");
+    std::fs::copy(deploy("examples/users.toml"), &users).expect("copied");
+    for (mode, status) in [(0o640, 0), (0o644, 1)] {
+        std::fs::set_permissions(&users, std::fs::Permissions::from_mode(mode)).expect("its own file");
+        let output = moorline(&["check", path.to_str().expect("a path")]);
+        assert_eq!(output.status.code(), Some(status), "mode {mode:o}: {}{}", stdout(&output), stderr(&output));
+    }
 }
 
 #[test]

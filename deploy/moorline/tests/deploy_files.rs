@@ -45,6 +45,15 @@ fn both_processes_meet_at_one_socket() {
 }
 
 #[test]
+fn what_outlives_signaling_has_a_directory() {
+    let signaling = unit(UNITS[0]);
+    assert_eq!(values(&signaling, "StateDirectory"), ["moorline"]);
+    assert_eq!(values(&signaling, "StateDirectoryMode"), ["0700"], "it is nobody else's");
+    let example = std::fs::read_to_string(deploy("examples/endpoints.toml")).expect("the example");
+    assert!(example.contains("# state = \"/var/lib/moorline\""));
+}
+
+#[test]
 fn units_start_commands_that_exist() {
     for (name, command) in UNITS.iter().zip(["signaling", "media"]) {
         let text = unit(name);
