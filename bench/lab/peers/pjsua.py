@@ -84,6 +84,9 @@ class Account(pj.Account):
             print(f"registration refused: {prm.code} {prm.reason}", file=sys.stderr)
         self.phone.registered = prm.code == 200
 
+    def onInstantMessage(self, prm):
+        print(f"message: {prm.msgBody}", flush=True)
+
     def onIncomingCall(self, prm):
         call = Call(self, self.phone, prm.callId)
         answer = pj.CallOpParam(True)

@@ -1,5 +1,5 @@
-# pjsua registers over UDP and TLS: two telephones of one user ring, and one answers; at the same time the carrier calls
-# another user. Who goes says so.
+# pjsua registers over UDP and TLS: two telephones of one user get a message, and ring, and one answers; at the same time
+# the carrier calls another user. Who goes says so.
 
 write_config
 make_certificates
@@ -24,6 +24,11 @@ register_pjsua 6001-answers 6001 tls 5084
 answers=$started
 look registered
 require "bindings" "$(figure registered.scrape bindings)" -eq 3
+start_sipp message carrier "$carrier_ip" 5072 "$sbc_carrier_ip:5060" -sf "$lab_dir/scenarios/message.xml" -s 6001 -m 1
+await_callers message "$started" 1
+for name in 6001-rings 6001-answers; do
+    await "the message to $name" grep -q "^message: lunch at noon" "pjsua-$name.log"
+done
 register_pjsua 6002 6002 tls 5086 --call "sip:6001@$registrar;transport=tls" --seconds 3
 caller=$started
 start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6000 3400
