@@ -13,6 +13,8 @@ sbc_carrier_ip=198.51.100.1
 core_proxy_ip=192.0.2.30
 carrier_proxy_ip=198.51.100.30
 media_range=47.103.169.64/27
+# Behind NAT in the core, for tests that want it.
+home_ip=10.0.0.2
 lab_namespaces=(core sbc carrier)
 
 # Runs a command in a namespace of the lab.
@@ -20,6 +22,15 @@ in_ns() {
     local name=$1
     shift
     ip netns exec "$name" "$@"
+}
+
+# Where phones are, by their namespace.
+ip_of() {
+    case $1 in
+        core) echo "$core_ip" ;;
+        carrier) echo "$carrier_ip" ;;
+        home) echo "$home_ip" ;;
+    esac
 }
 
 network_up() {
@@ -42,6 +53,29 @@ network_up() {
         in_ns sbc ip address add "47.103.169.$host/32" dev carrier
     done
     in_ns carrier ip route add "$media_range" via "$sbc_carrier_ip"
+}
+
+# A fourth namespace, `home`, whose packets leave the core from ports that are none of theirs.
+home_up() {
+    ip netns add home
+    link home core "$home_ip/24" 10.0.0.1/24
+    in_ns home ip link set lo up
+    in_ns home ip route add default via 10.0.0.1
+    in_ns core sysctl -qw net.ipv4.ip_forward=1
+    in_ns core nft -f - <<'TEXT'
+table ip home {
+    chain leaving {
+        type nat hook postrouting priority srcnat
+        ip saddr 10.0.0.0/24 oifname "sbc" udp dport 0-65535 masquerade to :30000-39999 random
+    }
+}
+TEXT
+}
+
+home_down() {
+    in_ns core nft delete table ip home
+    in_ns core sysctl -qw net.ipv4.ip_forward=0
+    ip netns del home
 }
 
 # A veth pair: in each namespace the link is named after the other one.

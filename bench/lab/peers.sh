@@ -96,7 +96,7 @@ phone_config() {
 write_baresip() {
     needs baresip baresip-core
     local number=$1 side=$2 port=$3 parameters=${4:-} ip
-    ip=$([[ $side == core ]] && echo "$core_ip" || echo "$carrier_ip")
+    ip=$(ip_of "$side")
     mkdir -p "$number"
     # A player that leads nowhere: without one, baresip has no audio at all.
     cat >"$number/config" <<TEXT
@@ -257,7 +257,7 @@ start_pjsua() {
     }
     local name=$1 side=$2 ip
     shift 2
-    ip=$([[ $side == core ]] && echo "$core_ip" || echo "$carrier_ip")
+    ip=$(ip_of "$side")
     start "pjsua-$name" "$side" "$LAB_PYTHON" "$lab_dir/peers/pjsua.py" --ip "$ip" --port 5080 \
         --transport "$transport" --user "$name" --play voice.wav --certificate "$tls_files/$side.pem" \
         --key "$tls_files/$side.key" --ca "$tls_files/ca.pem" "$@"

@@ -28,6 +28,7 @@ all_tests=(
     endpoints-sipp@io_uring
     endpoints-pjsua@io_uring
     endpoints-baresip@epoll
+    endpoints-nat@io_uring
     trunk-registration@io_uring
     radius@io_uring
     scans@io_uring

@@ -8,10 +8,10 @@ registrar="$sbc_core_ip:5062"
 state=/run/lab-state
 
 # add_telephones [SETTING=VALUE...]: a listener and a trunk for them. Settings: transports and algorithms (lists as in the
-# configuration), media ("bypass" or "anchor"), users ("file" or "radius"), keep_alive_s (SIPp takes no OPTIONS),
-# and for a second trunk name and port.
+# configuration), media ("bypass" or "anchor"), users ("file" or "radius"), keep_alive_s (SIPp takes no OPTIONS), nat
+# (as media_nat), and for a second trunk name and port.
 add_telephones() {
-    local transports='"udp", "tcp"' algorithms="" media=bypass users=file keep_alive_s=0 setting tls=""
+    local transports='"udp", "tcp"' algorithms="" media=bypass users=file keep_alive_s=0 nat=off setting tls=""
     local name=telephones port=${registrar#*:}
     for setting in "$@"; do
         local "${setting%%=*}"="${setting#*=}"
@@ -34,7 +34,7 @@ name = "$name"
 listener = "core-$name"
 sources = ["192.0.2.0/24"]
 media_range = "core"
-media_nat = "off"
+media_nat = "$nat"
 
 [signaling.trunks.authentication]
 realm = "phones.example"
@@ -96,4 +96,11 @@ start_register() {
 # start_telephone_call NAME USER IP PORT NUMBER TALK_MS: a registered user calls, by SIPp.
 start_telephone_call() {
     caller=$2 start_caller "$1" core "$3" "$4" "$registrar" "$5" "$6" -au "$2" -ap "$(password_of "$2")"
+}
+
+# register_pjsua NAME USER TRANSPORT PORT OPTION...: a registered user's pjsua, in namespace $home or the core.
+register_pjsua() {
+    local transport=$3 server="sip:$registrar"
+    [[ $transport == udp ]] || server="$server;transport=$transport"
+    start_pjsua "$1" "${home:-core}" --user "$2" --password "$(password_of "$2")" --registrar "$server" --port "$4" "${@:5}"
 }

@@ -9,13 +9,6 @@ make_speech 3
 start_moorline
 start_captures not "(udp[2:2] & 1 = 1)"
 
-# register_pjsua NAME USER TRANSPORT PORT OPTION...
-register_pjsua() {
-    local transport=$3 server="sip:$registrar"
-    [[ $transport == udp ]] || server="$server;transport=$transport"
-    start_pjsua "$1" core --user "$2" --password "$(password_of "$2")" --registrar "$server" --port "$4" "${@:5}"
-}
-
 register_pjsua 6000 6000 udp 5080
 one=$started
 register_pjsua 6001-rings 6001 udp 5082 --ring
