@@ -80,6 +80,7 @@ impl Worker {
         let Some(attempt) = call.take_attempt(client) else { return };
         let early = attempt.early(&dialog.remote_tag);
         let updates = early.is_some_and(|early| early.updates);
+        let settled = early.is_some_and(|early| early.settled);
         let answered = early.and_then(|early| early.answer.clone());
         if let Some(invite) = &mut call.invite {
             invite.answered_early = answered.filter(|_| forward::body(message) == Body::None);
@@ -100,6 +101,9 @@ impl Worker {
         call.answered_at = Some(now);
         self.refreshed_by_peer(now, id, Side::Callee, message);
         self.counters.answered += 1;
+        if !settled {
+            self.drop_updates(now, id);
+        }
         if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
             self.hang_up(now, id, Side::Callee, None);

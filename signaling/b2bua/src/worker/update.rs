@@ -272,6 +272,16 @@ impl Worker {
         self.release_answer(now, id);
     }
 
+    /// The call was answered in another early dialog than that in which an UPDATE is open: that offer is over with it.
+    pub(super) fn drop_updates(&mut self, now: u64, id: SessionId) {
+        for side in Side::BOTH {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.leg_mut(side).updating = None;
+            }
+            self.refuse_update(now, id, side, &Refused::new(491));
+        }
+    }
+
     /// The UPDATE of `side` was not answered in time.
     pub(super) fn update_over(&mut self, now: u64, id: SessionId, side: Side) {
         let Some(call) = self.calls.get_mut(&id) else { return };

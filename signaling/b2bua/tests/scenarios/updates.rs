@@ -248,3 +248,35 @@ fn the_early_dialog_that_was_shown_last_is_updated() {
     let update = net.expect("198.51.100.22:5060", "UPDATE sip:198.51.100.22:5060");
     assert_eq!(update.tag("To"), "carol");
 }
+
+#[test]
+fn an_update_in_one_early_dialog_does_not_hide_the_answer_of_another() {
+    for by_caller in [true, false] {
+        let mut net = Net::new();
+        let up = ringing(&mut net);
+        let update = if by_caller {
+            net.receive(CALLER, &caller_request("UPDATE", 3, "c1", &up.tag, &sdp("192.0.2.10", 4010)));
+            net.expect(CALLEE, "UPDATE")
+        } else {
+            net.receive(CALLEE, &callee_request("UPDATE", 1, &up.invite, "bob", &sdp("198.51.100.20", 6010)));
+            net.expect(CALLER, "UPDATE")
+        };
+        let carol = "198.51.100.22:5060";
+        net.receive(CALLEE, &answer(&up.invite, "200 OK", "carol", carol, &sdp("198.51.100.22", 6100)));
+        // Whoever offered is told that it is in vain; what is said to the offer after that changes nothing.
+        if by_caller {
+            assert_eq!(net.expect(CALLER, "SIP/2.0 491").header("CSeq"), "3 UPDATE");
+            net.receive(CALLEE, &answer(&update, "200 OK", "", CALLEE, &sdp("198.51.100.20", 6010)));
+        } else {
+            assert_eq!(net.expect(CALLEE, "SIP/2.0 491").header("CSeq"), "1 UPDATE");
+            net.receive(CALLER, &answer(&update, "200 OK", "", CALLER, &sdp("192.0.2.10", 4000)));
+        }
+        net.expect(CALLER, "SIP/2.0 200");
+        net.receive(CALLER, &caller_request("ACK", 1, "c1", &up.tag, ""));
+        net.expect(carol, "ACK");
+        net.quiet();
+        let (_, spec) = net.session();
+        assert_eq!(spec.legs[0].streams[0].remote_rtp, Some("192.0.2.10:4000".parse().unwrap()));
+        assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.22:6100".parse().unwrap()));
+    }
+}
