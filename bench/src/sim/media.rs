@@ -110,6 +110,11 @@ impl MediaProcess {
         self.owner.is_some()
     }
 
+    /// It takes requests.
+    pub(super) fn is_at_hand(&self, now: u64) -> bool {
+        self.is_connected() && now >= self.busy_until + SECOND
+    }
+
     /// Takes a request; its answer comes by [`reply`](Self::reply).
     pub(super) fn request(&mut self, now: u64, request: u32, body: Request) {
         // Without a connection it is lost, as signaling knows.

@@ -5,12 +5,15 @@
 //! transactions and dialogs.
 
 mod acts;
+mod answers;
 mod called;
 mod client;
 mod credentials;
+mod identity;
 mod inside;
 mod message;
 mod proxy;
+mod record;
 mod reliable;
 mod server;
 mod session;
@@ -25,8 +28,11 @@ use moorline_sip::digest::Challenger;
 
 use super::plan::{Action, Asks, Script};
 use super::random::Random;
+use acts::Due;
 use client::Client;
 pub(super) use credentials::{PASSWORD, USER};
+pub(super) use identity::Identity;
+use record::Record;
 use reliable::{Early, Unpracked};
 use server::Server;
 use session::Session;
@@ -49,18 +55,6 @@ pub(super) enum Role {
     Callee(usize),
 }
 
-/// What a called party may know of who calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Identity {
-    /// The name, but not what a trusted network asserts.
-    Named,
-    /// Both, though the caller wants neither known further on.
-    Asserted {
-        private: bool,
-    },
-    Withheld,
-}
-
 /// How far the party is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -72,31 +66,6 @@ enum Phase {
     Over,
 }
 
-/// What the party has been through: what the end of the run is judged by.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Record {
-    /// The final refusal that it heard or gave.
-    pub(super) refused: Option<u16>,
-    /// When it last refused to refresh the session, or was refused to.
-    pub(super) unrefreshed_at: Option<u64>,
-    /// What it knew of the session's end when the other side hung up.
-    pub(super) lapsed: bool,
-    /// It heard or gave a 2xx to the first INVITE.
-    pub(super) answered: bool,
-    /// The 2xx that it gave was acknowledged.
-    pub(super) acknowledged: bool,
-    pub(super) said_bye: bool,
-    pub(super) heard_bye: bool,
-    /// A CANCEL was sent or came.
-    pub(super) cancelled: bool,
-    /// Its own requests that were never finally answered, and its final answers that were never acknowledged.
-    pub(super) unheard: Vec<String>,
-    /// It was in the call for longer than any may last.
-    pub(super) outlasted: bool,
-    /// Packets of media that came.
-    pub(super) media_heard: u64,
-}
-
 /// The dialog, once it is confirmed.
 #[derive(Debug, Clone)]
 struct Dialog {
@@ -105,38 +74,6 @@ struct Dialog {
     remote_target: String,
     routes: Vec<String>,
     remote_cseq: Option<u32>,
-}
-
-/// Something to be done at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    Call,
-    LosePatience,
-    Progress(usize),
-    Final,
-    OtherAnswer,
-    Act(Action),
-    /// A re-INVITE is due again after a refusal.
-    Again(Action),
-    /// A pending re-INVITE of the other side, by its branch's place among the servers.
-    AnswerReinvite(usize),
-    CancelReinvite(u32),
-    SendMedia,
-    /// The session is to be refreshed, or was not.
-    SessionTimer(u32),
-    /// An offer in an early dialog.
-    EarlyUpdate,
-    /// What became of a transfer is told, at last or so far, by the CSeq of its REFER.
-    Report {
-        asked: u32,
-        last: bool,
-    },
-    /// It should have been told by now.
-    Told(u32),
-    /// Nobody has ended the call.
-    Outlast,
-    /// What looked wrong, and would not have been had a BYE followed.
-    Complain,
 }
 
 pub(super) struct Party {
@@ -393,28 +330,6 @@ impl Party {
 
     fn fault(&mut self, what: impl std::fmt::Display) {
         self.faults.push(format!("{}: {what}", self.name));
-    }
-
-    /// Who calls is shown to whom it may be.
-    fn check_identity(&mut self, message: Message<'_>) {
-        let text = String::from_utf8_lossy(message.bytes());
-        let first = text.starts_with("INVITE ") && self.dialog.is_none();
-        let named = text.contains(&format!("caller-{}", self.call));
-        let asserted = text.contains(&format!("asserted-{}", self.call));
-        let wrong = match self.identity {
-            _ if self.role == Role::Caller => None,
-            Identity::Named if asserted => Some("is told what a trusted network asserts"),
-            Identity::Withheld if named || asserted => Some("is told who calls"),
-            Identity::Asserted { .. } if first && !asserted => Some("is not told what a trusted network asserts"),
-            Identity::Asserted { private: true } if first && !text.contains("Privacy: id") => {
-                Some("is not told to keep it")
-            }
-            Identity::Named | Identity::Asserted { .. } if first && !named => Some("is not told who calls"),
-            _ => None,
-        };
-        if let Some(wrong) = wrong {
-            self.fault(wrong);
-        }
     }
 
     /// The dialog is confirmed: the talk begins.

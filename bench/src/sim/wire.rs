@@ -35,7 +35,13 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Everything that is wrong with a message to `to` from `listener`.
-    pub(super) fn check(&mut self, listener: usize, to: SocketAddr, bytes: &[u8], media: &MediaProcess) -> Vec<String> {
+    pub(super) fn check(
+        &mut self,
+        now: u64,
+        (listener, to): (usize, SocketAddr),
+        bytes: &[u8],
+        media: &MediaProcess,
+    ) -> Vec<String> {
         let copies = self.sent.entry((to, bytes.to_vec())).or_default();
         *copies += 1;
         if *copies > 1 {
@@ -60,7 +66,8 @@ impl Wire {
         }
         self.learn(listener, message);
         self.topology(listener, bytes, &mut faults);
-        description(listener, message, media, &mut faults);
+        // A media process that has come back, and is busy, is given its sessions a little later.
+        description(listener, message, media.is_at_hand(now).then_some(media), &mut faults);
         faults
     }
 
@@ -176,7 +183,7 @@ impl Identity {
 }
 
 /// A description names addresses of the media process only, and ports that it holds.
-fn description(listener: usize, message: Message<'_>, media: &MediaProcess, faults: &mut Vec<String>) {
+fn description(listener: usize, message: Message<'_>, media: Option<&MediaProcess>, faults: &mut Vec<String>) {
     let is_sdp = message.header(Name::ContentType).is_some_and(|value| value.eq_ignore_ascii_case(b"application/sdp"));
     if !is_sdp {
         return;
@@ -207,7 +214,7 @@ fn description(listener: usize, message: Message<'_>, media: &MediaProcess, faul
     }
     for port in ports {
         let address: Option<SocketAddr> = format!("{session_ip}:{port}").parse().ok();
-        if media.is_connected() && address.is_none_or(|address| !media.is_bound(address)) {
+        if media.is_some_and(|media| address.is_none_or(|address| !media.is_bound(address))) {
             faults.push(format!("the description names {session_ip}:{port}, which is not bound"));
         }
     }

@@ -1,11 +1,43 @@
 //! What a party does of its own accord.
 
 use super::message::Draft;
-use super::{Action, Due, Party, Phase, Role, TIMEOUT};
+use super::{Action, Party, Phase, Role, TIMEOUT};
 use crate::sim::plan::{MS, Reliable, SECOND};
 
 /// How often media is sent.
 const MEDIA_INTERVAL: u64 = 4 * SECOND;
+
+/// Something to be done at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Call,
+    LosePatience,
+    Progress(usize),
+    Final,
+    OtherAnswer,
+    Act(Action),
+    /// A re-INVITE is due again after a refusal.
+    Again(Action),
+    /// A pending re-INVITE of the other side, by its branch's place among the servers.
+    AnswerReinvite(usize),
+    CancelReinvite(u32),
+    SendMedia,
+    /// The session is to be refreshed, or was not.
+    SessionTimer(u32),
+    /// An offer in an early dialog.
+    EarlyUpdate,
+    /// What became of a transfer is told, at last or so far, by the CSeq of its REFER.
+    Report {
+        asked: u32,
+        last: bool,
+    },
+    /// It should have been told by now.
+    Told(u32),
+    /// Nobody has ended the call.
+    Outlast,
+    /// What looked wrong, and would not have been had a BYE followed.
+    Complain,
+}
 
 impl Party {
     pub(super) fn act(&mut self, now: u64, due: Due) {

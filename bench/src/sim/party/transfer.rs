@@ -18,6 +18,8 @@ pub(super) struct Transfers {
     owed: u32,
     /// What it told last: of which, and whether it was the end.
     last: (u32, bool),
+    /// Those whose end it has told.
+    ended: Vec<u32>,
 }
 
 impl Transfers {
@@ -80,7 +82,7 @@ impl Party {
 
     /// Tells what has become of a transfer.
     pub(super) fn report(&mut self, now: u64, asked: u32, last: bool) {
-        if self.phase != Phase::Up {
+        if self.phase != Phase::Up || (!last && self.transfers.ended.contains(&asked)) {
             return;
         }
         if self.clients.iter().any(|client| client.method == "NOTIFY" && !client.is_done()) {
@@ -91,6 +93,7 @@ impl Party {
             false => ("active;expires=60", "SIP/2.0 100 Trying\r\n"),
         };
         self.transfers.last = (asked, last);
+        self.transfers.ended.extend(last.then_some(asked));
         self.cseq += 1;
         let (branch, cseq) = (self.branch(), self.cseq);
         let headers = format!("Event: refer;id={asked}\r\nSubscription-State: {state}\r\n");

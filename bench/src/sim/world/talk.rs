@@ -15,10 +15,7 @@ impl World {
         // Version 2, payload type 8; what else it holds is nobody's business here.
         const RTP: [u8; 20] = [0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
         let (from, call) = (self.parties[position].media_address(), self.parties[position].call);
-        let settled = self.is_settled(call)
-            && !self.disturbed[call]
-            && self.media.is_connected()
-            && self.now >= self.media.busy_until + SECOND;
+        let settled = self.is_settled(call) && !self.disturbed[call] && self.media.is_at_hand(self.now);
         let heard = self.media.packet(self.now, from, to, &RTP);
         let receiver =
             heard.as_ref().ok().and_then(|(_, to)| self.parties.iter().position(|party| party.media_address() == *to));

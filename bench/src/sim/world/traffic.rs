@@ -22,7 +22,7 @@ impl World {
             self.fault(format!("to {} over {:?}", flow.remote, flow.transport));
         }
         let to = self.party_at(flow);
-        for fault in self.wire.check(flow.listener, to, bytes, &self.media) {
+        for fault in self.wire.check(self.now, (flow.listener, to), bytes, &self.media) {
             self.fault(format!("to {to}: {fault}\n{}", String::from_utf8_lossy(bytes)));
         }
         let mut index = Index::new();
