@@ -42,12 +42,12 @@ mod timers;
 mod transfer;
 mod update;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::Message;
-use moorline_sip::transaction::{ClientId, Event, Flow, Layer, ServerId, Timers as SipTimers};
+use moorline_sip::transaction::{ClientId, Event, Flow, IdMap, Layer, ServerId, Timers as SipTimers};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
@@ -93,29 +93,29 @@ pub struct Worker {
     policy: Policy,
     identities: Identities,
     layer: Layer,
-    calls: HashMap<SessionId, Call>,
+    calls: IdMap<SessionId, Call>,
     /// Our tags: in whose dialog a request is.
-    tags: HashMap<SessionId, (SessionId, Side)>,
+    tags: IdMap<SessionId, (SessionId, Side)>,
     /// Subscriptions outside calls, and our tags in their dialogs.
-    subscriptions: HashMap<SessionId, Box<Subscription>>,
-    subscription_tags: HashMap<SessionId, (SessionId, Side)>,
+    subscriptions: IdMap<SessionId, Box<Subscription>>,
+    subscription_tags: IdMap<SessionId, (SessionId, Side)>,
     /// Requests that went to several devices, by our tag in their answers.
-    forks: HashMap<SessionId, Fork>,
-    servers: HashMap<ServerId, ServerUse>,
-    clients: HashMap<ClientId, ClientUse>,
+    forks: IdMap<SessionId, Fork>,
+    servers: IdMap<ServerId, ServerUse>,
+    clients: IdMap<ClientId, ClientUse>,
     media: MediaLink,
     locator: Locator,
     next_hops: NextHops,
     health: Health,
     probes: Probes,
     /// Requests that went over TCP for their length alone, until their first answer.
-    long: HashMap<ClientId, Long>,
+    long: IdMap<ClientId, Long>,
     /// No request is longer than its trunk wants over UDP that has no more bytes than this.
     shortest_long: usize,
     /// Who refused TCP when a long request came that way.
     no_tcp: Health,
     /// Who waits for which lookup.
-    waiters: HashMap<Ticket, Waiter>,
+    waiters: IdMap<Ticket, Waiter>,
     /// Where users are reached.
     registrar: Registrar,
     /// Who is asked for credentials.
@@ -132,7 +132,7 @@ pub struct Worker {
     /// The time of the last input.
     latest: u64,
     /// Calls that may be over: looked at when the input has been handled.
-    ending: HashSet<SessionId>,
+    ending: Vec<SessionId>,
     outputs: VecDeque<Output>,
     /// Put behind the datagrams of their step.
     observations: Vec<Observation>,
@@ -217,22 +217,22 @@ impl Worker {
             identities: Identities::new(place.clone(), entropy),
             layer: Layer::new(SipTimers::default(), transactions),
             place,
-            calls: HashMap::new(),
-            tags: HashMap::new(),
-            subscriptions: HashMap::new(),
-            subscription_tags: HashMap::new(),
-            forks: HashMap::new(),
-            servers: HashMap::new(),
-            clients: HashMap::new(),
+            calls: IdMap::default(),
+            tags: IdMap::default(),
+            subscriptions: IdMap::default(),
+            subscription_tags: IdMap::default(),
+            forks: IdMap::default(),
+            servers: IdMap::default(),
+            clients: IdMap::default(),
             media: MediaLink::default(),
             locator: Locator::new(lottery),
             next_hops: NextHops::new(policy.listeners.clone()),
             health: Health::new(),
             probes: Probes::default(),
-            long: HashMap::new(),
+            long: IdMap::default(),
             shortest_long: policy.trunks.iter().map(|trunk| trunk.large.above()).min().unwrap_or(usize::MAX),
             no_tcp: Health::new(),
-            waiters: HashMap::new(),
+            waiters: IdMap::default(),
             registrar: Registrar::default(),
             admission,
             proofs,
@@ -241,7 +241,7 @@ impl Worker {
             timers: Timers::default(),
             started: false,
             latest: 0,
-            ending: HashSet::new(),
+            ending: Vec::new(),
             outputs: VecDeque::new(),
             observations: Vec::new(),
             live: 0,
@@ -344,7 +344,7 @@ impl Worker {
             self.counters.retransmissions += u64::from(transmit.retransmission);
             self.outputs.push_back(Output::Transmit { flow: transmit.flow, bytes: transmit.bytes });
         }
-        for id in std::mem::take(&mut self.ending) {
+        while let Some(id) = self.ending.pop() {
             self.record(now, id);
             if self.calls.get(&id).is_some_and(Call::is_over) {
                 self.forget(id);
@@ -367,7 +367,7 @@ impl Worker {
             && let Some(known) = self.calls.get_mut(&call)
         {
             known.clients = known.clients.saturating_sub(1);
-            self.ending.insert(call);
+            self.ending.push(call);
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::digest::{Hash, Session, choose};
-use moorline_sip::transaction::{ClientId, Flow};
+use moorline_sip::transaction::{ClientId, Flow, IdMap};
 use moorline_sip::{Dialog, Index, Message, Method, Name, Writer};
 
 use super::{Arrival, ClientUse, Worker};
@@ -38,7 +38,7 @@ pub(super) struct Proofs {
     /// The challenge of each trunk that is answered now, by the address that made it.
     sessions: HashMap<(usize, IpAddr, Asker), Session>,
     /// Requests to such trunks, until their final answer.
-    sent: HashMap<ClientId, Sent>,
+    sent: IdMap<ClientId, Sent>,
 }
 
 /// A request to a trunk that may ask for credentials.

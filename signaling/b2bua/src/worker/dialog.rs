@@ -103,7 +103,7 @@ impl Worker {
             // The snapshot must know that nothing is left to acknowledge.
             self.update_media(id);
         }
-        self.ending.insert(id);
+        self.ending.push(id);
     }
 
     /// Acknowledges the 2xx of `side`, if one is owed an ACK; `original` is the other party's ACK, which

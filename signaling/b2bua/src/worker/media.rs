@@ -1,10 +1,11 @@
 //! The media session of a call: opened with its INVITE, updated with every answer, closed at its end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use moorline_control::{
     Event, LegSpec, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec,
 };
+use moorline_sip::transaction::{IdMap, IdSet};
 use moorline_sip::{Message, OwnedMessage};
 
 use super::Worker;
@@ -33,15 +34,15 @@ pub(super) struct MediaLink {
     /// The listing was through once: whatever is open at the media process is known here.
     pub(super) listed: bool,
     next: u32,
-    pub(super) pending: HashMap<u32, Asked>,
+    pub(super) pending: IdMap<u32, Asked>,
     /// What is to be asked as soon as there is room in the window.
     pub(super) backlog: VecDeque<Asked>,
     /// The backlog rests until then.
     rests_until: Option<u64>,
     /// Calls whose `Open` or `Claim` waits in the backlog: it will carry what has changed meanwhile.
-    returning: HashSet<SessionId>,
+    returning: IdSet<SessionId>,
     /// Sessions to be closed, until the media process says that they are.
-    pub(super) closing: HashSet<SessionId>,
+    pub(super) closing: IdSet<SessionId>,
 }
 
 /// A request to the media process, by what it is about.
@@ -208,7 +209,7 @@ impl Worker {
             // There is nobody to wait for. Should the session still be there when the connection is back,
             // it is closed then.
             call.media_closed = true;
-            self.ending.insert(id);
+            self.ending.push(id);
         }
     }
 
@@ -317,7 +318,7 @@ impl Worker {
         if let Some(call) = self.calls.get_mut(&id) {
             call.media_closed = true;
             call.report = report.or(call.report.take());
-            self.ending.insert(id);
+            self.ending.push(id);
         }
     }
 

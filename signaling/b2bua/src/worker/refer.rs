@@ -117,7 +117,7 @@ impl Worker {
             && let Some(found) = call.usages.iter().position(|known| known == usage)
         {
             call.usages.swap_remove(found);
-            self.ending.insert(id);
+            self.ending.push(id);
         }
     }
 
@@ -134,7 +134,7 @@ impl Worker {
         if let Some(call) = self.calls.get_mut(&id) {
             call.lingers_until = None;
             call.usages.clear();
-            self.ending.insert(id);
+            self.ending.push(id);
         }
     }
 

@@ -57,7 +57,7 @@ impl Worker {
         for id in over {
             if let Some(call) = self.calls.get_mut(&id) {
                 call.media_closed = true;
-                self.ending.insert(id);
+                self.ending.push(id);
             }
         }
     }

@@ -81,7 +81,7 @@ impl Worker {
                     call.leg_mut(side).bye_due = false;
                     call.leg_mut(side).gone = true;
                 });
-                self.ending.insert(id);
+                self.ending.push(id);
             }
         }
     }
@@ -198,7 +198,7 @@ impl Worker {
         if now >= confirming.give_up_at {
             leg.confirming = None;
             leg.bye_due = false;
-            self.ending.insert(id);
+            self.ending.push(id);
             if phase == Phase::Answered {
                 self.hang_up_both(now, id, Outcome::NoAck);
             } else {
@@ -251,7 +251,7 @@ impl Worker {
             }
             self.refuse_update(now, id, side, &Refused::new(487));
         }
-        self.ending.insert(id);
+        self.ending.push(id);
     }
 
     /// Puts the call into `phase`, which must be over at `deadline`.

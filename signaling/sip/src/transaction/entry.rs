@@ -16,7 +16,9 @@ pub(super) struct Transaction {
     pub(super) machine: Machine,
     /// Where its messages go.
     pub(super) flow: Flow,
-    pub(super) key: Arc<[u8]>,
+    /// What its messages have in common, and the hash of that. Empty for a request that could not be read.
+    pub(super) key: Box<[u8]>,
+    pub(super) key_hash: u64,
     /// Server, over a stream: the port at which the client takes connections.
     pub(super) sent_by: Option<u16>,
     /// Server: the hash by which copies of the request are known, if it is one outside a dialog.
@@ -47,11 +49,12 @@ pub(super) enum Cancel {
 }
 
 impl Transaction {
-    pub(super) fn new(machine: Machine, flow: Flow, key: Arc<[u8]>) -> Transaction {
+    pub(super) fn new(machine: Machine, flow: Flow, key: &[u8], key_hash: u64) -> Transaction {
         Transaction {
             machine,
             flow,
-            key,
+            key: key.into(),
+            key_hash,
             sent_by: None,
             origin: None,
             message: None,

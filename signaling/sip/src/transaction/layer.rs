@@ -1,9 +1,11 @@
 //! The layer above the four machines.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::entry::{Cancel, Deadlines, Transaction};
+use super::id_hasher::IdMap;
 use super::machine::{Action, Input, Machine};
 use super::slab::{Id, Slab};
 use super::timer::Timer;
@@ -25,9 +27,11 @@ pub struct Layer {
     /// CANCELs among them. There is at most one for each INVITE, so they need no bound of their own, and a full
     /// table does not keep calls from being given up.
     cancels: usize,
-    pub(super) by_key: HashMap<Arc<[u8]>, Id>,
+    /// Peers choose the keys: they are hashed by a secret of this layer, once for each message.
+    pub(super) keyed: RandomState,
+    pub(super) by_key: IdMap<u64, Id>,
     /// The latest request of each origin, and the hash of its branch. Requests are taken out as they end.
-    pub(super) by_origin: HashMap<u64, (Id, u64)>,
+    pub(super) by_origin: IdMap<u64, (Id, u64)>,
     deadlines: Deadlines,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -44,8 +48,9 @@ impl Layer {
             max_transactions,
             transactions: Slab::new(),
             cancels: 0,
-            by_key: HashMap::new(),
-            by_origin: HashMap::new(),
+            keyed: RandomState::new(),
+            by_key: IdMap::default(),
+            by_origin: IdMap::default(),
             deadlines: Deadlines::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -205,7 +210,7 @@ impl Layer {
                 machine = Machine::InviteClient(invite_client::State::Calling);
             }
         }
-        let mut transaction = Transaction::new(machine, flow, self.key.as_slice().into());
+        let mut transaction = Transaction::new(machine, flow, &self.key, self.key_hash());
         transaction.message = Some(Arc::clone(&bytes));
         transaction.internal = internal;
         self.cancels += usize::from(internal);
@@ -222,12 +227,23 @@ impl Layer {
     }
 
     pub(super) fn insert(&mut self, transaction: Transaction) -> Id {
-        let key = Arc::clone(&transaction.key);
+        let hash = (!transaction.key.is_empty()).then_some(transaction.key_hash);
         let id = self.transactions.insert(transaction);
-        if !key.is_empty() {
-            self.by_key.insert(key, id);
+        if let Some(hash) = hash {
+            self.by_key.insert(hash, id);
         }
         id
+    }
+
+    /// The hash of the key that was made last.
+    pub(super) fn key_hash(&self) -> u64 {
+        self.keyed.hash_one(&self.key[..])
+    }
+
+    /// The transaction of the key that was made last, which has this hash.
+    pub(super) fn find(&self, hash: u64) -> Option<Id> {
+        let id = *self.by_key.get(&hash)?;
+        (*self.transactions.get(id)?.key == *self.key).then_some(id)
     }
 
     /// Steps a machine and does what its table says. Returns whether the message is for the user.
@@ -286,8 +302,8 @@ impl Layer {
         transaction.stop(id, Timer::A, &mut self.deadlines);
         transaction.stop(id, Timer::B, &mut self.deadlines);
         // A user that used a branch twice has overwritten the entry with a later one, which stays.
-        if self.by_key.get(&transaction.key) == Some(&id) {
-            self.by_key.remove(&transaction.key);
+        if self.by_key.get(&transaction.key_hash) == Some(&id) {
+            self.by_key.remove(&transaction.key_hash);
         }
         if let Some(origin) = transaction.origin
             && self.by_origin.get(&origin).is_some_and(|(latest, _)| *latest == id)

@@ -6,6 +6,7 @@
 mod client;
 mod derived;
 mod entry;
+mod id_hasher;
 mod invite_client;
 mod invite_server;
 mod key;
@@ -23,6 +24,7 @@ use thiserror::Error;
 
 use crate::{Message, Rport, Transport};
 
+pub use id_hasher::{IdHasher, IdMap, IdSet};
 pub use layer::Layer;
 pub use timer::Timers;
 

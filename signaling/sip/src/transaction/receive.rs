@@ -17,7 +17,7 @@ impl Layer {
         if !key::client(&mut self.key, response) {
             return Received::Stray;
         }
-        let Some(&id) = self.by_key.get(&self.key[..]) else { return Received::Stray };
+        let Some(id) = self.find(self.key_hash()) else { return Received::Stray };
         let passed = self.run(now, id, response_input(status), Given::Response(response));
         let Some(transaction) = self.transactions.get_mut(id) else { return Received::Absorbed };
         let internal = transaction.internal;
@@ -39,7 +39,8 @@ impl Layer {
         if !key::server(&mut self.key, flow, request, method) {
             return Received::Stray;
         }
-        if let Some(&id) = self.by_key.get(&self.key[..]) {
+        let key_hash = self.key_hash();
+        if let Some(id) = self.find(key_hash) {
             self.run(now, id, Input::Request, Given::Nothing);
             return Received::Absorbed;
         }
@@ -63,8 +64,7 @@ impl Layer {
             Method::Invite => Machine::InviteServer(invite_server::State::Proceeding),
             _ => Machine::Server(server::State::Trying),
         };
-        let key = self.key.as_slice().into();
-        let mut transaction = Transaction::new(machine, response_flow(flow, request), key);
+        let mut transaction = Transaction::new(machine, response_flow(flow, request), &self.key, key_hash);
         if flow.transport.is_reliable() {
             let port = request.via().ok().and_then(|via| via.port);
             transaction.sent_by = Some(port.unwrap_or(flow.transport.default_port()));
@@ -82,19 +82,21 @@ impl Layer {
     /// [`receive`](Layer::receive) then.
     pub fn tag_of_new(&mut self, flow: Flow, request: Message<'_>) -> Option<Vec<u8>> {
         let method = request.method()?;
-        let known = key::server(&mut self.key, flow, request, method) && self.by_key.contains_key(&self.key[..]);
+        let known = key::server(&mut self.key, flow, request, method) && self.find(self.key_hash()).is_some();
         (!known).then(|| self.stateless_tag())
     }
 
     /// What a request outside a dialog has in common with its copies that took other paths (RFC 3261 section
     /// 8.2.2.2). Hashes will do: they are of 64 bits and keyed at random.
     fn origin(&self, request: Message<'_>) -> Option<Origin> {
-        let (from, to, via) = (request.from().ok()?, request.to().ok()?, request.via().ok()?);
+        if request.to().ok()?.tag().is_some() {
+            return None;
+        }
+        let (from, via) = (request.from().ok()?, request.via().ok()?);
         let (call_id, cseq) = (request.call_id().ok()?, request.cseq().ok()?);
-        let tag = from.tag().filter(|_| to.tag().is_none())?;
-        let hasher = self.by_key.hasher();
-        let hash = hasher.hash_one((tag, call_id, cseq.number, cseq.method.as_bytes()));
-        Some(Origin { hash, branch: hasher.hash_one(via.branch) })
+        let tag = from.tag()?;
+        let hash = self.keyed.hash_one((tag, call_id, cseq.number, cseq.method.as_bytes()));
+        Some(Origin { hash, branch: self.keyed.hash_one(via.branch) })
     }
 
     /// Whether a copy of this request is being worked on. One that was refused is not: the copy may be another try.
@@ -116,7 +118,7 @@ impl Layer {
         if !key::server(&mut self.key, flow, ack, Method::Ack) {
             return Received::Stray;
         }
-        match self.by_key.get(&self.key[..]).copied() {
+        match self.find(self.key_hash()) {
             Some(id) if !self.run(now, id, Input::Ack, Given::Nothing) => Received::Absorbed,
             _ => Received::Ack,
         }
@@ -129,7 +131,7 @@ impl Layer {
         }
         let mut received = Received::Cancel { invite: None };
         let mut tag = None;
-        if let Some(&id) = self.by_key.get(&self.key[..])
+        if let Some(id) = self.find(self.key_hash())
             && let Some(transaction) = self.transactions.get_mut(id)
         {
             let answered = transaction.machine != Machine::InviteServer(invite_server::State::Proceeding);
@@ -154,7 +156,7 @@ impl Layer {
 
     /// A tag for an answer of which nothing is kept: the same for the same transaction.
     fn stateless_tag(&self) -> Vec<u8> {
-        format!("{:016x}", self.by_key.hasher().hash_one(&self.key[..])).into_bytes()
+        format!("{:016x}", self.key_hash()).into_bytes()
     }
 }
 
