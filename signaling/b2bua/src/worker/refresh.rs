@@ -275,17 +275,19 @@ impl Worker {
         self.update_media(id);
     }
 
-    /// Takes note of the description that `side` is shown of a message, where a refresh will have to repeat it.
+    /// Takes note of the description that `side` is shown of a message, where a refresh will have to repeat it (a
+    /// session timer runs there, and it takes no UPDATE), or a transfer.
     pub(super) fn remember_sdp(&mut self, id: SessionId, side: Side, message: Message<'_>) {
         let Some(call) = self.calls.get(&id) else { return };
-        let refreshed = !call.leg(side).updates && self.session_timers(call, side).is_some();
-        if !refreshed && !self.handles_transfers(call) {
-            return;
-        }
         let Body::Sdp(sdp) = forward::body(message) else { return };
-        let Ok(sdp) = self.description_for(call, side, sdp) else { return };
+        let leg = call.leg(side);
+        // Before the answer nobody knows yet whether there will be a timer.
+        let timed = leg.timer.is_some() || (!call.is_agreed() && self.session_timers(call, side).is_some());
+        let refreshed = !leg.updates && timed;
+        let repeated = refreshed || self.handles_transfers(call);
+        let sdp = if repeated { self.description_for(call, side, sdp).ok() } else { None };
         if let Some(call) = self.calls.get_mut(&id) {
-            call.leg_mut(side).sdp = Some(sdp);
+            call.leg_mut(side).sdp = sdp;
         }
     }
 }

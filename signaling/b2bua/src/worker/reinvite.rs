@@ -171,11 +171,11 @@ impl Worker {
                 return self.hang_up_both(now, id, Outcome::Rejected(refused.status));
             }
         };
-        self.remember_sdp(id, origin, response);
         let Some((server, answer)) = self.reinvite_answer(id, side, response, &body) else { return };
         let Some(reinvite) = self.take_reinvite(id, origin) else { return };
-        self.remember_sdp(id, side, reinvite.request.view());
         self.agree_timer(now, id, origin, reinvite.request.view());
+        self.remember_sdp(id, origin, response);
+        self.remember_sdp(id, side, reinvite.request.view());
         let cseq = reinvite.request.view().cseq().map(|cseq| cseq.number).unwrap_or_default();
         self.confirm(now, id, origin, server, cseq, answer);
     }

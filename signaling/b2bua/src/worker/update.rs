@@ -244,12 +244,12 @@ impl Worker {
         }
         let answer = self.crossing(call, origin).finish(writer, response, body);
         self.layer.respond(now, update.server, answer);
+        if refreshing {
+            self.agree_timer(now, id, origin, update.request.view());
+        }
         if status < 300 {
             self.remember_sdp(id, origin, response);
             self.remember_sdp(id, side, update.request.view());
-        }
-        if refreshing {
-            self.agree_timer(now, id, origin, update.request.view());
         }
     }
 
