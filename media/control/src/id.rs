@@ -23,9 +23,33 @@ pub struct SessionId {
     pub random: u64,
 }
 
+/// The length of the text form.
+const LENGTH: usize = 22;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+impl SessionId {
+    /// The parts behind each other, as they are written.
+    fn to_bits(self) -> u128 {
+        u128::from(self.node) << 72 | u128::from(self.virtual_shard) << 64 | u128::from(self.random)
+    }
+
+    /// Each part is what its bits leave of the whole.
+    fn from_bits(bits: u128) -> SessionId {
+        SessionId { node: (bits >> 72) as u16, virtual_shard: (bits >> 64) as u8, random: bits as u64 }
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}{:02x}{:016x}", self.node, self.virtual_shard, self.random)
+        // Without the formatters of numbers: identifiers are written several times for each message of a call.
+        let mut text = [0; LENGTH];
+        let mut rest = self.to_bits();
+        for place in text.iter_mut().rev() {
+            *place = DIGITS[(rest % 16) as usize];
+            rest /= 16;
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -44,16 +68,15 @@ impl FromStr for SessionId {
     type Err = ParseSessionIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
-        if text.len() != 22 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if text.len() != LENGTH {
             return Err(ParseSessionIdError);
         }
-        let hex = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| ParseSessionIdError);
-        let narrow = |_| ParseSessionIdError;
-        Ok(SessionId {
-            node: u16::try_from(hex(&text[..4])?).map_err(narrow)?,
-            virtual_shard: u8::try_from(hex(&text[4..6])?).map_err(narrow)?,
-            random: hex(&text[6..])?,
-        })
+        let mut bits = 0;
+        for byte in text.bytes() {
+            let digit = char::from(byte).to_digit(16).ok_or(ParseSessionIdError)?;
+            bits = bits << 4 | u128::from(digit);
+        }
+        Ok(SessionId::from_bits(bits))
     }
 }
 

@@ -7,6 +7,7 @@ use moorline_sip::transaction::{ClientId, Flow};
 use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::extension::{self, RAck};
+use crate::forward;
 
 /// Early dialogs of one attempt that are remembered; branches beyond them ring unseen.
 const MAX_EARLY: usize = 8;
@@ -84,7 +85,7 @@ impl Attempt {
     pub(crate) fn note_early(&mut self, response: Message<'_>) -> Provision {
         let Ok(Some(tag)) = response.to().map(|to| to.tag()) else { return Provision::Plain };
         if self.early.len() < MAX_EARLY && self.early(tag).is_none() {
-            let target = format!("sip:{}", self.destination.flow.remote);
+            let target = forward::uri_at(self.destination.flow.remote);
             let dialog = Dialog::uac(response, target.as_bytes()).ok();
             self.early.extend(dialog.map(Early::new));
         }
@@ -114,7 +115,7 @@ impl Attempt {
     /// The dialog that a 2xx sets up. Requests that were sent in it while it was early have used CSeq numbers;
     /// target and route set are those of the 2xx (RFC 3261 13.2.2.4).
     pub(crate) fn confirmed(&self, response: Message<'_>) -> Option<Dialog> {
-        let target = format!("sip:{}", self.destination.flow.remote);
+        let target = forward::uri_at(self.destination.flow.remote);
         let mut dialog = Dialog::uac(response, target.as_bytes()).ok()?;
         if let Some(Early { dialog: early, .. }) = self.early(&dialog.remote_tag) {
             dialog.local_cseq = dialog.local_cseq.max(early.local_cseq);

@@ -10,9 +10,9 @@ mod privacy;
 use std::net::SocketAddr;
 
 use moorline_sip::digest::Response;
-use moorline_sip::{HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Via, Writer};
+use moorline_sip::{AddressText, HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Via, Writer};
 
-use crate::identity::{COOKIE, TOKEN};
+use crate::identity::{COOKIE, TOKEN, of_branch};
 
 /// The methods that Moorline takes (RFC 3261 20.5).
 pub(crate) const ALLOW: &str =
@@ -85,7 +85,7 @@ impl Crossing<'_> {
         match domain {
             _ if self.withholds(request) => ANONYMOUS.to_vec(),
             Some(domain) => party(from, domain),
-            None => party(from, &self.shown_as.to_string()),
+            None => party(from, AddressText::from(self.shown_as).as_str()),
         }
     }
 
@@ -112,7 +112,7 @@ impl Crossing<'_> {
             && text.iter().filter(|b| **b == b'"').count() == 2
         {
             let mut shown = code.to_vec();
-            shown.extend_from_slice(format!(" {} ", self.shown_as).as_bytes());
+            shown.extend_from_slice(format!(" {} ", AddressText::from(self.shown_as)).as_bytes());
             shown.extend_from_slice(text);
             writer = writer.header("Warning", shown);
         }
@@ -182,21 +182,27 @@ pub(crate) struct Shown {
 impl Shown {
     /// A Via value for a request.
     pub(crate) fn via(self, branch: &str) -> String {
-        Via::value(self.transport, self.address, branch)
+        Via::value(self.transport, AddressText::from(self.address).as_str(), branch)
     }
 
     /// A Contact value.
     pub(crate) fn contact(self) -> String {
-        format!("<{}>", self.uri(""))
+        ["<", &self.uri(""), ">"].concat()
     }
 
     /// The URI of this host, or of `user` (with its `@`) at it. UDP is what no transport means (RFC 3261 19.1.2).
     pub(crate) fn uri(self, user: &str) -> String {
+        let address = AddressText::from(self.address);
         match self.transport {
-            Transport::Udp => format!("sip:{user}{}", self.address),
-            other => format!("sip:{user}{};transport={}", self.address, other.param()),
+            Transport::Udp => ["sip:", user, address.as_str()].concat(),
+            other => ["sip:", user, address.as_str(), ";transport=", other.param()].concat(),
         }
     }
+}
+
+/// The URI of a peer that has named none: the address that it speaks from.
+pub(crate) fn uri_at(address: SocketAddr) -> String {
+    ["sip:", AddressText::from(address).as_str()].concat()
 }
 
 /// The Request-URI at the next hop: the user part and the parameters that are not about transport stay,
@@ -282,12 +288,10 @@ pub(crate) fn hash(bytes: &[u8]) -> u32 {
 
 /// True for a request that this node has sent before, to the same callee.
 pub(crate) fn is_looping(request: Message<'_>, node: u16) -> bool {
-    let mark = loop_mark(request.request_uri().unwrap_or_default());
-    let ours = format!("{COOKIE}{node:04x}");
-    request.values(Name::Via).filter_map(|via| Via::parse(via).ok()?.branch).any(|branch| {
-        branch.len() == COOKIE.len() + TOKEN + mark.len()
-            && branch.starts_with(ours.as_bytes())
-            && branch.ends_with(mark.as_bytes())
+    let mut branches = request.values(Name::Via).filter_map(|via| Via::parse(via).ok()?.branch);
+    branches.any(|branch| {
+        of_branch(branch).is_some_and(|id| id.node == node)
+            && branch[COOKIE.len() + TOKEN..] == *loop_mark(request.request_uri().unwrap_or_default()).as_bytes()
     })
 }
 

@@ -40,7 +40,7 @@ impl Identities {
 
     /// A branch parameter for a transaction of `call`.
     pub(crate) fn branch(&mut self, call: SessionId) -> String {
-        format!("{COOKIE}{}", self.token(call))
+        [COOKIE, &self.token(call).to_string()].concat()
     }
 }
 

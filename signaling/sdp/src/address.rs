@@ -52,7 +52,39 @@ pub(crate) fn family_name(ip: IpAddr) -> &'static str {
     }
 }
 
+/// Appends an address as text. IPv4 addresses are written here: the standard formatter takes ten times as long.
+pub(crate) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+                let first = usize::from(octet < 100) + usize::from(octet < 10);
+                out.extend_from_slice(&digits[first..]);
+            }
+        }
+        IpAddr::V6(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+    }
+}
+
 fn literal(text: &[u8]) -> Option<IpAddr> {
     let address = text.split(|b| *b == b'/').next()?;
     std::str::from_utf8(address).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_the_standard_formatter_writes_them() {
+        let every = (0..=u8::MAX).map(|octet| IpAddr::from([octet, 0, 255, octet]));
+        for ip in every.chain(["::1".parse().unwrap(), "2001:db8::192.0.2.1".parse().unwrap()]) {
+            let mut out = Vec::new();
+            push_ip(&mut out, ip);
+            assert_eq!(out, ip.to_string().into_bytes());
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::address::{NetworkAddress, family_name};
+use crate::address::{NetworkAddress, family_name, push_ip};
 use crate::line::{Line, Span};
 use crate::media::Media;
 use crate::session::{Session, What};
@@ -127,7 +127,8 @@ impl<'a> Patch<'a> {
 
     fn set_address(&mut self, place: NetworkAddress, ip: IpAddr) {
         self.replace(place.family, family_name(ip));
-        self.replace(place.address, ip.to_string());
+        self.replace(place.address, "");
+        push_ip(&mut self.out, ip);
     }
 
     /// As [`Patch::set_address`], but an unspecified address stays: it holds the call.

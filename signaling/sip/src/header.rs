@@ -9,7 +9,6 @@ mod replaces;
 mod session_timer;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use crate::lexical::{
     host_port, is_lws, is_token, is_token_byte, number, quoted_len, split_at, token_len, trim, trim_end, trim_start,
@@ -60,8 +59,8 @@ impl<'a> Via<'a> {
     }
 
     /// Writes a Via value that asks for `rport`.
-    pub fn value(transport: Transport, sent_by: impl fmt::Display, branch: impl fmt::Display) -> String {
-        format!("SIP/2.0/{transport} {sent_by};branch={branch};rport")
+    pub fn value(transport: Transport, sent_by: &str, branch: &str) -> String {
+        ["SIP/2.0/", transport.name(), " ", sent_by, ";branch=", branch, ";rport"].concat()
     }
 
     /// The transport, if Moorline speaks it.

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod address;
 mod check;
 mod dialog;
 pub mod digest;
@@ -35,6 +36,7 @@ mod transport;
 mod uri;
 mod write;
 
+pub use address::AddressText;
 pub use dialog::{Dialog, OutOfOrder};
 pub use fault::{Fault, ParseError, ParseErrorKind};
 pub use framer::{Frame, Framer, FramingError};

@@ -1,12 +1,11 @@
 //! Starting a response from its request (RFC 3261 section 8.2.6, RFC 3581 section 4).
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::header::{NameAddr, Params, Via};
 use crate::lexical::{ip_literal, push_crlf, push_line, split_at, trim, trim_end};
 use crate::write::push_number;
-use crate::{HeaderLine, Message, Name, Rport, Writer};
+use crate::{AddressText, HeaderLine, Message, Name, Rport, Writer};
 
 /// Starts a response: the Vias copied, with `received` and `rport` of the topmost filled in from `source`; From,
 /// To, Call-ID and CSeq copied byte for byte, a tag added to To if it has none and one is given; in a 100 the
@@ -140,8 +139,8 @@ fn push_topmost_via(out: &mut Vec<u8>, values: &[u8], source: SocketAddr) {
             }
             let asked = via.rport != Rport::Absent;
             if asked || ip_literal(via.host) != Some(address) {
-                // Writing to a vector does not fail.
-                let _ = write!(out, ";received={address}");
+                out.extend_from_slice(b";received=");
+                out.extend_from_slice(AddressText::from(address).as_bytes());
             }
             if asked {
                 out.extend_from_slice(b";rport=");

@@ -63,11 +63,10 @@ impl Worker {
         if known.is_some_and(|dialog| dialog.remote_tag == tag && dialog.local_tag == ours) {
             return self.repeated_answer(arrival);
         }
-        let target = format!("sip:{}", flow.remote);
         let attempt = call.attempts.iter().find(|attempt| attempt.client == client);
         let dialog = match attempt {
             Some(attempt) => attempt.confirmed(message),
-            None => call.late_branch(message, target.as_bytes()),
+            None => call.late_branch(message, forward::uri_at(flow.remote).as_bytes()),
         };
         let Some(dialog) = dialog else { return };
         if known.is_some() || call.phase != Phase::Inviting {
@@ -145,11 +144,11 @@ impl Worker {
         }
         let Some(answer) = self.answer_with(call, response, &body, &headers) else { return };
         self.confirm(now, id, Side::Caller, server, cseq, answer);
-        self.remember_sdp(id, Side::Caller, described);
         if let Some(invite) = self.take_invite(id) {
-            self.remember_sdp(id, Side::Callee, invite.request.view());
             self.agree_timer(now, id, Side::Caller, invite.request.view());
+            self.remember_sdp(id, Side::Callee, invite.request.view());
         }
+        self.remember_sdp(id, Side::Caller, described);
         self.observe(Observation::Answered { invited_at });
         self.observe(Observation::AnswerForwarded { received_at });
     }

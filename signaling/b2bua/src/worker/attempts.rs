@@ -2,7 +2,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
-use moorline_sip::{Method, Name, Writer};
+use moorline_sip::{AddressText, Method, Name, Writer};
 
 use super::setup::{Refused, refusal_body};
 use super::targets::nowhere;
@@ -139,7 +139,7 @@ impl Worker {
         ours: &Identifiers,
     ) -> Result<Vec<u8>, Refused> {
         let request = invite.request.view();
-        let host = destination.host.clone().unwrap_or_else(|| destination.flow.remote.to_string());
+        let host = destination.host.clone().unwrap_or_else(|| AddressText::from(destination.flow.remote).to_string());
         let shown = self.shown(destination.flow);
         let bad = || Refused::new(400);
         let from = request.from().map_err(|_| bad())?;
@@ -147,7 +147,7 @@ impl Worker {
         let crossing = self.crossing(call, Side::Callee);
         let trunk = &self.policy.trunks[call.leg(Side::Callee).trunk];
         let mut caller = crossing.caller(request, &from, trunk.domain.as_deref());
-        caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
+        caller.extend_from_slice([";tag=", &ours.tag.to_string()].concat().as_bytes());
         let uri = match &destination.uri {
             Some(uri) => uri.clone(),
             None => forward::request_uri(request.request_uri().unwrap_or_default(), &host),

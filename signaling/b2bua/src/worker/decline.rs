@@ -82,7 +82,7 @@ impl Worker {
         if !known || tag.node != node || branch.node != node || self.media.is_restoring() {
             return;
         }
-        let target = format!("sip:{}", arrival.flow.remote);
+        let target = forward::uri_at(arrival.flow.remote);
         let Ok(mut dialog) = Dialog::uac(message, target.as_bytes()) else { return };
         // What was asked in it while it was early is not remembered.
         dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_JUMP);

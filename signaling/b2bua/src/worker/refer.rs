@@ -3,7 +3,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::ServerId;
-use moorline_sip::{Message, Method, Name, Replaces};
+use moorline_sip::{AddressText, Message, Method, Name, Replaces};
 
 use super::pass::{Extra, Purpose};
 use super::setup::Refused;
@@ -58,7 +58,7 @@ impl Worker {
         message: Message<'_>,
         target: &moorline_sip::NameAddr<'_>,
     ) -> Vec<(Name, Vec<u8>)> {
-        let host = self.advertised(listener).to_string();
+        let host = AddressText::from(self.advertised(listener)).to_string();
         let mapped = |replaces: &Replaces<'_>| Some(self.other_end(replaces)?.2);
         let mut headers = vec![(Name::ReferTo, transfer::refer_to(target, &host, mapped))];
         let by = message.header(Name::ReferredBy).and_then(|by| moorline_sip::NameAddr::parse(by).ok());

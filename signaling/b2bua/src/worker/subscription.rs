@@ -139,7 +139,7 @@ impl Worker {
         }
         let Some(Arrival { message, .. }) = arrival.filter(|_| asking && status < 300) else { return };
         if notifier.dialog.is_none() {
-            let target = format!("sip:{}", notifier.flow.remote);
+            let target = forward::uri_at(notifier.flow.remote);
             notifier.dialog = Dialog::uac(message, target.as_bytes()).ok();
         }
         let granted = message.header(Name::Expires).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
