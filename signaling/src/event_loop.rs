@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use moorline_b2bua::locate::Failure;
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::verify::Verdict;
-use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, Observation, Output, Reason, Worker};
+use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, News, Observation, Outbox, Output, Reason, Worker};
 use moorline_control::{Refusal, RefusalCode, Reply};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::clock::{now_ns, until};
-use crate::mail::{Mail, Workers};
+use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaEvent, RequestQueue};
 use crate::metrics::{Snapshot, Statistics};
 use crate::radius::{self, Judged};
@@ -37,6 +37,9 @@ const BINDINGS: &str = "bindings";
 /// The most letters taken in one turn, so that sockets, timers and the media get theirs.
 const LETTERS: usize = 64;
 
+/// How long news wait that another worker had no room for, until they are offered again.
+const TELL_AGAIN_NS: u64 = 5_000_000;
+
 /// Datagrams that are sent without waiting for the end of the turn: one that was answered has waited long enough.
 const FLUSH: usize = 16;
 
@@ -53,7 +56,9 @@ pub(crate) struct EventLoop {
     /// To ask who is known.
     policy: Policy,
     workers: Workers,
-    mail: mpsc::Receiver<Mail>,
+    inbox: Inbox,
+    /// What the other workers are to be told.
+    outbox: Outbox,
     streams: StreamQueue,
     /// Streams that something could not be given to.
     broken: Vec<Flow>,
@@ -84,7 +89,7 @@ pub(crate) struct Parts {
     pub(crate) dispatch: Dispatch,
     pub(crate) policy: Policy,
     pub(crate) workers: Workers,
-    pub(crate) mail: mpsc::Receiver<Mail>,
+    pub(crate) inbox: Inbox,
     pub(crate) streams: StreamQueue,
     pub(crate) media: mpsc::Receiver<MediaEvent>,
     pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
@@ -97,6 +102,7 @@ pub(crate) struct Parts {
 enum Wake {
     Readable(usize),
     Mail(Mail),
+    News(News),
     Media(MediaEvent),
     Dns(Answered),
     Verdict(Judged),
@@ -107,7 +113,7 @@ enum Wake {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> EventLoop {
-        let Parts { worker, place, udp, edge, dispatch, policy, workers, mail, streams, media, dns, .. } = parts;
+        let Parts { worker, place, udp, edge, dispatch, policy, workers, inbox, streams, media, dns, .. } = parts;
         let (questions, answers) = dns;
         let (store, entries) = parts.store.map_or((None, Vec::new()), |(store, entries)| (Some(store), entries));
         let mut event_loop = EventLoop {
@@ -118,8 +124,9 @@ impl EventLoop {
             dispatch,
             index: Box::new(Index::new()),
             policy,
+            outbox: Outbox::new(place, workers.len()),
             workers,
-            mail,
+            inbox,
             streams,
             broken: Vec::new(),
             media,
@@ -150,6 +157,7 @@ impl EventLoop {
             match self.wait(stop.as_mut()).await {
                 Wake::Readable(listener) => self.receive(&mut batch, listener),
                 Wake::Mail(mail) => self.take_mail(mail),
+                Wake::News(news) => self.take_news(news),
                 Wake::Media(event) => self.media_event(event),
                 Wake::Verdict((request, verdict)) => self.handle(now_ns(), Input::Verdict { request, verdict }),
                 Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
@@ -171,12 +179,15 @@ impl EventLoop {
     }
 
     async fn wait(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Wake {
-        let deadline = if self.broken.is_empty() { self.worker.next_timeout() } else { Some(0) };
+        let again = (!self.outbox.is_empty()).then(|| now_ns() + TELL_AGAIN_NS);
+        let next = if self.broken.is_empty() { self.worker.next_timeout() } else { Some(0) };
+        let deadline = next.into_iter().chain(again).min();
         let udp = &mut self.udp;
         tokio::select! {
             () = stop => Wake::Stop,
             listener = poll_fn(|cx| udp.poll_readable(cx)) => Wake::Readable(listener),
-            Some(mail) = self.mail.recv() => Wake::Mail(mail),
+            Some(mail) = self.inbox.mail.recv() => Wake::Mail(mail),
+            Some(news) = self.inbox.news.recv() => Wake::News(news),
             Some(event) = self.media.recv() => Wake::Media(event),
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
@@ -253,7 +264,7 @@ impl EventLoop {
     fn take_mail(&mut self, first: Mail) {
         let mut next = Some(first);
         for _ in 0..LETTERS {
-            let Some(mail) = next.take().or_else(|| self.mail.try_recv().ok()) else { return };
+            let Some(mail) = next.take().or_else(|| self.inbox.mail.try_recv().ok()) else { return };
             match mail {
                 Mail::Message { flow, bytes, received_at } => {
                     let owner = self.owner(flow, &bytes, received_at, true);
@@ -264,11 +275,18 @@ impl EventLoop {
                     }
                 }
                 Mail::Broken { flow } => self.handle(now_ns(), Input::Broken { flow }),
-                Mail::News(news) => self.handle(now_ns(), Input::News(news)),
             }
             if self.udp.waiting() >= FLUSH {
                 self.flush();
             }
+        }
+    }
+
+    fn take_news(&mut self, first: News) {
+        let mut next = Some(first);
+        for _ in 0..LETTERS {
+            let Some(news) = next.take().or_else(|| self.inbox.news.try_recv().ok()) else { return };
+            self.handle(now_ns(), Input::News(news));
         }
     }
 
@@ -332,10 +350,9 @@ impl EventLoop {
                     }
                 }
                 Output::Tell(news) => {
-                    for worker in (0..self.workers.len()).filter(|worker| *worker != self.place) {
-                        let told = self.workers.offer(worker, Mail::News(news.clone()));
-                        self.statistics.news_lost += u64::from(!told);
-                    }
+                    self.outbox.tell(&news);
+                    self.tell();
+                    self.statistics.news_delayed += u64::from(!self.outbox.is_empty());
                 }
                 Output::Store { key, value, expires_at } => self.store(&key, value, expires_at),
                 Output::Verify { request, question } => {
@@ -357,6 +374,12 @@ impl EventLoop {
             }
         }
         crossed && !told
+    }
+
+    /// Tells the other workers what they have room for.
+    fn tell(&mut self) {
+        let workers = &self.workers;
+        self.outbox.deliver(|worker, news| workers.tell(worker, news));
     }
 
     /// Writes something down. What there is no room for is written with its next change.
@@ -385,6 +408,7 @@ impl EventLoop {
     /// Sends what waits, and measures what it tells of.
     fn flush(&mut self) {
         self.udp.flush();
+        self.tell();
         self.statistics.attempts(self.now, self.worker.counters().attempts);
         if self.observed.is_empty() && self.forwarded.is_empty() {
             return;

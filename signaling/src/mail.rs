@@ -4,9 +4,7 @@ use moorline_b2bua::News;
 use moorline_sip::transaction::Flow;
 use tokio::sync::mpsc;
 
-/// What a worker is told by others of this process.
-///
-/// News of a new kind is a variant here, and a line in the event loop.
+/// What a worker is told by other threads of this process.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A message that another thread received.
@@ -18,8 +16,6 @@ pub(crate) enum Mail {
         /// When it came, in the time of the clock.
         received_at: u64,
     },
-    /// What another worker has told all others.
-    News(News),
     /// A stream is gone.
     Broken {
         /// Which.
@@ -27,17 +23,32 @@ pub(crate) enum Mail {
     },
 }
 
+/// News that one worker may have before it. Others wait with their senders.
+const NEWS: usize = 1024;
+
+/// What one worker is told.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// Letters, of which there may be too many.
+    pub(crate) mail: mpsc::Receiver<Mail>,
+    /// What another worker has told all others: apart, so that no flood of messages keeps it away.
+    pub(crate) news: mpsc::Receiver<News>,
+}
+
 /// The ways to all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Workers {
     inboxes: Vec<mpsc::Sender<Mail>>,
+    news: Vec<mpsc::Sender<News>>,
 }
 
 impl Workers {
     /// Inboxes of so many letters for so many workers, and their other ends.
-    pub(crate) fn new(workers: usize, letters: usize) -> (Workers, Vec<mpsc::Receiver<Mail>>) {
-        let (inboxes, ends) = (0..workers).map(|_| mpsc::channel(letters)).unzip();
-        (Workers { inboxes }, ends)
+    pub(crate) fn new(workers: usize, letters: usize) -> (Workers, Vec<Inbox>) {
+        let (inboxes, mail): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(letters)).unzip();
+        let (told, news): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(NEWS)).unzip();
+        let ends = mail.into_iter().zip(news).map(|(mail, news)| Inbox { mail, news });
+        (Workers { inboxes, news: told }, ends.collect())
     }
 
     /// How many there are.
@@ -48,6 +59,14 @@ impl Workers {
     /// False if its inbox is full.
     pub(crate) fn offer(&self, worker: usize, mail: Mail) -> bool {
         self.inboxes.get(worker).is_some_and(|inbox| inbox.try_send(mail).is_ok())
+    }
+
+    /// Tells a worker news, or returns them where there is no room. One that has ended needs none.
+    pub(crate) fn tell(&self, worker: usize, news: News) -> Result<(), News> {
+        match self.news.get(worker).map(|inbox| inbox.try_send(news)) {
+            Some(Err(mpsc::error::TrySendError::Full(news))) => Err(news),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for room. A worker that has ended takes nothing any more.

@@ -98,8 +98,8 @@ pub(crate) struct Statistics {
     pub(crate) overload: [u64; Reason::ALL.len()],
     /// Messages handed to the worker that owns them.
     pub(crate) handed_over: u64,
-    /// News for another worker for which there was no room.
-    pub(crate) news_lost: u64,
+    /// News for other workers that had to wait for room.
+    pub(crate) news_delayed: u64,
     /// Messages for streams for which there was no room in the queue.
     pub(crate) stream_overflows: u64,
     /// Ended attempts by outcome and, where one side refused, by status.
@@ -137,7 +137,7 @@ impl Statistics {
             waits: VecDeque::new(),
             overload: [0; Reason::ALL.len()],
             handed_over: 0,
-            news_lost: 0,
+            news_delayed: 0,
             stream_overflows: 0,
             outcomes: BTreeMap::new(),
             registered: BTreeMap::new(),
@@ -199,7 +199,7 @@ impl Statistics {
         self.overload.iter_mut().zip(other.overload).for_each(|(sum, more)| *sum += more);
         for (sum, more) in [
             (&mut self.handed_over, other.handed_over),
-            (&mut self.news_lost, other.news_lost),
+            (&mut self.news_delayed, other.news_delayed),
             (&mut self.stream_overflows, other.stream_overflows),
             (&mut self.not_restored, other.not_restored),
             (&mut self.media_connections, other.media_connections),

@@ -19,7 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
 use crate::event_loop::{EventLoop, Parts, Scrape};
-use crate::mail::{Mail, Workers};
+use crate::mail::{Inbox, Workers};
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
@@ -79,11 +79,11 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
 
     let mut threads = Threads::new();
     let mut scrapes = Vec::with_capacity(count);
-    for (index, ((datagrams, mail), streams)) in datagrams.into_iter().zip(inboxes).zip(queues).enumerate() {
+    for (index, ((datagrams, inbox), streams)) in datagrams.into_iter().zip(inboxes).zip(queues).enumerate() {
         let (scrape, asked) = mpsc::channel(2);
         scrapes.push(scrape);
         let store = store.take();
-        let made = Made { index, datagrams, mail, streams, workers: workers.clone(), store, scrapes: asked };
+        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, scrapes: asked };
         threads.start(config.clone(), shared.clone(), made)?;
     }
     tokio::spawn(admin::serve(
@@ -150,7 +150,7 @@ impl Shared {
 struct Made {
     index: usize,
     datagrams: udp::Bound,
-    mail: mpsc::Receiver<Mail>,
+    inbox: Inbox,
     streams: StreamQueue,
     workers: Workers,
     /// The first worker's alone.
@@ -222,7 +222,7 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, mail, streams, workers, store, scrapes } = made;
+    let Made { index, datagrams, inbox, streams, workers, store, scrapes } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
@@ -234,7 +234,7 @@ async fn serve_worker(
         dispatch: shared.dispatch(),
         policy: shared.policy,
         workers,
-        mail,
+        inbox,
         streams,
         media: media_client::start(config.control, config.lease_s),
         dns: resolver::start(&config.dns),

@@ -38,7 +38,7 @@ mod worker;
 
 pub use dispatch::Dispatch;
 pub use edge::{Edge, Judgement, NewCalls, Overload, Reason};
-pub use news::News;
+pub use news::{News, Outbox};
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
 pub use worker::{Counters, Worker};

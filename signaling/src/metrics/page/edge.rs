@@ -49,7 +49,7 @@ pub(super) fn encode(page: &Page, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     for (name, help, value) in [
         ("tls_handshakes_failed", "TLS handshakes that failed", of(Transport::Tls, |c| &c.handshakes_failed)),
         ("handed_over", "Messages handed to the worker that owns them", statistics.handed_over),
-        ("news_lost", "News for another worker for which there was no room", statistics.news_lost),
+        ("news_delayed", "News for other workers that had to wait for room", statistics.news_delayed),
         ("stream_overflows", "Messages lost for want of room on the way to a stream", statistics.stream_overflows),
     ] {
         let name = format!("moorline_sip_{name}");

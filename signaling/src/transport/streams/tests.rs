@@ -75,7 +75,7 @@ impl Stage {
         Stage {
             streams,
             queue: queues.remove(0),
-            mail: inboxes.remove(0),
+            mail: inboxes.remove(0).mail,
             commands: Some(commands),
             sockets,
             address,
