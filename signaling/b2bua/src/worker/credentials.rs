@@ -146,12 +146,17 @@ impl Worker {
             self.keep_proof(client, sent);
             return self.answered(arrival, client);
         }
-        if self.is_wanted(client) && self.answer_challenge(arrival, client, sent) {
+        let wanted = self.is_wanted(client);
+        if wanted && self.answer_challenge(arrival, client, sent) {
             return;
         }
-        self.counters.credentials_refused += 1;
-        // It is our credentials that were refused, not the caller's.
-        let bytes = refused(arrival.message);
+        self.counters.credentials_refused += u64::from(wanted);
+        // It is our credentials that were refused, not the caller's; or it is all the same, as after a CANCEL.
+        let bytes = if wanted {
+            instead(arrival.message, 502, b"Bad Gateway - Our Credentials Were Refused")
+        } else {
+            instead(arrival.message, 487, b"Request Terminated")
+        };
         let mut index = Index::new();
         let Ok(message) = index.parse(&bytes) else { return };
         self.answered(Arrival { message, ..arrival }, client);
@@ -298,9 +303,9 @@ pub(super) fn with_lines(message: &[u8], lines: &[u8]) -> Vec<u8> {
     [&message[..start], lines, &message[start..]].concat()
 }
 
-/// What the caller hears of a challenge that we could not answer.
-fn refused(challenge: Message<'_>) -> Vec<u8> {
-    let mut writer = Writer::response(502, b"Bad Gateway - Our Credentials Were Refused");
+/// Another refusal in place of a challenge that we do not answer.
+fn instead(challenge: Message<'_>, status: u16, reason: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::response(status, reason);
     for line in challenge.lines() {
         let kept = matches!(line.name, Name::Via | Name::From | Name::To | Name::CallId | Name::CSeq);
         writer = if kept { writer.line(line.raw) } else { writer };

@@ -200,6 +200,29 @@ fn a_call_that_is_given_up_meanwhile_is_not_tried_again() {
 }
 
 #[test]
+fn the_challenge_of_a_target_that_was_silent_for_too_long_is_no_refusal() {
+    let mut policy = with_credentials("user");
+    policy.trunks[1].targets = vec![CALLEE.parse().unwrap(), CALLEE_2.parse().unwrap()];
+    policy.trunks[1].failover_ns = 4 * SECOND;
+    let mut net = Net::with(policy);
+    let mut carrier = carrier("carrier.example");
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let first = net.expect(CALLEE, "INVITE");
+    net.advance(4 * SECOND);
+    let second = net.expect(CALLEE_2, "INVITE");
+    net.take_sent();
+    let challenge = carrier.challenge(&net, &first, "407 Proxy Authentication Required", false);
+    net.receive(CALLEE, &challenge);
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLEE_2, &answer(&second, "503 Service Unavailable", "b", CALLEE_2, ""));
+    net.expect(CALLEE_2, "ACK");
+    net.expect(CALLER, "SIP/2.0 503");
+    assert_eq!(net.counters().credentials_refused, 0);
+    net.nothing_left();
+}
+
+#[test]
 fn a_cancel_after_the_challenge_cancels_what_was_sent_again() {
     let mut net = Net::with(with_credentials("user"));
     let mut carrier = carrier("carrier.example");
