@@ -134,9 +134,12 @@ impl Worker {
         let Some(call) = self.calls.get(&id).filter(|call| call.phase == Phase::Answered) else { return };
         let leg = call.leg(side);
         let Some(timer) = leg.timer else { return };
+        // An offer of the other party may wait for the media process, and then goes on here.
+        let other = call.leg(side.other());
+        let coming = other.reinvite.is_some() || other.update.is_some();
         if now >= timer.expires_at {
             self.hang_up_both(now, id, Outcome::Expired);
-        } else if leg.is_inviting() || leg.is_updating() || leg.unacknowledged.is_some() {
+        } else if coming || leg.is_inviting() || leg.is_updating() || leg.unacknowledged.is_some() {
             // What is under way may be the refresh itself.
             self.set_due(id, side, now + PAUSE_NS);
         } else {

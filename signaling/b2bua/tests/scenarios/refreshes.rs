@@ -251,6 +251,30 @@ fn a_refresh_that_meets_another_request_comes_again() {
 }
 
 #[test]
+fn a_refresh_waits_for_an_offer_that_is_about_to_go_on() {
+    for method in ["INVITE", "UPDATE"] {
+        let mut net = Net::new();
+        let (up, _) = establish_with(&mut net, "", "Session-Expires: 300;refresher=uac\r\n");
+        net.advance(149 * SECOND);
+        net.media.paused = true;
+        net.receive(CALLER, &caller_request(method, 2, "c1", &up.tag, &sdp("192.0.2.10", 4010)));
+        if method == "INVITE" {
+            net.expect(CALLER, "SIP/2.0 100");
+        }
+        net.advance(2 * SECOND);
+        net.quiet();
+        net.resume_media();
+        let sent = net.expect(CALLEE, "INVITE");
+        net.advance(5 * SECOND);
+        let ok = answer(&sent, "200 OK", "", CALLEE, &sdp("198.51.100.20", 6000));
+        net.take_sent();
+        net.receive(CALLEE, &with(&ok, "Session-Expires: 300;refresher=uac\r\n"));
+        net.expect(CALLER, "SIP/2.0 200");
+        assert_eq!(net.counters().calls_active, 1);
+    }
+}
+
+#[test]
 fn a_reinvite_of_the_peer_that_meets_our_refresh_is_pending() {
     let mut net = Net::new();
     let (up, _) = establish_with(&mut net, "Supported: timer\r\nSession-Expires: 300;refresher=uas\r\n", "");
