@@ -33,6 +33,8 @@ pub(crate) struct End {
     pub(crate) flow: Flow,
     /// It is a registered one, which may be behind NAT.
     pub(crate) endpoint: bool,
+    /// Whose credentials it has shown.
+    pub(crate) user: Option<Box<[u8]>>,
     /// Our tag towards it.
     pub(crate) tag: SessionId,
     /// Our Call-ID, or the subscriber's.

@@ -85,7 +85,7 @@ impl Worker {
         }
         // A repetition of what is being worked on was let in before.
         let Some(tag) = self.layer.tag_of_new(flow, message) else { return Some(arrival) };
-        if self.dialog_of(arrival).is_some() || self.subscription_of(flow, message).is_some() {
+        if self.dialog_of(arrival).is_some() || self.subscription_of(arrival).is_some() {
             return Some(arrival);
         }
         if self.admission.tags.contains_key(&tag) {

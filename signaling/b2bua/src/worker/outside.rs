@@ -193,12 +193,20 @@ impl Worker {
                 trunk,
                 flow: arrival.flow,
                 endpoint: endpoint(trunk),
+                user: arrival.user.map(Into::into),
                 tag: ours,
                 call_id: dialog.call_id.clone(),
                 dialog: Some(dialog),
             };
-            let call_id = call_id.to_string().into_bytes();
-            let far = End { trunk: egress, flow, endpoint: endpoint(egress), tag, call_id, dialog: None };
+            let far = End {
+                trunk: egress,
+                flow,
+                endpoint: endpoint(egress),
+                user: None,
+                tag,
+                call_id: call_id.to_string().into_bytes(),
+                dialog: None,
+            };
             self.subscribed(now, owner, [near, far]);
         }
     }

@@ -51,7 +51,7 @@ impl Worker {
         // peer asks again.
         let unknown_dialog = forward::to_tag(message).is_some()
             && self.dialog_of(arrival).is_none()
-            && self.subscription_of(arrival.flow, message).is_none();
+            && self.subscription_of(arrival).is_none();
         if unknown_dialog && self.media.is_restoring() {
             return;
         }
@@ -84,7 +84,7 @@ impl Worker {
         let in_dialog = forward::to_tag(arrival.message).is_some();
         match (self.dialog_of(arrival), method) {
             (Some((call, side)), _) => self.request_in_dialog(arrival, server, call, side),
-            (None, _) if in_dialog => match self.subscription_of(arrival.flow, arrival.message) {
+            (None, _) if in_dialog => match self.subscription_of(arrival) {
                 Some((id, side)) => self.request_in_subscription(arrival, server, id, side),
                 None => self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist"),
             },

@@ -2,7 +2,7 @@
 //! between the two dialogs that they set up.
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{Flow, ServerId};
+use moorline_sip::transaction::ServerId;
 use moorline_sip::{Dialog, Message, Method, Name};
 
 use super::pass::{Passing, Purpose, comes_again, opaque};
@@ -14,13 +14,18 @@ use crate::subscription::{End, Subscription, kept_until};
 use crate::{forward, transfer};
 
 impl Worker {
-    /// The subscription in whose dialog a request is, and who sent it.
-    pub(super) fn subscription_of(&self, flow: Flow, request: Message<'_>) -> Option<(SessionId, Side)> {
+    /// The subscription in whose dialog a request is, and who sent it: from where its trunk speaks, and where that may be
+    /// anywhere, from where the party is known to be, or with its credentials.
+    pub(super) fn subscription_of(&self, arrival: Arrival<'_>) -> Option<(SessionId, Side)> {
+        let Arrival { flow, message: request, .. } = arrival;
         let (id, side) = *self.subscription_tags.get(&of_tag(forward::to_tag(request)?)?)?;
         let end = self.subscriptions.get(&id)?.end(side);
-        let speaks = self.policy.trunks[end.trunk].speaks_from(flow.listener, flow.remote);
+        let trunk = &self.policy.trunks[end.trunk];
+        let speaks = trunk.speaks_from(flow.listener, flow.remote);
+        let shown = arrival.user.is_some() && (end.user.is_none() || end.user.as_deref() == arrival.user);
+        let itself = trunk.authentication.is_none() || flow.remote.ip() == end.flow.remote.ip() || shown;
         let first = end.dialog.is_none() && request.method() != Some(Method::Notify);
-        (speaks && !first && end.is_meant(request)).then_some((id, side))
+        (speaks && itself && !first && end.is_meant(request)).then_some((id, side))
     }
 
     /// True while there is room for another.

@@ -161,3 +161,35 @@ fn of_two_devices_the_most_wanted_is_subscribed_to() {
     net.expect(PHONE_2, "SUBSCRIBE sip:6001@203.0.113.62:5060");
     net.quiet();
 }
+
+#[test]
+fn a_subscription_belongs_to_where_its_party_speaks_from() {
+    let (mut net, mut alice) = registered();
+    let subscribe = |alice: &mut Phone, cseq: u32, tag: &str| {
+        let plain = alice.request("SUBSCRIBE", cseq, "02187654321", tag, "");
+        with(&plain, "Event: presence\r\nExpires: 600\r\n")
+    };
+    let plain = subscribe(&mut alice, 1, "");
+    let text = alice.authorized(&plain);
+    net.receive(PHONE, &text);
+    let out = net.expect(CALLEE, "SUBSCRIBE");
+    net.receive(CALLEE, &with(&answer(&out, "200 OK", "bob", CALLEE, ""), "Expires: 600\r\n"));
+    let tag = net.expect(PHONE, "SIP/2.0 200").tag("To").to_owned();
+    // The party itself is not asked again.
+    net.receive(PHONE, &subscribe(&mut alice, 2, &tag));
+    let out = net.expect(CALLEE, "SUBSCRIBE");
+    net.receive(CALLEE, &with(&answer(&out, "200 OK", "", CALLEE, ""), "Expires: 600\r\n"));
+    net.expect(PHONE, "SIP/2.0 200");
+
+    // Somebody who knows the identifiers, elsewhere.
+    let elsewhere = "203.0.113.99:5060";
+    let plain = subscribe(&mut alice, 3, &tag);
+    net.receive(elsewhere, &plain);
+    let challenge = net.expect(elsewhere, "SIP/2.0 407");
+    net.quiet();
+    // The user itself, whose address has changed, can show that it is.
+    alice.challenged(&challenge);
+    let text = alice.authorized(&plain).replace("z9hG4bK-SUBSCRIBE", "z9hG4bK-again");
+    net.receive(elsewhere, &text);
+    net.expect(CALLEE, "SUBSCRIBE");
+}
