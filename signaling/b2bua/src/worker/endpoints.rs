@@ -14,6 +14,8 @@ use crate::registrar::{Aor, is_behind_nat};
 pub(super) struct Called {
     /// The trunk that it belongs to.
     pub(super) trunk: usize,
+    /// Its user's name.
+    pub(super) user: Box<[u8]>,
     /// All its devices: they ring together.
     pub(super) destinations: Vec<Destination>,
     /// Where its devices speak from, and whether they are behind NAT there.
@@ -48,7 +50,7 @@ impl Worker {
                 };
                 let sources = devices.iter().map(|binding| (binding.flow, binding.nat)).collect();
                 let destinations = devices.iter().map(destination).collect();
-                return Ok(Some(Called { trunk, destinations, sources }));
+                return Ok(Some(Called { trunk, user: number.as_ref().into(), destinations, sources }));
             }
             let authentication = policy.authentication.as_ref();
             known |= authentication.is_some_and(|users| users.users.find(&number).is_some());

@@ -16,6 +16,14 @@ use crate::locate::{Hop, Located, NotLocated};
 use crate::policy::Refer;
 use crate::subscription::End;
 
+/// Where a request goes on to: one trunk's.
+struct Onward {
+    egress: usize,
+    /// The endpoint's name, if it is for one.
+    user: Option<Box<[u8]>>,
+    destinations: Vec<Destination>,
+}
+
 /// Our identifiers in a request that is carried across.
 struct Identifiers {
     branch: String,
@@ -67,7 +75,8 @@ impl Worker {
             return self.refuse(arrival, server, 416, b"Unsupported URI Scheme - No TLS There");
         }
         if let Some(endpoint) = endpoint {
-            return self.carry(arrival, trunk, server, egress, endpoint.destinations);
+            let onward = Onward { egress, user: Some(endpoint.user), destinations: endpoint.destinations };
+            return self.carry(arrival, trunk, server, onward);
         }
         let target = &self.policy.trunks[egress].targets[0];
         let mut wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
@@ -110,19 +119,12 @@ impl Worker {
             host: policy.host_at(&policy.targets[0]),
             route: self.registrations.route(egress),
         };
-        self.carry(arrival, trunk, server, egress, vec![destination]);
+        self.carry(arrival, trunk, server, Onward { egress, user: None, destinations: vec![destination] });
     }
 
-    /// Sends a request on to all of `destinations`, which are of one trunk. A subscription is with one notifier: it goes
-    /// to the first.
-    fn carry(
-        &mut self,
-        arrival: Arrival<'_>,
-        trunk: usize,
-        server: ServerId,
-        egress: usize,
-        mut destinations: Vec<Destination>,
-    ) {
+    /// Sends a request on to all destinations. A subscription is with one notifier: it goes to the first.
+    fn carry(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId, onward: Onward) {
+        let Onward { egress, user, mut destinations } = onward;
         let Arrival { now, message, .. } = arrival;
         let Some(method) = message.method() else { return };
         if opaque(arrival).is_none() {
@@ -202,7 +204,7 @@ impl Worker {
                 trunk: egress,
                 flow,
                 endpoint: endpoint(egress),
-                user: None,
+                user,
                 tag,
                 call_id: call_id.to_string().into_bytes(),
                 dialog: None,

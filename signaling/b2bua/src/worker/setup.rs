@@ -6,9 +6,10 @@ use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, reason_phrase, respond};
 
+use super::endpoints::Called;
 use super::refer::{REPLACES, Replacement};
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
-use crate::attempt::{Destination, Groups};
+use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
 use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing};
@@ -25,7 +26,7 @@ use moorline_control::{LocalSession, Profile, SessionId};
 pub(super) struct Admission {
     pub(super) egress: usize,
     /// Where it goes, if it is an endpoint that is called.
-    pub(super) endpoint: Option<Vec<Destination>>,
+    pub(super) endpoint: Option<Called>,
     pub(super) bypassed: bool,
     pub(super) max_forwards: u32,
     pub(super) offer: Option<Vec<Remote>>,
@@ -126,6 +127,7 @@ impl Worker {
         let called_flow = Flow { listener, ..arrival.flow };
         let mut callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
         callee.endpoint = self.policy.trunks[admission.egress].endpoints.is_some();
+        callee.user = admission.endpoint.as_ref().map(|called| called.user.clone());
         self.tags.insert(caller.tag, (id, Side::Caller));
         let deadline = arrival.now + self.policy.limits.ring_ns;
         self.timers.set(deadline, super::Due::Phase(id));
@@ -137,7 +139,7 @@ impl Worker {
             None => {
                 let targets = self.policy.trunks[admission.egress].targets.iter().cloned().collect();
                 match admission.endpoint {
-                    Some(devices) => (VecDeque::new(), Groups::from([devices]), None),
+                    Some(called) => (VecDeque::new(), Groups::from([called.destinations]), None),
                     None => (targets, Groups::new(), None),
                 }
             }
@@ -242,7 +244,6 @@ impl Worker {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
         let bypassed = endpoint.as_ref().is_some_and(|called| self.bypasses(arrival, trunk, offer.as_deref(), called));
-        let endpoint = endpoint.map(|called| called.destinations);
         Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement })
     }
 

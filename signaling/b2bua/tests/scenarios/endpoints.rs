@@ -254,3 +254,27 @@ fn a_dialog_belongs_to_where_its_party_speaks_from() {
     net.expect(stolen, "SIP/2.0 200");
     net.expect(PHONE_1, "BYE");
 }
+
+#[test]
+fn another_users_password_does_not_speak_for_who_was_called() {
+    let (mut net, mut alice, mut bob) = registered(Endpoints::default());
+    alice.call(&mut net, "6001", &sdp("203.0.113.60", 4000));
+    let invite = net.expect(PHONE_1, "INVITE");
+    net.receive(PHONE_1, &answer(&invite, "200 OK", "bob", PHONE_1, &sdp("203.0.113.61", 6000)));
+    let tag = net.expect(PHONE, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(PHONE, &alice.request("ACK", 2, "6001", &tag, ""));
+    net.expect(PHONE_1, "ACK");
+    let elsewhere = "203.0.113.99:5060";
+    let bye = from_called("BYE", 1, &invite, elsewhere, "");
+    net.receive(elsewhere, &bye);
+    let challenge = net.expect(elsewhere, "SIP/2.0 407");
+    alice.challenged(&challenge);
+    net.receive(elsewhere, &alice.authorized(&bye).replace("z9hG4bK-BYE", "z9hG4bK-alice"));
+    net.expect(elsewhere, "SIP/2.0 481");
+    net.receive(elsewhere, &bye.replace("z9hG4bK-BYE", "z9hG4bK-bob"));
+    let challenge = net.expect(elsewhere, "SIP/2.0 407");
+    bob.challenged(&challenge);
+    net.receive(elsewhere, &bob.authorized(&bye).replace("z9hG4bK-BYE", "z9hG4bK-bob-again"));
+    net.expect(elsewhere, "SIP/2.0 200");
+    net.expect(PHONE, "BYE");
+}
