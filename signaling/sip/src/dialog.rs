@@ -46,12 +46,13 @@ impl Dialog {
     /// The dialog that this side creates by answering `request` with `local_tag` (RFC 3261 section 12.1.1).
     pub fn uas(request: Message<'_>, local_tag: &[u8]) -> Result<Dialog, Fault> {
         let contact = request.contact()?.ok_or(Fault::Missing(Name::Contact))?;
+        let (from, to) = (request.from()?, request.to()?);
         Ok(Dialog {
             call_id: request.call_id()?.to_vec(),
             local_tag: local_tag.to_vec(),
-            remote_tag: request.from()?.tag().unwrap_or_default().to_vec(),
-            local: untagged(request.to()?),
-            remote: untagged(request.from()?),
+            remote_tag: from.tag().unwrap_or_default().to_vec(),
+            local: untagged(to),
+            remote: untagged(from),
             local_cseq: 0,
             remote_cseq: Some(request.cseq()?.number),
             route_set: request.values(Name::RecordRoute).map(<[u8]>::to_vec).collect(),
@@ -66,12 +67,13 @@ impl Dialog {
         let target = response.contact()?.map_or(target, |contact| contact.uri);
         let mut route_set: Vec<Vec<u8>> = response.values(Name::RecordRoute).map(<[u8]>::to_vec).collect();
         route_set.reverse();
+        let (from, to) = (response.from()?, response.to()?);
         Ok(Dialog {
             call_id: response.call_id()?.to_vec(),
-            local_tag: response.from()?.tag().unwrap_or_default().to_vec(),
-            remote_tag: response.to()?.tag().unwrap_or_default().to_vec(),
-            local: untagged(response.from()?),
-            remote: untagged(response.to()?),
+            local_tag: from.tag().unwrap_or_default().to_vec(),
+            remote_tag: to.tag().unwrap_or_default().to_vec(),
+            local: untagged(from),
+            remote: untagged(to),
             local_cseq: response.cseq()?.number,
             remote_cseq: None,
             route_set,

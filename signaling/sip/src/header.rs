@@ -11,7 +11,8 @@ mod session_timer;
 use std::borrow::Cow;
 
 use crate::lexical::{
-    host_port, is_lws, is_token, is_token_byte, number, quoted_len, split_at, token_len, trim, trim_end, trim_start,
+    absolute_uri_len, host_port, is_lws, is_token, is_token_byte, number, plain_value_len, quoted_len, split_at,
+    token_len, trim, trim_end, trim_start,
 };
 use crate::{Fault, Method, Name, Transport};
 
@@ -69,18 +70,16 @@ impl<'a> Via<'a> {
     }
 
     fn read(value: &'a [u8]) -> Option<Via<'a>> {
-        let (protocol, rest) = token(trim(value))?;
-        let (version, rest) = token(slash(rest)?)?;
-        let (transport, rest) = token(slash(rest)?)?;
-        if !protocol.eq_ignore_ascii_case(b"SIP") || version != b"2.0" || !is_lws(*rest.first()?) {
+        let (transport, rest) = token(sent_protocol(trim(value))?)?;
+        if !is_lws(*rest.first()?) {
             return None;
         }
         let (sent_by, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
         let (host, port) = host_port(trim(sent_by))?;
         let mut via = Via { transport, host, port, branch: None, received: None, rport: Rport::Absent, params };
-        for (name, value) in Params::new(params) {
+        for Param { name, value, plain } in Params::new(params).raw() {
             match name {
-                _ if !is_well_formed(name, value) => return None,
+                _ if !(plain || is_well_formed(name, value)) => return None,
                 _ if name.eq_ignore_ascii_case(b"branch") => via.branch = via.branch.or(value),
                 _ if name.eq_ignore_ascii_case(b"received") => via.received = via.received.or(value),
                 _ if name.eq_ignore_ascii_case(b"rport") => {
@@ -94,6 +93,17 @@ impl<'a> Via<'a> {
         }
         Some(via)
     }
+}
+
+/// What follows `SIP/2.0/`, in which white space may stand around the slashes.
+fn sent_protocol(via: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = via.strip_prefix(b"SIP/2.0/") {
+        return Some(trim_start(rest));
+    }
+    let (protocol, rest) = token(via)?;
+    let (version, rest) = token(slash(rest)?)?;
+    let known = protocol.eq_ignore_ascii_case(b"SIP") && version == b"2.0";
+    if known { slash(rest) } else { None }
 }
 
 /// A token, and what follows it.
@@ -173,17 +183,16 @@ impl<'a> NameAddr<'a> {
         if display.first() != Some(&b'"') && !is_display_text(display) {
             return None;
         }
-        let (uri, params) = bracketed.split_at(memchr::memchr(b'>', bracketed)?);
-        let params = trim(&params[1..]);
-        let complete = matches!(params, [] | [b';', ..]);
-        (complete && is_absolute_uri(uri)).then_some(NameAddr { display, uri, params })
+        let (uri, params) = bracketed.split_at(absolute_uri_len(bracketed)?);
+        let params = trim(params.strip_prefix(b">")?);
+        matches!(params, [] | [b';', ..]).then_some(NameAddr { display, uri, params })
     }
 }
 
 /// How much of a value that does not start with a quote comes before the URI's bracket or, if it has none, before the
 /// parameters: a semicolon ends a URI, but in a display name it is a character like others.
 fn unquoted_display_len(value: &[u8]) -> usize {
-    let end = memchr::memchr2(b'<', b';', value).unwrap_or(value.len());
+    let end = value.iter().position(|byte| matches!(byte, b'<' | b';')).unwrap_or(value.len());
     if value.get(end) == Some(&b';') && !is_absolute_uri(trim_end(&value[..end])) {
         return memchr::memchr(b'<', value).unwrap_or(value.len());
     }
@@ -194,24 +203,13 @@ fn unquoted_display_len(value: &[u8]) -> usize {
 /// of which another reader may take the first.
 fn is_display_text(display: &[u8]) -> bool {
     let text = |byte: &u8| is_lws(*byte) || !(byte.is_ascii_control() || matches!(byte, b'"' | b'>'));
-    let list = memchr::memchr(b',', display).is_some_and(|at| is_absolute_uri(trim_end(&display[..at])));
-    display.iter().all(text) && !list
+    let comma = display.iter().position(|byte| *byte == b',');
+    display.iter().all(text) && !comma.is_some_and(|at| is_absolute_uri(trim_end(&display[..at])))
 }
 
-/// A scheme, a colon, and something after it, with no white space, quotes, brackets or control characters: all that
-/// can be asked of a URI whose scheme is not known.
+/// Whether all of it is a URI.
 pub(crate) fn is_absolute_uri(uri: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', uri) else { return false };
-    let (scheme, rest) = uri.split_at(colon);
-    scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        && rest.len() > 1
-        && rest.iter().fold(true, |ok, &byte| ok & is_uri_byte(byte))
-}
-
-/// Written without branches, so that many bytes are looked at at once.
-const fn is_uri_byte(byte: u8) -> bool {
-    (byte > b' ') & (byte != 0x7f) & (byte != b'<') & (byte != b'>') & (byte != b'"')
+    absolute_uri_len(uri) == Some(uri.len())
 }
 
 /// CSeq: the order of requests within a dialog.
@@ -255,9 +253,56 @@ impl<'a> Params<'a> {
     }
 
     /// Whether all are well formed.
-    pub(crate) fn are_well_formed(mut self) -> bool {
-        self.all(|(name, value)| is_well_formed(name, value))
+    pub(crate) fn are_well_formed(self) -> bool {
+        self.raw().all(|param| param.plain || is_well_formed(param.name, param.value))
     }
+
+    fn raw(mut self) -> impl Iterator<Item = Param<'a>> {
+        std::iter::from_fn(move || self.take_next())
+    }
+
+    fn take_next(&mut self) -> Option<Param<'a>> {
+        let rest = self.rest?;
+        if let Some((param, after)) = plain_param(rest) {
+            self.rest = after;
+            return Some(param);
+        }
+        let (param, after) = split_at(rest, b';');
+        self.rest = after;
+        let (name, value) = match memchr::memchr(b'=', param) {
+            Some(equals) => (&param[..equals], Some(trim(&param[equals + 1..]))),
+            None => (param, None),
+        };
+        Some(Param { name: trim(name), value, plain: false })
+    }
+}
+
+/// A parameter as it was found.
+struct Param<'a> {
+    name: &'a [u8],
+    value: Option<&'a [u8]>,
+    /// It is known to be well formed.
+    plain: bool,
+}
+
+/// The parameter at the start, and what follows its semicolon, if it is of the usual form: a token, alone or with a
+/// value right behind its equals sign, in which nothing is quoted.
+fn plain_param(bytes: &[u8]) -> Option<(Param<'_>, Option<&[u8]>)> {
+    let (name, rest) = bytes.split_at(token_len(bytes));
+    let (value, rest) = match rest {
+        [b'=', rest @ ..] => {
+            let (value, rest) = rest.split_at(plain_value_len(rest));
+            (Some(value), rest)
+        }
+        _ => (None, rest),
+    };
+    let after = match rest {
+        _ if name.is_empty() => return None,
+        [] => None,
+        [b';', after @ ..] => Some(after),
+        _ => return None,
+    };
+    Some((Param { name, value, plain: true }, after))
 }
 
 /// Whether a parameter has a name, and its value is one quoted string, or holds no white space, and no quote or bracket
@@ -275,12 +320,7 @@ impl<'a> Iterator for Params<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (param, rest) = split_at(self.rest?, b';');
-        self.rest = rest;
-        Some(match memchr::memchr(b'=', param) {
-            Some(equals) => (trim(&param[..equals]), Some(trim(&param[equals + 1..]))),
-            None => (trim(param), None),
-        })
+        self.take_next().map(|param| (param.name, param.value))
     }
 }
 

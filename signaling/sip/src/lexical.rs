@@ -5,6 +5,29 @@ const TOKEN: [bool; 256] = class(b"-.!%*_+`'~");
 /// Bytes of a host name; the underscore is not in the grammar, but in names that carriers use.
 const HOST: [bool; 256] = class(b"-._");
 
+/// Bytes of a scheme after the first.
+const SCHEME: [bool; 256] = class(b"+-.");
+/// Bytes that may stand in a URI whatever its scheme: no white space, quotes, brackets or control characters.
+const URI: [bool; 256] = all_but(b" <>\"\x7f");
+/// Bytes of a parameter's value that neither end it nor begin something quoted.
+const VALUE: [bool; 256] = all_but(b" ;<\"");
+
+/// All bytes above the control characters, but those named. Bytes beyond ASCII are among them.
+const fn all_but(these: &[u8]) -> [bool; 256] {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < b' ' {
+        table[byte as usize] = false;
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < these.len() {
+        table[these[at] as usize] = false;
+        at += 1;
+    }
+    table
+}
+
 const fn class(also: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -27,10 +50,6 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
 /// A `token`: at least one of its bytes.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
-}
-
-pub(crate) fn is_host_name(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| HOST[byte as usize])
 }
 
 /// Linear white space; line ends within a header value are folds.
@@ -64,7 +83,30 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 
 /// The length of the token that starts these bytes.
 pub(crate) fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
+    class_len(bytes, &TOKEN)
+}
+
+/// The length of the plain value that starts these bytes: what stands before white space, a quote, a bracket, a control
+/// character or the next parameter.
+pub(crate) fn plain_value_len(bytes: &[u8]) -> usize {
+    class_len(bytes, &VALUE)
+}
+
+/// The length of the URI that starts these bytes, which is all that can be asked of one whose scheme is not known: a
+/// scheme, a colon, and something after it, up to white space, a quote, a bracket or a control character.
+pub(crate) fn absolute_uri_len(bytes: &[u8]) -> Option<usize> {
+    let colon = class_len(bytes, &SCHEME);
+    if bytes.get(colon) != Some(&b':') || !bytes[0].is_ascii_alphabetic() {
+        return None;
+    }
+    let length = class_len(&bytes[colon + 1..], &URI);
+    (length > 0).then_some(colon + 1 + length)
+}
+
+/// How many bytes at the start are of a class. What is looked for is near, so that a search over many bytes at once
+/// would take longer to begin than this takes to end.
+fn class_len(bytes: &[u8], class: &[bool; 256]) -> usize {
+    bytes.iter().position(|&byte| !class[usize::from(byte)]).unwrap_or(bytes.len())
 }
 
 /// `bytes` starts with a quote: the length of the quoted string, both quotes included. `None` if it does not end.
@@ -91,6 +133,10 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
 /// Splits off what stands before the first `separator` outside quotes and angle brackets. The rest starts after
 /// the separator; it is `None` if there was no separator.
 pub(crate) fn split_at(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    // Most have none at all, which is quicker to tell.
+    if memchr::memchr(separator, bytes).is_none() {
+        return (bytes, None);
+    }
     let mut at = 0;
     while let Some(found) = memchr::memchr3(separator, b'"', b'<', &bytes[at..]) {
         at += found;
@@ -110,17 +156,16 @@ pub(crate) fn split_at(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 /// Splits `host[:port]`; a host that is an IPv6 reference keeps its brackets. White space around the colon is
 /// allowed, as in Via.
 pub(crate) fn host_port(bytes: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    let host_len = if bytes.first() == Some(&b'[') {
-        memchr::memchr(b']', bytes)? + 1
+    let (host, rest) = if bytes.first() == Some(&b'[') {
+        bytes.split_at(memchr::memchr(b']', bytes)? + 1)
     } else {
-        memchr::memchr(b':', bytes).unwrap_or(bytes.len())
+        bytes.split_at(class_len(bytes, &HOST))
     };
-    let host = trim_end(&bytes[..host_len]);
-    let valid = if host.first() == Some(&b'[') { ipv6(host).is_some() } else { is_host_name(host) };
+    let valid = if host.first() == Some(&b'[') { ipv6(host).is_some() } else { !host.is_empty() };
     if !valid {
         return None;
     }
-    match trim_start(&bytes[host_len..]) {
+    match trim_start(rest) {
         [] => Some((host, None)),
         [b':', port @ ..] => Some((host, Some(u16::try_from(number(trim(port))?).ok()?))),
         _ => None,

@@ -2,7 +2,7 @@
 
 use crate::lexical::{is_lws, is_token, number, token_len, trim, trim_start};
 use crate::message::{Index, Message};
-use crate::{Fault, Name, ParseError, ParseErrorKind};
+use crate::{Fault, Method, Name, ParseError, ParseErrorKind};
 
 /// The longest message that is read: what a UDP datagram can hold.
 pub const MAX_MESSAGE_BYTES: usize = 65_535;
@@ -24,6 +24,10 @@ impl Span {
     /// Both ends are offsets into a message of at most [`MAX_MESSAGE_BYTES`].
     fn new(start: usize, end: usize) -> Span {
         Span { start: start as u16, end: end as u16 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
     }
 }
 
@@ -166,6 +170,24 @@ impl Line {
         fault.get_or_insert(Fault::Unterminated);
         Line { end: bytes.len(), next: bytes.len() }
     }
+}
+
+/// The method of a request and the values of its first Via line; the rest is not read.
+pub(crate) fn method_and_via(request: &[u8]) -> Option<(Method<'_>, &[u8])> {
+    // What is wrong with lines does not matter to who looks for one.
+    let mut fault = None;
+    let line = Line::at(request, 0, &mut fault);
+    let (Start::Request { method, .. }, _) = start_line(&request[..line.end]).ok()? else { return None };
+    let mut at = line.next;
+    while !matches!(request.get(at)?, b'\r' | b'\n') {
+        let line = Line::folded(request, at, &mut fault);
+        let entry = header_line(request, at, line, &mut fault);
+        if entry.name == Name::Via {
+            return Some((Method::new(method.of(request)), entry.value.of(request)));
+        }
+        at = line.next;
+    }
+    None
 }
 
 /// The start line and the SIP version it names.

@@ -109,7 +109,7 @@ impl<'a> Uri<'a> {
         if !is_absolute_uri(uri) {
             return None;
         }
-        let (scheme, rest) = uri.split_at(memchr::memchr(b':', uri)?);
+        let (scheme, rest) = uri.split_at(uri.iter().position(|byte| *byte == b':')?);
         let rest = &rest[1..];
         let nothing = Uri {
             scheme: Scheme::Other(scheme),
@@ -140,7 +140,7 @@ impl<'a> Uri<'a> {
         }
         let (user, password) = match user_info {
             None => (None, None),
-            Some(info) => match memchr::memchr(b':', info) {
+            Some(info) => match info.iter().position(|byte| *byte == b':') {
                 Some(colon) => (Some(&info[..colon]), Some(&info[colon + 1..])),
                 None => (Some(info), None),
             },
@@ -148,8 +148,9 @@ impl<'a> Uri<'a> {
         if user.is_some_and(<[u8]>::is_empty) {
             return None;
         }
-        let (address, headers) = address.split_at(memchr::memchr(b'?', address).unwrap_or(address.len()));
-        let (address, params) = address.split_at(memchr::memchr(b';', address).unwrap_or(address.len()));
+        let end = address.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(address.len());
+        let (address, rest) = address.split_at(end);
+        let (params, headers) = rest.split_at(memchr::memchr(b'?', rest).unwrap_or(rest.len()));
         let (host, port) = host_port(address)?;
         Some(Uri { scheme, user, password, host, port, params, headers })
     }

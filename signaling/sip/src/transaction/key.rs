@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Flow;
 use crate::lexical::split_at;
+use crate::parse::method_and_via;
 use crate::{Message, Method, Name, Via};
 
 /// The branch of a transaction that follows RFC 3261 starts like this.
@@ -16,9 +17,23 @@ pub(crate) const DEFAULT_PORT: u16 = 5060;
 pub(crate) fn client(key: &mut Vec<u8>, message: Message<'_>) -> bool {
     key.clear();
     let (Ok(via), Ok(cseq)) = (message.via(), message.cseq()) else { return false };
+    client_parts(key, cseq.method, via)
+}
+
+/// The same for a request of our own, of which only the start is read: its CSeq has its own method.
+pub(crate) fn client_request<'a>(key: &mut Vec<u8>, request: &'a [u8]) -> Option<Method<'a>> {
+    key.clear();
+    let (method, vias) = method_and_via(request)?;
+    if let Ok(via) = Via::parse(split_at(vias, b',').0) {
+        client_parts(key, method, via);
+    }
+    Some(method)
+}
+
+fn client_parts(key: &mut Vec<u8>, method: Method<'_>, via: Via<'_>) -> bool {
     let Some(branch) = via.branch else { return false };
     key.push(b'c');
-    part(key, cseq.method.as_bytes());
+    part(key, method.as_bytes());
     key.extend_from_slice(branch);
     true
 }
@@ -30,9 +45,9 @@ pub(crate) fn client(key: &mut Vec<u8>, message: Message<'_>) -> bool {
 /// More than RFC 3261 asks for: the listener and the source address, since what stands in a Via is only claimed, and
 /// one peer must not repeat, acknowledge or cancel the requests of another; and the Call-ID. The source port is left
 /// out: a new connection or NAT binding has another one.
-pub(crate) fn server(key: &mut Vec<u8>, flow: Flow, request: Message<'_>, method: Method<'_>) -> bool {
+pub(crate) fn server(key: &mut Vec<u8>, flow: Flow, request: Message<'_>, via: Via<'_>, method: Method<'_>) -> bool {
     key.clear();
-    let (Ok(via), Ok(call_id)) = (request.via(), request.call_id()) else { return false };
+    let Ok(call_id) = request.call_id() else { return false };
     let method = if method == Method::Ack { Method::Invite } else { method };
     key.push(b's');
     source(key, flow);

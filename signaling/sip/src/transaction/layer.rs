@@ -202,13 +202,9 @@ impl Layer {
     fn start_client(&mut self, now: u64, flow: Flow, request: Vec<u8>, internal: bool) -> Id {
         let bytes: Arc<[u8]> = request.into();
         // A request that cannot be read has no key: no response finds it, and it times out.
-        self.key.clear();
         let mut machine = Machine::Client(client::State::Trying);
-        if let Ok(request) = self.index.parse(&bytes) {
-            key::client(&mut self.key, request);
-            if request.method() == Some(Method::Invite) {
-                machine = Machine::InviteClient(invite_client::State::Calling);
-            }
+        if key::client_request(&mut self.key, &bytes) == Some(Method::Invite) {
+            machine = Machine::InviteClient(invite_client::State::Calling);
         }
         let mut transaction = Transaction::new(machine, flow, &self.key, self.key_hash());
         transaction.message = Some(Arc::clone(&bytes));

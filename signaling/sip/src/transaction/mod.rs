@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Message, Rport, Transport};
+use crate::{Message, Rport, Transport, Via};
 
 pub use id_hasher::{IdHasher, IdMap, IdSet};
 pub use layer::Layer;
@@ -110,13 +110,15 @@ pub struct Full;
 /// the client did not ask for that by `rport`, to the port of sent-by. The address is the source's in any case,
 /// which is what `received` would say, and `maddr` is ignored: it would let a sender aim responses at others.
 pub fn response_flow(flow: Flow, request: Message<'_>) -> Flow {
-    match request.via() {
-        Ok(via) if !flow.transport.is_reliable() && via.rport == Rport::Absent => {
-            let remote = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(key::DEFAULT_PORT));
-            Flow { remote, ..flow }
-        }
-        _ => flow,
+    request.via().map_or(flow, |via| response_flow_by(flow, via))
+}
+
+fn response_flow_by(flow: Flow, via: Via<'_>) -> Flow {
+    if flow.transport.is_reliable() || via.rport != Rport::Absent {
+        return flow;
     }
+    let remote = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(key::DEFAULT_PORT));
+    Flow { remote, ..flow }
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::hash::BuildHasher;
 use super::entry::{Cancel, Transaction};
 use super::layer::{Given, Layer, response_input};
 use super::machine::{Input, Machine};
-use super::{ClientId, Flow, Received, ServerId, invite_client, invite_server, key, response_flow, server};
-use crate::{Message, Method, reason_phrase, respond};
+use super::{
+    ClientId, Flow, Received, ServerId, invite_client, invite_server, key, response_flow, response_flow_by, server,
+};
+use crate::{Message, Method, Via, reason_phrase, respond};
 
 /// How long a sender is asked to wait when there is no room.
 const RETRY_AFTER_S: &str = "5";
@@ -36,7 +38,8 @@ impl Layer {
         request: Message<'_>,
         method: Method<'_>,
     ) -> Received {
-        if !key::server(&mut self.key, flow, request, method) {
+        let Ok(via) = request.via() else { return Received::Stray };
+        if !key::server(&mut self.key, flow, request, via, method) {
             return Received::Stray;
         }
         let key_hash = self.key_hash();
@@ -44,7 +47,7 @@ impl Layer {
             self.run(now, id, Input::Request, Given::Nothing);
             return Received::Absorbed;
         }
-        let origin = self.origin(request);
+        let origin = self.origin(request, via);
         if let Some(origin) = &origin
             && self.is_merged(origin)
         {
@@ -64,10 +67,9 @@ impl Layer {
             Method::Invite => Machine::InviteServer(invite_server::State::Proceeding),
             _ => Machine::Server(server::State::Trying),
         };
-        let mut transaction = Transaction::new(machine, response_flow(flow, request), &self.key, key_hash);
+        let mut transaction = Transaction::new(machine, response_flow_by(flow, via), &self.key, key_hash);
         if flow.transport.is_reliable() {
-            let port = request.via().ok().and_then(|via| via.port);
-            transaction.sent_by = Some(port.unwrap_or(flow.transport.default_port()));
+            transaction.sent_by = Some(via.port.unwrap_or(flow.transport.default_port()));
         }
         transaction.origin = origin.as_ref().map(|origin| origin.hash);
         let id = self.insert(transaction);
@@ -82,17 +84,18 @@ impl Layer {
     /// [`receive`](Layer::receive) then.
     pub fn tag_of_new(&mut self, flow: Flow, request: Message<'_>) -> Option<Vec<u8>> {
         let method = request.method()?;
-        let known = key::server(&mut self.key, flow, request, method) && self.find(self.key_hash()).is_some();
+        let keyed = request.via().is_ok_and(|via| key::server(&mut self.key, flow, request, via, method));
+        let known = keyed && self.find(self.key_hash()).is_some();
         (!known).then(|| self.stateless_tag())
     }
 
     /// What a request outside a dialog has in common with its copies that took other paths (RFC 3261 section
     /// 8.2.2.2). Hashes will do: they are of 64 bits and keyed at random.
-    fn origin(&self, request: Message<'_>) -> Option<Origin> {
+    fn origin(&self, request: Message<'_>, via: Via<'_>) -> Option<Origin> {
         if request.to().ok()?.tag().is_some() {
             return None;
         }
-        let (from, via) = (request.from().ok()?, request.via().ok()?);
+        let from = request.from().ok()?;
         let (call_id, cseq) = (request.call_id().ok()?, request.cseq().ok()?);
         let tag = from.tag()?;
         let hash = self.keyed.hash_one((tag, call_id, cseq.number, cseq.method.as_bytes()));
@@ -115,7 +118,7 @@ impl Layer {
     }
 
     pub(super) fn receive_ack(&mut self, now: u64, flow: Flow, ack: Message<'_>) -> Received {
-        if !key::server(&mut self.key, flow, ack, Method::Ack) {
+        if !ack.via().is_ok_and(|via| key::server(&mut self.key, flow, ack, via, Method::Ack)) {
             return Received::Stray;
         }
         match self.find(self.key_hash()) {
@@ -126,7 +129,7 @@ impl Layer {
 
     /// A CANCEL is answered without a transaction: its answer is the same each time.
     pub(super) fn receive_cancel(&mut self, flow: Flow, cancel: Message<'_>) -> Received {
-        if !key::server(&mut self.key, flow, cancel, Method::Invite) {
+        if !cancel.via().is_ok_and(|via| key::server(&mut self.key, flow, cancel, via, Method::Invite)) {
             return Received::Stray;
         }
         let mut received = Received::Cancel { invite: None };
