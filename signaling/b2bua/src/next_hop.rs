@@ -70,9 +70,12 @@ impl NextHops {
     pub(crate) fn name(&self, next: &[u8], flow: Flow) -> Option<Target> {
         let uri = Uri::parse(next).ok()?;
         let listener = self.listeners.get(flow.listener)?;
+        if uri.socket_addr(0).is_some() {
+            return None;
+        }
         let host = std::str::from_utf8(uri.maddr().unwrap_or(uri.host)).ok()?.to_ascii_lowercase();
         // Names under .invalid are there to be no names (RFC 2606, RFC 7118 5).
-        let none = uri.socket_addr(0).is_some() || host.is_empty() || host.ends_with(".invalid");
+        let none = host.is_empty() || host.ends_with(".invalid");
         (!none && matches!(uri.scheme, Scheme::Sip | Scheme::Sips)).then(|| Target {
             host,
             port: uri.port,

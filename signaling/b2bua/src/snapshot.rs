@@ -1,8 +1,10 @@
 //! A call in a few hundred bytes: what the media process keeps for signaling, and what a restarted
 //! signaling process makes the call of again.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 use moorline_control::{LocalSession, MAX_SNAPSHOT, SessionId};
 use moorline_sip::transaction::Flow;
@@ -20,19 +22,22 @@ const VERSION: u8 = 3;
 /// The oldest that it reads. Form 2 knows nothing of session timers.
 const OLDEST: u8 = 2;
 
+/// Room for the snapshot of most calls.
+const USUAL: usize = 1024;
+
 /// How far CSeq numbers jump on a restore: requests that were sent after the snapshot was taken have used
 /// some, and a number may be left out but never used twice (RFC 3261 12.2.1.1).
 pub(crate) const CSEQ_JUMP: u32 = 1_000_000;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct CallForm {
+struct CallForm<'a> {
     #[n(0)]
     version: u8,
     #[n(1)]
     answered_at: u64,
-    #[n(2)]
-    legs: Vec<LegForm>,
+    #[b(2)]
+    legs: Vec<LegForm<'a>>,
     /// Absent in snapshots of calls whose media are anchored.
     #[n(4)]
     bypassed: Option<bool>,
@@ -40,33 +45,33 @@ struct CallForm {
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct LegForm {
-    #[n(0)]
-    trunk: String,
-    #[n(1)]
-    listener: String,
+struct LegForm<'a> {
+    #[b(0)]
+    trunk: &'a str,
+    #[b(1)]
+    listener: &'a str,
     #[n(2)]
     remote: SocketAddr,
     #[n(3)]
     tag: SessionId,
     #[n(4)]
-    said: Option<Vec<Remote>>,
-    #[cbor(n(5), with = "minicbor::bytes")]
-    call_id: Vec<u8>,
-    #[cbor(n(6), with = "minicbor::bytes")]
-    remote_tag: Vec<u8>,
-    #[cbor(n(7), with = "minicbor::bytes")]
-    local: Vec<u8>,
-    #[cbor(n(8), with = "minicbor::bytes")]
-    remote_party: Vec<u8>,
+    said: Option<Cow<'a, [Remote]>>,
+    #[cbor(b(5), with = "minicbor::bytes")]
+    call_id: &'a [u8],
+    #[cbor(b(6), with = "minicbor::bytes")]
+    remote_tag: &'a [u8],
+    #[cbor(b(7), with = "minicbor::bytes")]
+    local: &'a [u8],
+    #[cbor(b(8), with = "minicbor::bytes")]
+    remote_party: &'a [u8],
     #[n(9)]
     local_cseq: u32,
     #[n(10)]
     remote_cseq: Option<u32>,
-    #[n(11)]
-    route_set: Vec<minicbor::bytes::ByteVec>,
-    #[cbor(n(12), with = "minicbor::bytes")]
-    remote_target: Vec<u8>,
+    #[b(11)]
+    route_set: Vec<&'a ByteSlice>,
+    #[cbor(b(12), with = "minicbor::bytes")]
+    remote_target: &'a [u8],
     #[n(13)]
     unacknowledged: Option<u32>,
     #[n(14)]
@@ -80,8 +85,8 @@ struct LegForm {
     #[n(17)]
     updates: Option<bool>,
     /// What a refresh by INVITE repeats.
-    #[n(18)]
-    sdp: Option<minicbor::bytes::ByteVec>,
+    #[b(18)]
+    sdp: Option<&'a ByteSlice>,
     #[n(19)]
     shortest_s: Option<u32>,
 }
@@ -108,32 +113,41 @@ pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
         return Vec::new();
     };
     let mut form = CallForm { version: VERSION, answered_at, legs, bypassed: call.bypassed.then_some(true) };
-    // Writing into a Vec cannot fail; what is too long for the media process is not worth losing the call.
-    let bytes = minicbor::to_vec(&form).unwrap_or_default();
+    // What is too long for the media process is not worth losing the call.
+    let bytes = written(&form);
     if bytes.len() <= MAX_SNAPSHOT {
         return bytes;
     }
     form.legs.iter_mut().for_each(|leg| leg.sdp = None);
-    minicbor::to_vec(form).ok().filter(|bytes| bytes.len() <= MAX_SNAPSHOT).unwrap_or_default()
+    Some(written(&form)).filter(|bytes| bytes.len() <= MAX_SNAPSHOT).unwrap_or_default()
 }
 
-fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
+fn written(form: &CallForm<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    // Writing into a vector does not fail.
+    match minicbor::encode(form, &mut bytes) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn leg_form<'a>(call: &'a Call, side: Side, policy: &'a Policy) -> Option<LegForm<'a>> {
     let leg = call.leg(side);
     let dialog = leg.dialog.as_ref()?;
     Some(LegForm {
-        trunk: policy.trunks.get(leg.trunk)?.name.clone(),
-        listener: policy.listeners.get(leg.flow.listener)?.name.clone(),
+        trunk: &policy.trunks.get(leg.trunk)?.name,
+        listener: &policy.listeners.get(leg.flow.listener)?.name,
         remote: leg.flow.remote,
         tag: leg.tag,
-        said: call.said[side.index()].clone(),
-        call_id: dialog.call_id.clone(),
-        remote_tag: dialog.remote_tag.clone(),
-        local: dialog.local.clone(),
-        remote_party: dialog.remote.clone(),
+        said: call.said[side.index()].as_deref().map(Cow::Borrowed),
+        call_id: &dialog.call_id,
+        remote_tag: &dialog.remote_tag,
+        local: &dialog.local,
+        remote_party: &dialog.remote,
         local_cseq: dialog.local_cseq,
         remote_cseq: dialog.remote_cseq,
-        route_set: dialog.route_set.iter().cloned().map(Into::into).collect(),
-        remote_target: dialog.remote_target.clone(),
+        route_set: dialog.route_set.iter().map(|route| route.as_slice().into()).collect(),
+        remote_target: &dialog.remote_target,
         unacknowledged: leg.unacknowledged,
         relatch: leg.relatch,
         transport: leg.flow.transport as u8,
@@ -143,7 +157,7 @@ fn leg_form(call: &Call, side: Side, policy: &Policy) -> Option<LegForm> {
             expires_at: timer.expires_at,
         }),
         updates: Some(leg.updates),
-        sdp: leg.sdp.clone().map(Into::into),
+        sdp: leg.sdp.as_deref().map(Into::into),
         shortest_s: Some(leg.shortest_s),
     })
 }
@@ -163,14 +177,14 @@ pub(crate) fn restore(
     if snapshot.is_empty() {
         return Err("the call was not answered yet".into());
     }
-    let form: CallForm = minicbor::decode(snapshot).map_err(|error| format!("unreadable snapshot: {error}"))?;
+    let form: CallForm<'_> = minicbor::decode(snapshot).map_err(|error| format!("unreadable snapshot: {error}"))?;
     if !(OLDEST..=VERSION).contains(&form.version) {
         return Err(format!("a snapshot of version {}, this one reads {OLDEST} to {VERSION}", form.version));
     }
-    let Ok([caller, callee]) = <[LegForm; 2]>::try_from(form.legs) else {
+    let Ok([caller, callee]) = <[LegForm<'_>; 2]>::try_from(form.legs) else {
         return Err("a snapshot without two legs".into());
     };
-    let said = [caller.said.clone(), callee.said.clone()];
+    let said = [&caller, &callee].map(|leg| leg.said.as_deref().map(<[Remote]>::to_vec));
     // The clock of a host that was restarted begins anew.
     let answered_at = form.answered_at.min(now);
     let legs = [leg(caller, now, policy)?, leg(callee, now, policy)?];
@@ -207,7 +221,7 @@ pub(crate) fn restore(
     })
 }
 
-fn leg(form: LegForm, now: u64, policy: &Policy) -> Result<Leg, String> {
+fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {
     let trunk = policy.trunks.iter().position(|trunk| trunk.name == form.trunk);
     let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
@@ -222,18 +236,18 @@ fn leg(form: LegForm, now: u64, policy: &Policy) -> Result<Leg, String> {
     leg.relatch = form.relatch;
     leg.timer = form.timer.map(|timer| SessionTimer::restored(now, timer.interval_s, timer.ours, timer.expires_at));
     leg.updates = form.updates.unwrap_or_default();
-    leg.sdp = form.sdp.map(Into::into);
+    leg.sdp = form.sdp.map(|sdp| sdp.to_vec());
     leg.shortest_s = form.shortest_s.unwrap_or_default();
     leg.dialog = Some(Dialog {
-        call_id: form.call_id,
+        call_id: form.call_id.to_vec(),
         local_tag: form.tag.to_string().into_bytes(),
-        remote_tag: form.remote_tag,
-        local: form.local,
-        remote: form.remote_party,
+        remote_tag: form.remote_tag.to_vec(),
+        local: form.local.to_vec(),
+        remote: form.remote_party.to_vec(),
         local_cseq: form.local_cseq.saturating_add(CSEQ_JUMP),
         remote_cseq: form.remote_cseq,
-        route_set: form.route_set.into_iter().map(Into::into).collect(),
-        remote_target: form.remote_target,
+        route_set: form.route_set.into_iter().map(|route| route.to_vec()).collect(),
+        remote_target: form.remote_target.to_vec(),
     });
     Ok(leg)
 }
