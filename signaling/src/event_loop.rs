@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use moorline_b2bua::locate::Failure;
@@ -17,7 +18,7 @@ use tracing::warn;
 
 use crate::clock::{now_ns, until};
 use crate::mail::{Inbox, Mail, Workers};
-use crate::media_client::{MediaEvent, RequestQueue};
+use crate::media_client::{MediaClient, MediaEvent};
 use crate::metrics::{Snapshot, Statistics};
 use crate::radius::{self, Judged};
 use crate::resolver::{Answered, Questions};
@@ -62,9 +63,7 @@ pub(crate) struct EventLoop {
     streams: StreamQueue,
     /// Streams that something could not be given to.
     broken: Vec<Flow>,
-    media: mpsc::Receiver<MediaEvent>,
-    /// The current control connection; `None` while there is none.
-    requests: Option<RequestQueue>,
+    media: MediaClient,
     questions: Questions,
     answers: mpsc::Receiver<Answered>,
     verdicts: Option<Verdicts>,
@@ -91,7 +90,7 @@ pub(crate) struct Parts {
     pub(crate) workers: Workers,
     pub(crate) inbox: Inbox,
     pub(crate) streams: StreamQueue,
-    pub(crate) media: mpsc::Receiver<MediaEvent>,
+    pub(crate) media: MediaClient,
     pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
     pub(crate) radius: Option<Verdicts>,
     pub(crate) store: Option<(Store, Vec<Entry>)>,
@@ -103,7 +102,7 @@ enum Wake {
     Readable(usize),
     Mail(Mail),
     News(News),
-    Media(MediaEvent),
+    Media,
     Dns(Answered),
     Verdict(Judged),
     Scrape(Scrape),
@@ -130,7 +129,6 @@ impl EventLoop {
             streams,
             broken: Vec::new(),
             media,
-            requests: None,
             questions,
             answers,
             verdicts: parts.radius,
@@ -158,13 +156,13 @@ impl EventLoop {
                 Wake::Readable(listener) => self.receive(&mut batch, listener),
                 Wake::Mail(mail) => self.take_mail(mail),
                 Wake::News(news) => self.take_news(news),
-                Wake::Media(event) => self.media_event(event),
+                Wake::Media => self.media_events(),
                 Wake::Verdict((request, verdict)) => self.handle(now_ns(), Input::Verdict { request, verdict }),
                 Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
                 // A scraper that went away meanwhile needs no answer.
                 Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
                 Wake::Timer => {}
-                Wake::Stop => return,
+                Wake::Stop => return self.media.finish().await,
             }
             for flow in std::mem::take(&mut self.broken) {
                 self.handle(now_ns(), Input::Broken { flow });
@@ -179,16 +177,17 @@ impl EventLoop {
     }
 
     async fn wait(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Wake {
+        let (udp, media) = (&mut self.udp, &mut self.media);
+        poll_fn(|cx| Poll::Ready(media.write(cx))).await;
         let again = (!self.outbox.is_empty()).then(|| now_ns() + TELL_AGAIN_NS);
-        let next = if self.broken.is_empty() { self.worker.next_timeout() } else { Some(0) };
-        let deadline = next.into_iter().chain(again).min();
-        let udp = &mut self.udp;
+        let broken = (!self.broken.is_empty()).then_some(0);
+        let deadline = [self.worker.next_timeout(), media.next_timeout(), again, broken].into_iter().flatten().min();
         tokio::select! {
             () = stop => Wake::Stop,
             listener = poll_fn(|cx| udp.poll_readable(cx)) => Wake::Readable(listener),
             Some(mail) = self.inbox.mail.recv() => Wake::Mail(mail),
             Some(news) = self.inbox.news.recv() => Wake::News(news),
-            Some(event) = self.media.recv() => Wake::Media(event),
+            () = poll_fn(|cx| media.poll(cx)) => Wake::Media,
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
             Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
@@ -301,23 +300,22 @@ impl EventLoop {
         }
     }
 
-    fn media_event(&mut self, event: MediaEvent) {
-        let input = match event {
-            MediaEvent::Connected(hello, requests) => {
-                self.requests = Some(requests);
-                self.statistics.media_connections += 1;
-                MediaInput::Connected(hello)
+    fn media_events(&mut self) {
+        while let Some(event) = self.media.pop() {
+            let input = match event {
+                MediaEvent::Connected(hello) => {
+                    self.statistics.media_connections += 1;
+                    MediaInput::Connected(hello)
+                }
+                MediaEvent::Reply(request, reply) => MediaInput::Reply { request, reply },
+                MediaEvent::Event(event) => MediaInput::Event(event),
+                MediaEvent::Disconnected => MediaInput::Disconnected,
+            };
+            self.handle(now_ns(), Input::Media(input));
+            if self.udp.waiting() >= FLUSH {
+                self.flush();
             }
-            // Late words of a connection that was let go: the worker has been told that it is gone.
-            _ if self.requests.is_none() => return,
-            MediaEvent::Reply(request, reply) => MediaInput::Reply { request, reply },
-            MediaEvent::Event(event) => MediaInput::Event(event),
-            MediaEvent::Disconnected => {
-                self.requests = None;
-                MediaInput::Disconnected
-            }
-        };
-        self.handle(now_ns(), Input::Media(input));
+        }
     }
 
     fn handle(&mut self, now: u64, input: Input<'_>) {
@@ -363,8 +361,7 @@ impl EventLoop {
                     }
                 }
                 Output::Media { request, body } => {
-                    let full = self.requests.as_ref().is_some_and(|requests| !requests.push(request, body));
-                    if full {
+                    if !self.media.push(request, body) {
                         // The worker refuses the call or asks again, as it does when the media process is busy.
                         self.statistics.media_overflows += 1;
                         let reply = Reply::Refused(Refusal::new(RefusalCode::Busy, "too many requests are waiting"));
@@ -425,7 +422,7 @@ impl EventLoop {
             received: self.udp.received,
             sent: self.udp.sent,
             unsent: self.udp.unsent,
-            media_connected: self.requests.is_some(),
+            media_connected: self.media.is_connected(),
         }
     }
 }

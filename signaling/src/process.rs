@@ -20,10 +20,11 @@ use tracing::{error, info, warn};
 
 use crate::event_loop::{EventLoop, Parts, Scrape};
 use crate::mail::{Inbox, Workers};
+use crate::media_client::MediaClient;
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
-use crate::{Config, SignalingError, admin, media_client, privilege, radius, resolver};
+use crate::{Config, SignalingError, admin, privilege, radius, resolver};
 
 /// How often certificates are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
@@ -236,7 +237,7 @@ async fn serve_worker(
         workers,
         inbox,
         streams,
-        media: media_client::start(config.control, config.lease_s),
+        media: MediaClient::new(config.control, config.lease_s),
         dns: resolver::start(&config.dns),
         radius,
         store,

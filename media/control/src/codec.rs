@@ -10,13 +10,27 @@ use crate::{MAX_FRAME, Refusal, RefusalCode};
 /// [`RefusalCode::Unacceptable`] if the body would be longer than [`MAX_FRAME`]: nothing is sent then.
 pub fn encode<T: Encode<()>>(frame: &T) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::with_capacity(256);
-    // Writing into a Vec cannot fail; an error here is an encoder's own refusal.
-    minicbor::encode(frame, &mut body).map_err(|e| Refusal::new(RefusalCode::Unacceptable, e.to_string()))?;
-    if body.len() > MAX_FRAME {
-        let detail = format!("a frame of {} bytes, {MAX_FRAME} at most", body.len());
-        return Err(Refusal::new(RefusalCode::Unacceptable, detail));
-    }
+    append(frame, &mut body)?;
     Ok(body)
+}
+
+/// Encodes a frame body behind what `buffer` holds.
+///
+/// # Errors
+/// As [`encode`]; the buffer is as it was then.
+pub fn append<T: Encode<()>>(frame: &T, buffer: &mut Vec<u8>) -> Result<(), Refusal> {
+    let start = buffer.len();
+    // Writing into a Vec cannot fail; an error here is an encoder's own refusal.
+    let encoded = minicbor::encode(frame, &mut *buffer).map_err(|e| e.to_string());
+    let length = buffer.len() - start;
+    let appended = match encoded {
+        Ok(()) if length > MAX_FRAME => Err(format!("a frame of {length} bytes, {MAX_FRAME} at most")),
+        other => other,
+    };
+    appended.map_err(|detail| {
+        buffer.truncate(start);
+        Refusal::new(RefusalCode::Unacceptable, detail)
+    })
 }
 
 /// Decodes a frame body. Trailing bytes are refused: they mean that the peers disagree on the frame.
