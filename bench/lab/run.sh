@@ -120,8 +120,12 @@ run_test() {
         set -euo pipefail
         # shellcheck source=calls.sh
         source "$lab_dir/calls.sh"
+        # shellcheck source=captures.sh
+        source "$lab_dir/captures.sh"
         # shellcheck source=peers.sh
         source "$lab_dir/peers.sh"
+        # shellcheck source=servers.sh
+        source "$lab_dir/servers.sh"
         # shellcheck source=telephones.sh
         source "$lab_dir/telephones.sh"
         datapath=${test#*@}
