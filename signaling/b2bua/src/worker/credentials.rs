@@ -170,9 +170,12 @@ impl Worker {
                 call.phase == Phase::Inviting && !call.attempts.iter().any(given_up)
             }),
             // In a call that has ended there is nothing to agree on any more.
-            Some(ClientUse::Reinvite(id, _) | ClientUse::Update(id, _) | ClientUse::Refresh(id, _)) => {
-                self.calls.get(id).is_some_and(Call::is_live)
-            }
+            Some(
+                ClientUse::Reinvite(id, _)
+                | ClientUse::Update(id, _)
+                | ClientUse::Refresh(id, _)
+                | ClientUse::Prack(id),
+            ) => self.calls.get(id).is_some_and(Call::is_live),
             Some(usage) => usage.call().is_none_or(|id| self.calls.contains_key(&id)),
             None => false,
         }

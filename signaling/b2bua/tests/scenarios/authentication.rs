@@ -305,6 +305,24 @@ fn a_challenge_to_a_reinvite_of_a_call_that_has_ended_is_not_answered() {
 }
 
 #[test]
+fn a_challenge_to_a_prack_of_a_call_that_was_given_up_is_not_answered() {
+    let mut net = Net::with(with_credentials("user"));
+    let mut carrier = carrier("carrier.example");
+    let (_, second) = challenged(&mut net, &mut carrier, "407 Proxy Authentication Required");
+    let ringing = answer(&second, "180 Ringing", "bob", CALLEE, "");
+    net.receive(CALLEE, &with(&ringing, "Require: 100rel\r\nRSeq: 1\r\n"));
+    net.expect(CALLER, "SIP/2.0 180");
+    let prack = net.expect(CALLEE, "PRACK");
+    net.receive(CALLER, &invite("5551000", "c1", "").replace("INVITE", "CANCEL"));
+    net.take_sent();
+    let challenge = carrier.challenge(&net, &prack, "407 Proxy Authentication Required", true);
+    net.receive(CALLEE, &challenge);
+    net.quiet();
+    net.receive(CALLEE, &answer(&second, "487 Request Terminated", "bob", CALLEE, ""));
+    net.nothing_left();
+}
+
+#[test]
 fn the_interval_that_is_asked_for_after_a_challenge_comes_with_a_number_of_its_own() {
     let mut net = Net::with(with_credentials("user"));
     let mut carrier = carrier("carrier.example");
