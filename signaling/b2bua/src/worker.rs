@@ -42,7 +42,7 @@ mod timers;
 mod transfer;
 mod update;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_control::SessionId;
@@ -126,6 +126,8 @@ pub struct Worker {
     registrations: Registrations,
     /// Who has answered calls that are forgotten.
     strays: Strays,
+    /// Requests that were sent again after the end of their stream.
+    resent: HashSet<ClientId>,
     timers: Timers,
     /// The first input has come, and with it the time.
     started: bool,
@@ -238,6 +240,7 @@ impl Worker {
             proofs,
             registrations: Registrations::default(),
             strays: Strays::default(),
+            resent: HashSet::new(),
             timers: Timers::default(),
             started: false,
             latest: 0,
@@ -356,6 +359,7 @@ impl Worker {
     fn client_ended(&mut self, now: u64, client: ClientId) {
         self.not_long(client);
         self.proofs.ended(client);
+        self.resent.remove(&client);
         let Some(usage) = self.clients.remove(&client) else { return };
         if let ClientUse::Invite(id) = &usage {
             self.invite_ended(now, client, *id);

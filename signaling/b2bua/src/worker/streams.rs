@@ -44,13 +44,13 @@ impl Worker {
         }
     }
 
-    /// Sends a request inside a dialog once more, where its stream has ended before anything was answered and another
-    /// way is known. Whoever had got it already takes the two for one (RFC 3261 17.2.3).
+    /// Sends a request inside a dialog once more, where its stream has ended before anything was answered: on another
+    /// one, and to another place if the dialog says so. Whoever had got it already takes the two for one (RFC 3261
+    /// 17.2.3). What fails the second time is not sent to the same place again.
     fn send_elsewhere(&mut self, now: u64, client: ClientId, flow: Flow, request: &[u8]) {
-        let Some(hop) = self.other_way(client, request).filter(|hop| *hop != flow && hop.transport == flow.transport)
-        else {
-            return;
-        };
+        let again = self.resent.contains(&client);
+        let way = self.other_way(client, request).filter(|hop| hop.transport == flow.transport);
+        let Some(hop) = way.filter(|hop| !again || *hop != flow) else { return };
         let Some(usage) = self.clients.remove(&client) else { return };
         let Ok(again) = self.layer.request(now, hop, request.to_vec()) else {
             self.clients.insert(client, usage);
@@ -59,6 +59,7 @@ impl Worker {
         self.proofs.moved(client, again);
         self.follow_client(&usage, client, again);
         self.clients.insert(again, usage);
+        self.resent.insert(again);
     }
 
     /// Where a request inside a dialog would go now.

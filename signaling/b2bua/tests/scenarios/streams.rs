@@ -82,6 +82,32 @@ fn what_was_sent_on_a_stream_that_has_ended_is_sent_again() {
 }
 
 #[test]
+fn a_stream_of_ours_that_ends_is_opened_again_once() {
+    let mut policy = policy();
+    policy.trunks[1].targets = vec![format!("sip:{CALLEE};transport=tcp").parse().unwrap()];
+    let ours = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let mut net = Net::with(policy);
+    let contact = "198.51.100.20:5060;transport=tcp";
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let invite = net.expect(CALLEE, "INVITE");
+    let ok = answer(&invite, "200 OK", "bob", contact, &sdp("198.51.100.20", 6000));
+    net.input(Input::Message { flow: ours, bytes: ok.as_bytes() });
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLER, &caller_request("INVITE", 2, "c1", &tag, &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let sent = net.expect(CALLEE, "INVITE");
+    // It was closed for being idle, say, when that was on its way.
+    net.input(Input::Broken { flow: ours });
+    assert_eq!(net.expect(CALLEE, "INVITE").0, sent.0);
+    net.input(Input::Broken { flow: ours });
+    net.expect(CALLER, "SIP/2.0 408");
+    net.quiet();
+}
+
+#[test]
 fn the_answer_finds_a_caller_whose_stream_has_ended() {
     let mut net = Net::new();
     let out = ringing(&mut net);
