@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use moorline_b2bua::MediaInput;
-use moorline_control::{Event, MAX_FRAME, Profile, Refusal, RefusalCode, Reply, Request, ServerHello, VERSION};
+use moorline_control::{
+    Event, MAX_FRAME, MediaRange, Profile, Refusal, RefusalCode, Reply, Request, ServerHello, VERSION,
+};
 use moorline_relay::{BindError, Config, EndpointId, Owner, Ports, Range, Relay, Verdict};
 
 use super::plan::SECOND;
@@ -13,6 +15,9 @@ use super::random::Random;
 
 /// The names of the media ranges, by listener, and their networks.
 pub(super) const RANGES: [(&str, &str); 2] = [("inside", "192.0.2.128/29"), ("outside", "198.51.100.128/29")];
+
+/// Their ports.
+const PORTS: (u16, u16) = (20_000, 20_099);
 
 /// How long sessions outlive the connection that opened them.
 const LEASE_NS: u64 = 60 * SECOND;
@@ -93,7 +98,7 @@ impl MediaProcess {
             shards: 1,
             capacity: u32::try_from(self.capacity).unwrap_or(u32::MAX),
             datapath: "simulated".into(),
-            ranges: Vec::new(),
+            ranges: ranges(),
             profiles: vec![Profile::Rtp, Profile::Udptl],
         }
     }
@@ -195,13 +200,22 @@ impl MediaProcess {
     }
 }
 
+/// The ranges as signaling is told of them.
+fn ranges() -> Vec<MediaRange> {
+    let range = |(name, network): (&str, &str)| {
+        let (first_port, last_port) = PORTS;
+        Some(MediaRange { name: name.into(), network: network.parse().ok()?, first_port, last_port, advertised: None })
+    };
+    RANGES.into_iter().filter_map(range).collect()
+}
+
 fn relay(capacity: usize) -> Result<Relay, String> {
     let range = |(name, network): (&str, &str)| {
         Ok(Range {
             name: name.into(),
             network: network.parse().map_err(|error| format!("{network}: {error}"))?,
-            first_port: 20_000,
-            last_port: 20_099,
+            first_port: PORTS.0,
+            last_port: PORTS.1,
             advertised: None,
             routed: false,
         })

@@ -90,6 +90,7 @@ pub(super) struct Party {
     pub(super) faults: Vec<String>,
     /// Its link is dead from then on.
     pub(super) vanishes_at: Option<u64>,
+    joined_at: u64,
     /// When something last happened to it.
     pub(super) stirred_at: u64,
     reliable: bool,
@@ -198,6 +199,7 @@ impl Party {
             record: Record::default(),
             faults: Vec::new(),
             vanishes_at: script.vanishes_after.map(|after| now + after),
+            joined_at: now,
             stirred_at: now,
             reliable,
             streams,

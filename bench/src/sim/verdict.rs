@@ -123,7 +123,9 @@ fn refusal_is_explained(
         487 => caller.record.cancelled,
         _ if is_best(status, &refusals) => true,
         503 => crowded,
-        // The last of them rings for longer than it may, or is not there.
+        // It rang for longer than it may.
+        408 if caller.record.refused_after >= world.plan.limits.ring_ns => true,
+        // The last of them is not there.
         408 => callees.last().is_none_or(|last| last.record.refused.is_none_or(|status| status / 100 == 3)),
         // What one requires and the other does not know.
         420 | 421 => world.plan.sides.iter().any(|side| side.reliable != ReliableProvisional::Supported),

@@ -115,6 +115,7 @@ impl Party {
             self.check_contacts(message);
         }
         self.record.refused = Some(status);
+        self.record.refused_after = now - self.joined_at;
         self.end(now);
     }
 
