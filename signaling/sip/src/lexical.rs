@@ -188,10 +188,10 @@ pub(crate) fn ip_literal(host: &[u8]) -> Option<std::net::IpAddr> {
 pub(crate) fn push_line(out: &mut Vec<u8>, value: &[u8]) {
     let start = out.len();
     out.extend_from_slice(value);
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\r' | b'\n') {
-            *byte = b' ';
-        }
+    // Most are one line. Written without branches, so that many bytes are looked at at once.
+    let folded = value.iter().fold(false, |found, byte| found | matches!(byte, b'\r' | b'\n'));
+    if folded {
+        out[start..].iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
     }
 }
 

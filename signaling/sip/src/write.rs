@@ -38,7 +38,7 @@ impl Writer {
     /// Adds a header field. Line ends in the value become spaces, which unfolds it and keeps it from starting
     /// another. Content-Length is left out: [`finish`](Writer::finish) writes it.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Writer {
-        if Name::new(name.as_bytes()) != Name::ContentLength {
+        if !is_content_length(name.as_bytes()) {
             push_line(&mut self.out, name.as_bytes());
             self.out.extend_from_slice(b": ");
             push_line(&mut self.out, value.as_ref());
@@ -51,7 +51,7 @@ impl Writer {
     /// alone is not passed on so. Content-Length is left out.
     pub fn line(mut self, raw: &[u8]) -> Writer {
         let name = &raw[..crate::lexical::token_len(raw)];
-        if Name::new(name) != Name::ContentLength {
+        if !is_content_length(name) {
             push_crlf(&mut self.out, raw);
             if !raw.ends_with(b"\n") {
                 self.out.extend_from_slice(b"\r\n");
@@ -80,6 +80,11 @@ impl Writer {
     pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
+}
+
+/// Asked of every line that is written: most names are of another length.
+fn is_content_length(name: &[u8]) -> bool {
+    matches!(name.len(), 1 | 14) && Name::new(name) == Name::ContentLength
 }
 
 pub(crate) fn push_number(out: &mut Vec<u8>, number: usize) {

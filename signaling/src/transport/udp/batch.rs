@@ -103,25 +103,30 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(v6)
 }
 
-/// One message and where it goes, as `sendmmsg` takes it.
-type Outgoing = (Option<SockaddrStorage>, Arc<[u8]>);
+/// What waits for one socket, in order: where each goes, as `sendmmsg` takes it, and what goes there.
+#[derive(Default)]
+struct Queue {
+    addresses: Vec<Option<SockaddrStorage>>,
+    datagrams: Vec<Arc<[u8]>>,
+}
 
 /// What is to be sent, by socket and in order.
 pub(super) struct Outbox {
     headers: MultiHeaders<SockaddrStorage>,
-    queues: Vec<Vec<Outgoing>>,
+    queues: Vec<Queue>,
     waiting: usize,
 }
 
 impl Outbox {
     pub(super) fn new(sockets: usize) -> Outbox {
-        let queues = (0..sockets).map(|_| Vec::with_capacity(BATCH)).collect();
+        let queues = (0..sockets).map(|_| Queue::default()).collect();
         Outbox { headers: MultiHeaders::preallocate(BATCH, None), queues, waiting: 0 }
     }
 
     pub(super) fn push(&mut self, socket: usize, remote: SocketAddr, bytes: Arc<[u8]>) {
         if let Some(queue) = self.queues.get_mut(socket) {
-            queue.push((Some(remote.into()), bytes));
+            queue.addresses.push(Some(remote.into()));
+            queue.datagrams.push(bytes);
             self.waiting += 1;
         }
     }
@@ -134,16 +139,12 @@ impl Outbox {
     pub(super) fn flush(&mut self, position: usize, socket: RawFd) -> (u64, u64) {
         let Some(queue) = self.queues.get_mut(position) else { return (0, 0) };
         let (mut sent, mut unsent) = (0, 0);
-        let mut rest = &queue[..];
+        let slices: Vec<[IoSlice<'_>; 1]> = queue.datagrams.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
+        let mut rest = 0..slices.len();
         while !rest.is_empty() {
-            let chunk = &rest[..rest.len().min(BATCH)];
-            let slices: [[IoSlice<'_>; 1]; BATCH] =
-                std::array::from_fn(|at| [IoSlice::new(chunk.get(at).map_or(&[][..], |(_, bytes)| bytes))]);
-            let addresses: [Option<SockaddrStorage>; BATCH] =
-                std::array::from_fn(|at| chunk.get(at).and_then(|(address, _)| *address));
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let result =
-                sendmmsg(socket, &mut self.headers, &slices[..chunk.len()], &addresses[..chunk.len()], [], flags);
+            let chunk = rest.start..rest.end.min(rest.start + BATCH);
+            let (slices, addresses) = (&slices[chunk.clone()], &queue.addresses[chunk]);
+            let result = sendmmsg(socket, &mut self.headers, slices, addresses, [], MsgFlags::MSG_DONTWAIT);
             // An error is about the first of the rest; those behind it may go elsewhere and succeed. One that comes
             // after the first is not told, and is met again.
             let (taken, refused) = match result.map(Iterator::count) {
@@ -153,10 +154,11 @@ impl Outbox {
             };
             sent += taken as u64;
             unsent += refused as u64;
-            rest = &rest[taken + refused..];
+            rest.start += taken + refused;
         }
-        self.waiting -= queue.len();
-        queue.clear();
+        self.waiting -= queue.datagrams.len();
+        queue.addresses.clear();
+        queue.datagrams.clear();
         (sent, unsent)
     }
 }
