@@ -67,8 +67,6 @@ pub(crate) struct Call {
     pub(crate) branches: Vec<Early>,
     /// Client transactions that still run for it.
     pub(crate) clients: u32,
-    /// It came back from its snapshot.
-    pub(crate) restored: bool,
     /// The media session is closed or was never opened.
     pub(crate) media_closed: bool,
     /// What the media process said when it closed the session.

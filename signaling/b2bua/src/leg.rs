@@ -69,6 +69,8 @@ pub(crate) struct Leg {
     pub(crate) sdp: Option<Vec<u8>>,
     /// The CSeq of a 2xx to our INVITE that this party was not sent an ACK for yet.
     pub(crate) unacknowledged: Option<u32>,
+    /// The same as its snapshot said, of a leg that was restored: the ACK may have been sent after that, or not.
+    pub(crate) perhaps_unacknowledged: Option<u32>,
     /// The last ACKs that this party was sent, the latest at the end: each is sent again when its 2xx is
     /// repeated (RFC 3261 13.2.2.4), which goes on for 64*T1, whatever INVITEs follow it.
     pub(crate) acks: VecDeque<SentAck>,
@@ -144,6 +146,7 @@ impl Leg {
             shortest_s: 0,
             sdp: None,
             unacknowledged: None,
+            perhaps_unacknowledged: None,
             acks: VecDeque::new(),
             confirmed: false,
             relatch: 0,

@@ -148,7 +148,7 @@ fn leg_form<'a>(call: &'a Call, side: Side, policy: &'a Policy) -> Option<LegFor
         remote_cseq: dialog.remote_cseq,
         route_set: dialog.route_set.iter().map(|route| route.as_slice().into()).collect(),
         remote_target: &dialog.remote_target,
-        unacknowledged: leg.unacknowledged,
+        unacknowledged: leg.unacknowledged.or(leg.perhaps_unacknowledged),
         relatch: leg.relatch,
         transport: leg.flow.transport as u8,
         timer: leg.timer.map(|timer| TimerForm {
@@ -212,7 +212,6 @@ pub(crate) fn restore(
         ended_at: None,
         outcome: None,
         clients: 0,
-        restored: true,
         media_closed: false,
         report: None,
         recorded: false,
@@ -231,7 +230,7 @@ fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {
     let flow = Flow { listener, transport, remote: form.remote };
     let mut leg = Leg::new(trunk, flow, form.tag);
     leg.endpoint = policy.trunks[trunk].endpoints.is_some();
-    leg.unacknowledged = form.unacknowledged;
+    leg.perhaps_unacknowledged = form.unacknowledged;
     leg.confirmed = true;
     leg.relatch = form.relatch;
     leg.timer = form.timer.map(|timer| SessionTimer::restored(now, timer.interval_s, timer.ours, timer.expires_at));

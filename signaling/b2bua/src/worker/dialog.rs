@@ -99,9 +99,13 @@ impl Worker {
         if std::mem::take(&mut leg.bye_due) {
             self.hang_up(now, id, side, None);
         } else {
+            // The snapshot must know what was agreed with the answer. Of the ACK it need not: what it says there is
+            // taken for a perhaps.
+            let agreed = call.legs.iter().any(|leg| leg.timer.is_some() || leg.sdp.is_some());
             self.acknowledge(now, id, side.other(), Some(message));
-            // The snapshot must know that nothing is left to acknowledge.
-            self.update_media(id);
+            if agreed {
+                self.update_media(id);
+            }
         }
         self.ending.push(id);
     }
@@ -158,8 +162,8 @@ impl Worker {
     /// A 2xx that was answered with an ACK before: the ACK is sent again (RFC 3261 13.2.2.4).
     pub(super) fn repeated_answer(&mut self, arrival: Arrival<'_>) {
         let Some((id, side)) = self.answer_dialog(arrival.message) else { return };
-        let Some(call) = self.calls.get(&id) else { return };
-        let leg = call.leg(side);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let leg = call.leg_mut(side);
         let cseq = arrival.message.cseq().map(|cseq| cseq.number).ok();
         match leg.acks.iter().find(|ack| Some(ack.cseq) == cseq) {
             Some(ack) => {
@@ -168,7 +172,8 @@ impl Worker {
             }
             // Restored from a snapshot, which does not hold the ACK: one without a body will do, for an
             // answered call has its descriptions.
-            None if leg.unacknowledged.is_some() && leg.unacknowledged == cseq && call.restored => {
+            None if leg.perhaps_unacknowledged.is_some() && leg.perhaps_unacknowledged == cseq => {
+                leg.unacknowledged = leg.perhaps_unacknowledged.take();
                 self.acknowledge(arrival.now, id, side, None);
             }
             _ => {}

@@ -22,10 +22,8 @@ impl Worker {
             // RFC 3261 14.2: a second INVITE before the first is answered.
             return self.refuse_pending(arrival, server, b"Server Internal Error - INVITE Pending");
         }
-        // A restored call may have been acknowledged after its snapshot.
-        let open = |leg: &crate::leg::Leg| {
-            leg.gone || leg.is_inviting() || leg.is_updating() || (leg.unacknowledged.is_some() && !call.restored)
-        };
+        let open =
+            |leg: &crate::leg::Leg| leg.gone || leg.is_inviting() || leg.is_updating() || leg.unacknowledged.is_some();
         let glare = call.legs.iter().any(open);
         if glare || call.phase != Phase::Answered {
             return self.refuse(arrival, server, 491, b"Request Pending");

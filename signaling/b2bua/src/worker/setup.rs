@@ -191,7 +191,6 @@ impl Worker {
             declined: Vec::new(),
             branches: Vec::new(),
             clients: 0,
-            restored: false,
             media_closed: false,
             report: None,
             recorded: false,
