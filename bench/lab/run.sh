@@ -29,6 +29,7 @@ all_tests=(
     endpoints-pjsua@io_uring
     endpoints-baresip@epoll
     endpoints-nat@io_uring
+    endpoints-transfer@io_uring
     trunk-registration@io_uring
     radius@io_uring
     scans@io_uring

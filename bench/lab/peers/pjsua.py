@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--x-call", metavar="VALUE", default="pjsua", help="the call's X-Call header")
     parser.add_argument("--hold", action="store_true", help="put a placed call on hold after a second, for a second")
     parser.add_argument("--transfer", metavar="URI", help="send the called party there after a second")
+    parser.add_argument("--hang-up", type=float, metavar="SECONDS", help="end an answered call after this time")
     parser.add_argument("--ring", action="store_true", help="ring and do not answer: the caller is to give up")
     parser.add_argument("--extensions", action="store_true", help="insist on 100rel and on session timers")
     return parser.parse_args()
@@ -225,10 +226,12 @@ def main():
                 phone.call.hangup(pj.CallOpParam())
     elif good:
         # Who was sent elsewhere ends the call there.
-        until(endpoint, lambda: phone.ended or (phone.next_call and phone.confirmed_at))
-        if phone.next_call and phone.confirmed_at and not phone.ended:
-            until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
-            phone.next_call.hangup(pj.CallOpParam())
+        until(endpoint, lambda: phone.ended or (phone.confirmed_at and (phone.next_call or options.hang_up)))
+        if phone.confirmed_at and not phone.ended:
+            talk = options.seconds if phone.next_call else options.hang_up
+            until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + talk)
+            if not phone.ended:
+                (phone.next_call or phone.call).hangup(pj.CallOpParam())
     good = until(endpoint, lambda: phone.ended) and (phone.confirmed_at is None) == options.ring and good
     print(f"confirmed={int(phone.confirmed_at is not None)}")
     print(f"last_status={phone.last_status}")

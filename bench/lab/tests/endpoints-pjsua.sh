@@ -22,13 +22,16 @@ await_callers message "$started" 1
 for name in 6001-rings 6001-answers; do
     await "the message to $name" grep -q "^message: lunch at noon" "pjsua-$name.log"
 done
-register_pjsua 6002 6002 tls 5086 --call "sip:6001@$registrar;transport=tls" --seconds 3
+register_pjsua 6002 6002 tls 5086 --call "sip:6001@$registrar;transport=tls" --hold --seconds 4
 caller=$started
 start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6000 3400
 await_callers from-carrier "$started" 1
 await_pjsua 6000 "$one"
 await_pjsua 6002 "$caller"
 await_pjsua 6001-answers "$answers"
+for name in 6002 6001-answers; do
+    require "pjsua ($name) on hold" "$(figure "pjsua-$name.log" was_held)" -eq 1
+done
 wait "$rings" || fault "the telephone that only rang ended with status $?"
 require "answer to who was cancelled" "$(figure pjsua-6001-rings.log last_status)" -eq 487
 stop_captures
