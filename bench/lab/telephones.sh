@@ -104,3 +104,9 @@ register_pjsua() {
     [[ $transport == udp ]] || server="$server;transport=$transport"
     start_pjsua "$1" "${home:-core}" --user "$2" --password "$(password_of "$2")" --registrar "$server" --port "$4" "${@:5}"
 }
+
+# Whether that many devices are registered.
+has_bindings() {
+    look registered
+    [[ $(figure registered.scrape bindings) -eq $1 ]]
+}

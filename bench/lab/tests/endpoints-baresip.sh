@@ -16,11 +16,6 @@ write_telephone() {
         ";auth_user=$1;auth_pass=$(password_of "$1");regint=60;answermode=auto"
 }
 
-has_bindings() {
-    look registered
-    [[ $(figure registered.scrape bindings) -eq $1 ]]
-}
-
 write_telephone 6000 tcp 5062 5070
 write_telephone 6001 tls 5063 5072
 write_telephone 6002 tls 5063 5074
