@@ -134,7 +134,8 @@ impl Edge {
         }
         let Ok(invite) = self.index.parse(bytes) else { return Judgement::Pass { new_call: false } };
         // An INVITE that was let in is not refused when it is repeated: its call is being worked on.
-        if forward::to_tag(invite).is_some() || self.recent.contains(now, invite) {
+        let key = self.recent.key(invite);
+        if forward::to_tag(invite).is_some() || self.recent.contains(now, key) {
             return Judgement::Pass { new_call: false };
         }
         if self.bounds.longest_wait_ns > 0 && waited_ns > self.bounds.longest_wait_ns {
@@ -143,7 +144,7 @@ impl Edge {
         if self.bounds.new_calls > 0 && !self.new_calls.take(now, self.bounds.new_calls) {
             return Judgement::Refuse(Reason::NewCalls);
         }
-        self.recent.insert(now, invite);
+        self.recent.insert(now, key);
         Judgement::Pass { new_call: true }
     }
 

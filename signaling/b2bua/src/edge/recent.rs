@@ -32,14 +32,12 @@ impl Recent {
         self.hash.hash_one((branch, invite.call_id().unwrap_or_default(), sequence))
     }
 
-    pub(super) fn contains(&self, now: u64, invite: Message<'_>) -> bool {
-        let key = self.key(invite);
+    pub(super) fn contains(&self, now: u64, key: u64) -> bool {
         let (found, until) = self.places[place(key)];
         found == key && now < until
     }
 
-    pub(super) fn insert(&mut self, now: u64, invite: Message<'_>) {
-        let key = self.key(invite);
+    pub(super) fn insert(&mut self, now: u64, key: u64) {
         self.places[place(key)] = (key, now.saturating_add(KEPT_NS));
     }
 }

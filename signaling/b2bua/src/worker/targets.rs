@@ -2,7 +2,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, Name, OwnedMessage, Scheme, Transport, Uri};
+use moorline_sip::{Message, Name, OwnedMessage, Transport};
 
 use super::next_hops::Named;
 use super::setup::Refused;
@@ -232,9 +232,12 @@ impl Worker {
     }
 }
 
+const SIPS: &[u8] = b"sips:";
+
 /// True for a request to a `sips` URI: it goes over TLS or not at all (RFC 3261 26.2.2).
 pub(super) fn is_secure(request: Message<'_>) -> bool {
-    request.request_uri().and_then(|uri| Uri::parse(uri).ok()).is_some_and(|uri| uri.scheme == Scheme::Sips)
+    let scheme = request.request_uri().and_then(|uri| uri.get(..SIPS.len()));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(SIPS))
 }
 
 /// What a caller hears whose call can go nowhere.

@@ -287,6 +287,10 @@ impl Layer {
                 Action::NoAck => self.events.push_back(Event::NoAck(ServerId(id))),
             }
         }
+        if transaction.machine.has_sent_all() {
+            // It may stay for half a minute.
+            transaction.message = None;
+        }
         if transaction.machine.is_terminated() {
             self.end(id);
         }

@@ -99,6 +99,14 @@ impl Machine {
         )
     }
 
+    /// Whether its request was answered, and nothing is sent any more: an INVITE that was refused has its ACK to repeat.
+    pub(crate) fn has_sent_all(self) -> bool {
+        matches!(
+            self,
+            Machine::InviteClient(invite_client::State::Accepted) | Machine::Client(client::State::Completed)
+        )
+    }
+
     /// Whether it belongs to the side that sends requests.
     pub(crate) fn is_client(self) -> bool {
         matches!(self, Machine::InviteClient(_) | Machine::Client(_))
