@@ -93,7 +93,7 @@ pub struct Worker {
     policy: Policy,
     identities: Identities,
     layer: Layer,
-    calls: IdMap<SessionId, Call>,
+    calls: IdMap<SessionId, Box<Call>>,
     /// Our tags: in whose dialog a request is.
     tags: IdMap<SessionId, (SessionId, Side)>,
     /// Subscriptions outside calls, and our tags in their dialogs.
@@ -349,7 +349,7 @@ impl Worker {
         }
         while let Some(id) = self.ending.pop() {
             self.record(now, id);
-            if self.calls.get(&id).is_some_and(Call::is_over) {
+            if self.calls.get(&id).is_some_and(|call| call.is_over()) {
                 self.forget(id);
             }
         }

@@ -175,7 +175,7 @@ impl Worker {
                 | ClientUse::Update(id, _)
                 | ClientUse::Refresh(id, _)
                 | ClientUse::Prack(id),
-            ) => self.calls.get(id).is_some_and(Call::is_live),
+            ) => self.calls.get(id).is_some_and(|call| call.is_live()),
             Some(usage) => usage.call().is_none_or(|id| self.calls.contains_key(&id)),
             None => false,
         }

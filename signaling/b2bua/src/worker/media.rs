@@ -309,7 +309,7 @@ impl Worker {
 
     /// True for the first `Open` of a call.
     fn is_new(&self, asked: Asked) -> bool {
-        let waits = |id| self.calls.get(&id).is_some_and(Call::is_opening);
+        let waits = |id| self.calls.get(&id).is_some_and(|call| call.is_opening());
         matches!(asked, Asked::Open(id) if waits(id))
     }
 
@@ -375,7 +375,7 @@ impl Worker {
             Event::MediaTimeout { session } => {
                 let waits = |call: &Call| call.is_held() || call.transferring.is_some();
                 let answered = |call: &Call| call.phase == Phase::Answered && !waits(call);
-                if self.calls.get(&session).is_some_and(answered) {
+                if self.calls.get(&session).is_some_and(|call| answered(call)) {
                     self.hang_up_both(now, session, Outcome::MediaTimeout);
                 }
             }

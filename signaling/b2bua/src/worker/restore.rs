@@ -46,8 +46,8 @@ impl Worker {
     pub(super) fn media_disconnected(&mut self, now: u64) {
         self.media.connected = false;
         self.media.start_anew();
-        let opening = |call: &&crate::call::Call| call.is_opening();
-        let opening: Vec<SessionId> = self.calls.values().filter(opening).map(|call| call.id).collect();
+        let opening: Vec<SessionId> =
+            self.calls.values().filter(|call| call.is_opening()).map(|call| call.id).collect();
         for id in opening {
             self.refuse_caller(now, id, &Refused::because(503, "Media Process Gone"), Outcome::Rejected(503));
         }
@@ -93,7 +93,7 @@ impl Worker {
                     self.tags.insert(call.leg(side).tag, (id, side));
                 }
                 let until = call.answered_at.unwrap_or(now).saturating_add(self.policy.limits.call_duration_ns);
-                self.calls.insert(id, call);
+                self.calls.insert(id, Box::new(call));
                 self.live += 1;
                 // A call that is up is never refused, whatever the limit is by now.
                 self.place.calls.enter(usize::MAX);

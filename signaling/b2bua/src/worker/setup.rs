@@ -195,7 +195,7 @@ impl Worker {
             report: None,
             recorded: false,
         };
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.live += 1;
         self.open_media(id);
     }

@@ -164,7 +164,7 @@ impl Worker {
         if by_invite {
             self.acknowledge(now, id, side, None);
         }
-        if self.calls.get(&id).is_some_and(Call::is_agreed) {
+        if self.calls.get(&id).is_some_and(|call| call.is_agreed()) {
             self.refreshed_by_peer(now, id, side, message);
         }
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.is_live()) else { return };
