@@ -261,6 +261,7 @@ fn reload_on_hangup(streams: &Rc<Streams>) -> Result<(), SignalingError> {
     let (mut hangup, streams) = (on(SignalKind::hangup())?, Rc::clone(streams));
     spawn_local(async move {
         while hangup.recv().await.is_some() {
+            info!("SIGHUP: certificates are read again");
             streams.reload();
         }
     });

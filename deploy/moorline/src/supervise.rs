@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::level_filters::LevelFilter;
@@ -39,6 +40,7 @@ pub(crate) struct Recipe {
 pub(crate) struct Kept {
     role: &'static str,
     stop: oneshot::Sender<()>,
+    hangup: Arc<Notify>,
     task: JoinHandle<Result<(), StartError>>,
 }
 
@@ -56,7 +58,13 @@ impl Kept {
     /// children end with the thread that made them.
     pub(crate) fn start(role: &'static str, recipe: Recipe) -> Kept {
         let (stop, stopped) = oneshot::channel();
-        Kept { role, stop, task: tokio::spawn(keep(role, recipe, stopped)) }
+        let hangup = Arc::new(Notify::new());
+        Kept { role, stop, hangup: Arc::clone(&hangup), task: tokio::spawn(keep(role, recipe, stopped, hangup)) }
+    }
+
+    /// Passes SIGHUP on to the process, if it runs: one that is started anew reads all files anyway.
+    pub(crate) fn hang_up(&self) {
+        self.hangup.notify_waiters();
     }
 
     /// Ready when the process could not be started.
@@ -82,7 +90,12 @@ impl Kept {
     }
 }
 
-async fn keep(role: &'static str, recipe: Recipe, mut stopped: oneshot::Receiver<()>) -> Result<(), StartError> {
+async fn keep(
+    role: &'static str,
+    recipe: Recipe,
+    mut stopped: oneshot::Receiver<()>,
+    hangup: Arc<Notify>,
+) -> Result<(), StartError> {
     let mut pause = FIRST_PAUSE;
     let mut has_started = false;
     loop {
@@ -90,11 +103,14 @@ async fn keep(role: &'static str, recipe: Recipe, mut stopped: oneshot::Receiver
         let mut child = spawn(role, &recipe).map_err(|source| StartError::Spawn { role, source })?;
         let pid = child.id().unwrap_or_default();
         info!(role, pid, "process started");
-        let status = tokio::select! {
-            status = child.wait() => status.map_err(|source| StartError::Spawn { role, source })?,
-            _ = &mut stopped => {
-                stop(role, child).await;
-                return Ok(());
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status.map_err(|source| StartError::Spawn { role, source })?,
+                () = hangup.notified() => signal(&child, Signal::SIGHUP),
+                _ = &mut stopped => {
+                    stop(role, child).await;
+                    return Ok(());
+                }
             }
         };
         has_started |= since.elapsed() >= STARTED_AFTER;
@@ -131,10 +147,7 @@ fn spawn(role: &'static str, recipe: &Recipe) -> std::io::Result<Child> {
 }
 
 async fn stop(role: &'static str, mut child: Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // It may have died meanwhile, which is as good.
-        let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
+    signal(&child, Signal::SIGTERM);
     match timeout(STOP_PATIENCE, child.wait()).await {
         Ok(Ok(status)) if status.success() => info!(role, "process stopped"),
         Ok(Ok(status)) => warn!(role, %status, "process stopped"),
@@ -145,5 +158,12 @@ async fn stop(role: &'static str, mut child: Child) {
                 error!(role, "killing the process: {error}");
             }
         }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have died meanwhile, which is as good.
+        let _gone = kill(Pid::from_raw(pid), signal);
     }
 }

@@ -17,16 +17,21 @@ pub(crate) fn run(args: &ConfigArgs, log_level: LevelFilter) -> Outcome {
     let recipe = Recipe { config: args.config.clone(), log_level, log_file: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         info!(version = env!("CARGO_PKG_VERSION"), configuration = configuration.name, "moorline is starting");
         let mut media = Kept::start("media", recipe.clone());
         let mut signaling = Kept::start("signaling", recipe);
-        let failed = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            error = media.failed() => Some(error),
-            error = signaling.failed() => Some(error),
+        let failed = loop {
+            tokio::select! {
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                // Signaling alone has something to read again: its certificates.
+                _ = hangup.recv() => signaling.hang_up(),
+                error = media.failed() => break Some(error),
+                error = signaling.failed() => break Some(error),
+            }
         };
         // Signaling first: no call is set up any more when media goes.
         signaling.stop().await;

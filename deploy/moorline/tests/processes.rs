@@ -37,6 +37,17 @@ fn both_signals_stop_both_processes_cleanly() {
 }
 
 #[test]
+fn sighup_reaches_signaling_and_ends_nothing() {
+    let mut stand = Stand::up(31, &[]);
+    stand.until_connected();
+    let children = ["signaling", "media"].map(|role| stand.child(role).expect("it runs"));
+    nix::sys::signal::kill(stand.pid(), Signal::SIGHUP).expect("it runs");
+    stand.until("signaling was told", || stand.log().contains("certificates are read again"));
+    assert_eq!(["signaling", "media"].map(|role| stand.child(role)), children.map(Some));
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0), "{}", stand.log());
+}
+
+#[test]
 fn children_end_with_a_parent_that_was_killed() {
     let mut stand = Stand::up(4, &[]);
     let children = ["signaling", "media"].map(|role| stand.child(role).expect("it runs"));
