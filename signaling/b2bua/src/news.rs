@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::locate::{Hop, Rest};
 use crate::registrar::{Aor, Binding};
+use crate::transfer::{ReplacedDialog, Replacement};
 
 /// What one worker has learnt and all others of its process need: [`Output::Tell`](crate::Output::Tell) brings it out
 /// and [`Input::News`](crate::Input::News) in. It replaces what was told of the same thing before.
@@ -18,6 +19,10 @@ pub(crate) enum Told {
     Route(usize, Vec<Vec<u8>>),
     /// The bindings of a user.
     Bindings(Aor, Vec<Binding>),
+    /// A worker asks for the other end of a dialog that may be another one's.
+    Whose { from: usize, number: u64, dialog: ReplacedDialog },
+    /// The answer to a worker; `None` where there is no such dialog.
+    OtherEnd { to: usize, number: u64, end: Option<Box<Replacement>> },
 }
 
 /// What news are about.
@@ -26,6 +31,8 @@ enum Subject {
     Hop(Hop),
     Route(usize),
     Bindings(Aor),
+    Question(usize, u64),
+    Answer(usize, u64),
 }
 
 impl News {
@@ -34,6 +41,8 @@ impl News {
             Told::Hop(hop, _) => Subject::Hop(*hop),
             Told::Route(trunk, _) => Subject::Route(*trunk),
             Told::Bindings(aor, _) => Subject::Bindings(aor.clone()),
+            Told::Whose { from, number, .. } => Subject::Question(*from, *number),
+            Told::OtherEnd { to, number, .. } => Subject::Answer(*to, *number),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use moorline_control::SessionId;
 use moorline_sip::{Message, Name, NameAddr, OwnedMessage, Params, Replaces, Scheme, Uri, unescape};
 
+use crate::attempt::Destination;
 use crate::forward::copy_params;
 use crate::leg::Side;
 
@@ -47,6 +48,43 @@ impl Handled {
     /// The side of the party that is transferred, in its old call.
     pub(crate) fn moved(&self) -> Side {
         self.by.other()
+    }
+}
+
+/// Where an INVITE goes that replaces a dialog of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Replacement {
+    /// The trunk of the party whose dialog it is.
+    pub(crate) trunk: usize,
+    pub(crate) destination: Destination,
+    /// The Replaces for that party.
+    pub(crate) value: Vec<u8>,
+}
+
+/// The dialog that a Replaces names.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplacedDialog {
+    call_id: Vec<u8>,
+    to_tag: Vec<u8>,
+    from_tag: Vec<u8>,
+    early_only: bool,
+}
+
+impl From<&Replaces<'_>> for ReplacedDialog {
+    fn from(replaces: &Replaces<'_>) -> ReplacedDialog {
+        ReplacedDialog {
+            call_id: replaces.call_id.to_vec(),
+            to_tag: replaces.to_tag.to_vec(),
+            from_tag: replaces.from_tag.to_vec(),
+            early_only: replaces.early_only,
+        }
+    }
+}
+
+impl ReplacedDialog {
+    pub(crate) fn replaces(&self) -> Replaces<'_> {
+        let ReplacedDialog { call_id, to_tag, from_tag, early_only } = self;
+        Replaces { call_id, to_tag, from_tag, early_only: *early_only }
     }
 }
 

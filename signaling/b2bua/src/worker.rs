@@ -14,6 +14,7 @@ mod counters;
 mod credentials;
 mod decline;
 mod dialog;
+mod elsewhere;
 mod endpoints;
 mod fork;
 mod join;
@@ -67,6 +68,7 @@ pub use counters::Counters;
 use admission::Admission;
 use credentials::Proofs;
 use decline::Strays;
+use elsewhere::Elsewhere;
 use fork::Fork;
 use media::MediaLink;
 use pass::Passing;
@@ -116,6 +118,8 @@ pub struct Worker {
     no_tcp: Health,
     /// Who waits for which lookup.
     waiters: IdMap<Ticket, Waiter>,
+    /// Who waits for other workers.
+    elsewhere: Elsewhere,
     /// Where users are reached.
     registrar: Registrar,
     /// Who is asked for credentials.
@@ -235,6 +239,7 @@ impl Worker {
             shortest_long: policy.trunks.iter().map(|trunk| trunk.large.above()).min().unwrap_or(usize::MAX),
             no_tcp: Health::new(),
             waiters: IdMap::default(),
+            elsewhere: Elsewhere::default(),
             registrar: Registrar::default(),
             admission,
             proofs,
@@ -315,6 +320,7 @@ impl Worker {
                 Due::Update(call, side) => self.update_over(now, call, side),
                 Due::Session(call, side) => self.session_due(now, call, side),
                 Due::Join(call) => self.join_again(now, call),
+                Due::Elsewhere(number) => self.owner_answered(now, number, None),
                 Due::Linger(call) => self.linger_over(call),
                 Due::Subscription(id) => self.drop_subscription(id),
                 Due::Reliable(call) => self.reliable_again(now, call),

@@ -5,6 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{Flow, ServerId};
 use moorline_sip::{Dialog, Message, Method, Name, Uri, Writer};
 
+use super::elsewhere::Owner;
 use super::fork::Fork;
 use super::pass::{Passing, Purpose, opaque};
 use super::targets::{Request, Waiter, is_secure, nowhere};
@@ -152,7 +153,11 @@ impl Worker {
             if refused(trunk) || refused(egress) {
                 return self.refuse(arrival, server, 403, b"Forbidden - No Transfers");
             }
-            headers = self.transfer_headers(self.policy.trunks[egress].listener, message, &target);
+            if !matches!(self.owner_of(&target), Owner::Settled) {
+                // Nobody waits for another worker here: such dialogs are replaced from inside their calls.
+                return self.refuse_gone(arrival, server);
+            }
+            headers = self.transfer_headers(self.policy.trunks[egress].listener, message, &target, None);
         }
         let trusted = self.policy.trunks[trunk].trusted && self.policy.trunks[egress].trusted;
         let fork = (destinations.len() > 1).then_some(ours);

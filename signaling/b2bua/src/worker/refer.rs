@@ -5,6 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::ServerId;
 use moorline_sip::{AddressText, Message, Method, Name, Replaces};
 
+use super::elsewhere::Owner;
 use super::pass::{Extra, Purpose};
 use super::setup::Refused;
 use super::{Arrival, Due, Worker};
@@ -13,23 +14,29 @@ use crate::call::Phase;
 use crate::identity::of_tag;
 use crate::leg::Side;
 use crate::policy::Refer;
-use crate::transfer::{self, MAX_USAGES, Usage};
+use crate::transfer::{self, MAX_USAGES, Replacement, Usage};
 
 /// How long a call that has ended is kept for the NOTIFYs of its transfers.
 const LINGER_NS: u64 = 60_000_000_000;
 
-/// Where an INVITE goes that replaces a dialog of ours.
-pub(super) struct Replacement {
-    /// The trunk of the party whose dialog it is.
-    pub(super) trunk: usize,
-    pub(super) destination: Destination,
-    /// The Replaces for that party.
-    pub(super) value: Vec<u8>,
-}
-
 impl Worker {
     /// A REFER in the dialog of `side`.
     pub(super) fn refer(&mut self, arrival: Arrival<'_>, server: ServerId, id: SessionId, side: Side) {
+        match arrival.message.refer_to().map(|target| target.map(|target| self.owner_of(&target))) {
+            Ok(Some(Owner::Gone)) => self.refuse_gone(arrival, server),
+            Ok(Some(Owner::Other(dialog))) => self.ask_owner(arrival, server, (id, side), dialog),
+            _ => self.refer_to_end(arrival, server, (id, side), None),
+        }
+    }
+
+    /// The same, where it is known who is referred to: `end`, if another worker knows that.
+    pub(super) fn refer_to_end(
+        &mut self,
+        arrival: Arrival<'_>,
+        server: ServerId,
+        (id, side): (SessionId, Side),
+        end: Option<Replacement>,
+    ) {
         let message = arrival.message;
         let Some(call) = self.calls.get(&id) else { return };
         let refused = |leg: &crate::leg::Leg| self.policy.trunks[leg.trunk].dialogs.refer == Refer::Refuse;
@@ -40,12 +47,12 @@ impl Worker {
             return self.refuse(arrival, server, 400, b"Bad Request - No Usable Refer-To");
         };
         if call.legs.iter().any(|leg| self.policy.trunks[leg.trunk].dialogs.refer == Refer::Handle) {
-            return self.handle_refer(arrival, server, id, side, &target);
+            return self.handle_refer(arrival, server, (id, side), &target, end);
         }
         let (Some(asked), true) = (message.cseq().ok().map(|cseq| cseq.number), call.usages.len() < MAX_USAGES) else {
             return self.refuse(arrival, server, 503, b"Service Unavailable - Too Many Transfers");
         };
-        let headers = self.transfer_headers(call.leg(side.other()).flow.listener, message, &target);
+        let headers = self.transfer_headers(call.leg(side.other()).flow.listener, message, &target, end.as_ref());
         let usage = Usage { notifier: side.other(), package: b"refer".to_vec(), asked, sent: 0 };
         let extra = Extra { headers, purpose: Purpose::Subscribes(id, usage), body: None };
         self.pass_with(arrival, server, id, side, Method::Refer, extra);
@@ -57,9 +64,11 @@ impl Worker {
         listener: usize,
         message: Message<'_>,
         target: &moorline_sip::NameAddr<'_>,
+        end: Option<&Replacement>,
     ) -> Vec<(Name, Vec<u8>)> {
         let host = AddressText::from(self.advertised(listener)).to_string();
-        let mapped = |replaces: &Replaces<'_>| Some(self.other_end(replaces)?.2);
+        let known = |replaces: &Replaces<'_>| Some(self.other_end(replaces)?.2);
+        let mapped = |replaces: &Replaces<'_>| known(replaces).or_else(|| Some(end?.value.clone()));
         let mut headers = vec![(Name::ReferTo, transfer::refer_to(target, &host, mapped))];
         let by = message.header(Name::ReferredBy).and_then(|by| moorline_sip::NameAddr::parse(by).ok());
         headers.extend(by.map(|by| (Name::ReferredBy, transfer::refer_to(&by, &host, |_| None))));
@@ -145,7 +154,7 @@ impl Worker {
             Ok(Some(replaces)) => replaces,
             Err(_) => return Err(Refused::because(400, "Replaces")),
         };
-        let Some((id, side, value)) = self.other_end(&replaces) else { return Ok(None) };
+        let Some((id, side, _)) = self.other_end(&replaces) else { return Ok(None) };
         let Some(call) = self.calls.get(&id).filter(|call| call.is_live()) else {
             return Err(Refused::new(603));
         };
@@ -153,10 +162,20 @@ impl Worker {
             // RFC 3891 3.
             return Err(Refused::new(486));
         }
-        let Some(dialog) = call.dialog(side) else { return Err(Refused::new(481)) };
+        if call.dialog(side).is_none() {
+            return Err(Refused::new(481));
+        }
+        Ok(self.far_end(&replaces))
+    }
+
+    /// The party that is reached by a Replaces.
+    pub(super) fn far_end(&self, replaces: &Replaces<'_>) -> Option<Replacement> {
+        let (id, side, value) = self.other_end(replaces)?;
+        let call = self.calls.get(&id).filter(|call| call.is_live())?;
         let flow = call.next_hop(side, &self.next_hops);
-        let destination = Destination { flow, uri: Some(dialog.remote_target.clone()), host: None, route: Vec::new() };
-        Ok(Some(Replacement { trunk: call.leg(side).trunk, destination, value }))
+        let uri = Some(call.dialog(side)?.remote_target.clone());
+        let destination = Destination { flow, uri, host: None, route: Vec::new() };
+        Some(Replacement { trunk: call.leg(side).trunk, destination, value })
     }
 
     /// The party whose dialog a Replaces means, and the Replaces as that party must be sent it. Where it names our dialog

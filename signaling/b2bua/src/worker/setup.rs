@@ -7,7 +7,7 @@ use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, reason_phrase, respond};
 
 use super::endpoints::Called;
-use super::refer::{REPLACES, Replacement};
+use super::refer::REPLACES;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
@@ -19,6 +19,7 @@ use crate::policy::ReliableProvisional;
 use crate::policy::Way;
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
+use crate::transfer::Replacement;
 use crate::{Observation, Outcome};
 use moorline_control::{LocalSession, Profile, SessionId};
 

@@ -182,6 +182,11 @@ impl Worker {
     pub(super) fn news(&mut self, news: News) {
         match news.0 {
             Told::Hop(hop, rest) => self.health.learn(hop, rest),
+            Told::Whose { from, number, dialog } => self.tell_other_end(from, number, &dialog),
+            Told::OtherEnd { to, number, end } if to == self.place.index => {
+                self.owner_answered(self.latest, number, end.map(|end| *end));
+            }
+            Told::OtherEnd { .. } => {}
             Told::Route(trunk, route) => self.learn_route(trunk, route),
             Told::Bindings(aor, bindings) => self.registrar.location.put(&aor, bindings),
         }

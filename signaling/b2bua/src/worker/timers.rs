@@ -21,6 +21,8 @@ pub(super) enum Due {
     Session(SessionId, Side),
     /// The party that is transferred is to be asked again.
     Join(SessionId),
+    /// Another worker must have said whose a dialog is.
+    Elsewhere(u64),
     /// The call is kept no longer for its subscriptions.
     Linger(SessionId),
     /// A subscription outside calls is forgotten.

@@ -12,7 +12,7 @@ use crate::call::{Call, Phase};
 use crate::forward;
 use crate::leg::{Leg, Side};
 use crate::policy::Refer;
-use crate::transfer::Handled;
+use crate::transfer::{Handled, Replacement};
 
 /// What somebody is asked for who sends a REFER.
 struct Wanted {
@@ -34,16 +34,16 @@ impl Worker {
         &mut self,
         arrival: Arrival<'_>,
         server: ServerId,
-        id: SessionId,
-        side: Side,
+        (id, side): (SessionId, Side),
         target: &NameAddr<'_>,
+        end: Option<Replacement>,
     ) {
         let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get(&id) else { return };
         if !call.is_agreed() || call.transferring.is_some() {
             return self.refuse(arrival, server, 491, b"Request Pending");
         }
-        let Wanted { invite, admission, from } = match self.wanted(arrival, id, side, target) {
+        let Wanted { invite, admission, from } = match self.wanted(arrival, (id, side), target, end) {
             Ok(wanted) => wanted,
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };
@@ -83,9 +83,9 @@ impl Worker {
     fn wanted(
         &self,
         arrival: Arrival<'_>,
-        id: SessionId,
-        side: Side,
+        (id, side): (SessionId, Side),
         target: &NameAddr<'_>,
+        end: Option<Replacement>,
     ) -> Result<Wanted, Refused> {
         let uri = Uri::parse(target.uri).map_err(|_| Refused::because(400, "Refer-To"))?;
         let method = uri.param(b"method").flatten();
@@ -101,22 +101,29 @@ impl Worker {
         let said = call.said[moved.index()].clone().unwrap_or_default();
         let offer: Vec<_> = said.into_iter().map(|stream| crate::media::Remote { held: false, ..stream }).collect();
         let compose = |lines: &[u8]| invitation(call, side, &uri, lines).ok_or_else(|| Refused::new(400));
-        let admission = match from {
+        let replacing = end.is_some();
+        let there = match from {
             Some((other, there)) => {
                 let known = self.calls.get(&other).filter(|known| known.is_agreed() && other != id);
                 let known = known.ok_or_else(|| Refused::because(603, "Nobody To Speak With"))?;
                 if known.transferring.is_some() {
                     return Err(Refused::new(491));
                 }
+                Some(known.leg(there).trunk)
+            }
+            // In a call of another worker, which the party is asked to leave for this one.
+            None => end.as_ref().map(|end| end.trunk),
+        };
+        let admission = match there {
+            Some(egress) => {
                 if !self.media.is_connected() {
                     return Err(Refused::because(503, "No Media Process"));
                 }
-                let egress = known.leg(there).trunk;
                 self.check_fax([call.leg(moved).trunk, egress], &offer)?;
                 if !self.place.calls.enter(self.policy.limits.calls) {
                     return Err(Refused::because(503, "Call Limit Reached"));
                 }
-                Admission { egress, endpoint: None, bypassed: false, max_forwards: 70, offer: None, replacement: None }
+                Admission { egress, endpoint: None, bypassed: false, max_forwards: 70, offer: None, replacement: end }
             }
             None => {
                 // One that names no dialog of ours is the business of whoever is called.
@@ -130,10 +137,13 @@ impl Worker {
         let admission = Admission { offer: Some(offer), bypassed: false, ..admission };
         let listener = self.policy.trunks[admission.egress].listener;
         let mut lines = Vec::new();
-        for (name, value) in self.transfer_headers(listener, arrival.message, target) {
+        for (name, value) in self.transfer_headers(listener, arrival.message, target, None) {
             if name == Name::ReferredBy {
                 lines.extend([b"Referred-By: ", &value[..], b"\r\n"].concat());
             }
+        }
+        if replacing {
+            lines.extend(b"Require: replaces\r\nSupported: replaces\r\n");
         }
         if call.withheld && moved == Side::Caller {
             lines.extend(b"Privacy: id\r\n");

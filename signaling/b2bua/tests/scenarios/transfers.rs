@@ -1,7 +1,8 @@
 //! Transfers: REFER and its NOTIFYs (RFC 3515), and INVITEs that replace a dialog (RFC 3891).
 
 use crate::harness::*;
-use moorline_b2bua::policy::Refer;
+use moorline_b2bua::policy::{Policy, Refer};
+use moorline_b2bua::{Input, Place};
 
 fn notify(up: &Up, cseq: u32, state: &str, id: Option<&str>, line: &str) -> String {
     let text = callee_request("NOTIFY", cseq, &up.invite, "bob", line)
@@ -271,4 +272,82 @@ fn unknown_methods_cross_a_call_where_both_trunks_let_them() {
     net.receive(CALLER, &caller_request("FROB", 2, "c1", &up.tag, ""));
     net.expect(CALLER, "SIP/2.0 501");
     net.quiet();
+}
+
+/// Two workers of one process.
+fn two(policy: &Policy) -> (Net, Net) {
+    let place = |index| Place { index, of: 2, ..Place::alone(1) };
+    (Net::at(place(0), policy.clone()), Net::at(place(1), policy.clone()))
+}
+
+/// What one has told reaches the other.
+fn tell(from: &mut Net, to: &mut Net) {
+    for news in std::mem::take(&mut from.told) {
+        to.input(Input::News(news));
+    }
+}
+
+/// The REFER by which the caller joins a call of one worker with a call of another.
+fn joining(first: &Up, second: &Up) -> String {
+    let replaces = format!("c2%40192.0.2.10%3Bto-tag%3D{}%3Bfrom-tag%3Dalice", second.tag);
+    refer(first, 2, &format!("sip:5552000@192.0.2.1:5060?Replaces={replaces}"))
+}
+
+#[test]
+fn a_dialog_of_another_worker_is_named_as_its_other_side_knows_it() {
+    let (mut one, mut other) = two(&policy());
+    let (first, second) = (establish(&mut one), consult(&mut other));
+    one.receive(CALLER, &joining(&first, &second));
+    one.quiet();
+    tell(&mut one, &mut other);
+    tell(&mut other, &mut one);
+    let referred = one.expect(CALLEE, "REFER");
+    let (call_id, ours) = (second.invite.header("Call-ID"), second.invite.tag("From"));
+    assert_eq!(
+        referred.header("Refer-To"),
+        format!("<sip:5552000@198.51.100.1:5060?Replaces={call_id}%3Bto-tag%3Dcarol%3Bfrom-tag%3D{ours}>")
+    );
+    one.receive(CALLEE, &answer(&referred, "202 Accepted", "", CALLEE, ""));
+    one.expect(CALLER, "SIP/2.0 202");
+}
+
+#[test]
+fn a_dialog_that_no_worker_knows_shows_nowhere() {
+    let (mut one, mut other) = two(&policy());
+    let (first, second) = (establish(&mut one), consult(&mut other));
+    // Nobody answers.
+    one.receive(CALLER, &joining(&first, &second));
+    one.advance(SECOND);
+    one.expect(CALLER, "SIP/2.0 603");
+    one.quiet();
+    // It is over there.
+    other.receive(CALLER, &caller_request("BYE", 2, "c2", &second.tag, ""));
+    one.told.clear();
+    one.receive(CALLER, &joining(&first, &second).replace("CSeq: 2", "CSeq: 3").replace("REFER-2", "REFER-3"));
+    tell(&mut one, &mut other);
+    tell(&mut other, &mut one);
+    one.expect(CALLER, "SIP/2.0 603");
+    one.quiet();
+}
+
+#[test]
+fn a_party_in_a_call_of_another_worker_is_asked_to_leave_it() {
+    let mut handling = policy();
+    handling.trunks[0].dialogs.refer = Refer::Handle;
+    let (mut one, mut other) = two(&handling);
+    let (first, second) = (establish(&mut one), consult(&mut other));
+    one.receive(CALLER, &joining(&first, &second));
+    tell(&mut one, &mut other);
+    tell(&mut other, &mut one);
+    one.expect(CALLER, "SIP/2.0 202");
+    one.expect(CALLER, "NOTIFY");
+    let asked = one.expect(CALLEE_2, "INVITE sip:198.51.100.21:5060");
+    let named = format!("{};to-tag=carol;from-tag={}", second.invite.header("Call-ID"), second.invite.tag("From"));
+    assert_eq!((asked.header("Replaces"), asked.header("Require")), (&*named, "replaces"));
+    one.receive(CALLEE_2, &answer(&asked, "200 OK", "carol2", CALLEE_2, &sdp("198.51.100.21", 6300)));
+    one.expect(CALLEE_2, "ACK");
+    let again = one.expect(CALLEE, "INVITE sip:198.51.100.20:5060");
+    one.receive(CALLEE, &answer(&again, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6002)));
+    one.expect(CALLEE, "ACK");
+    assert_eq!(one.expect(CALLER, "NOTIFY").body(), "SIP/2.0 200 OK\r\n");
 }
