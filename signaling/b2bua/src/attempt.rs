@@ -8,6 +8,7 @@ use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::extension::{self, RAck};
 use crate::forward;
+use crate::forward::request_uri;
 
 /// Early dialogs of one attempt that are remembered; branches beyond them ring unseen.
 const MAX_EARLY: usize = 8;
@@ -21,6 +22,8 @@ pub(crate) struct Destination {
     pub(crate) uri: Option<Vec<u8>>,
     /// The host in Request-URI and To, where it is not that address.
     pub(crate) host: Option<String>,
+    /// It is reached by a `sips` URI, whoever calls.
+    pub(crate) secure: bool,
     /// Proxies on the way (RFC 3327, RFC 3608).
     pub(crate) route: Vec<Vec<u8>>,
 }
@@ -61,6 +64,13 @@ pub(crate) struct Early {
     /// The first offer was answered in it for good, by a reliable provisional answer or its PRACK: another may
     /// follow (RFC 3311 5.1).
     pub(crate) settled: bool,
+}
+
+impl Destination {
+    /// The Request-URI of a request that was for `original`, where this destination's host is `host`.
+    pub(crate) fn request_uri(&self, original: &[u8], host: &str) -> Vec<u8> {
+        self.uri.clone().unwrap_or_else(|| request_uri(original, host, self.secure))
+    }
 }
 
 impl Early {

@@ -84,8 +84,8 @@ impl Crossing<'_> {
     pub(crate) fn caller(self, request: Message<'_>, from: &NameAddr<'_>, domain: Option<&str>) -> Vec<u8> {
         match domain {
             _ if self.withholds(request) => ANONYMOUS.to_vec(),
-            Some(domain) => party(from, domain),
-            None => party(from, AddressText::from(self.shown_as).as_str()),
+            Some(domain) => party(from, domain, false),
+            None => party(from, AddressText::from(self.shown_as).as_str(), false),
         }
     }
 
@@ -177,9 +177,16 @@ fn is_own(name: Name) -> bool {
 pub(crate) struct Shown {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
+    /// By a `sips` URI.
+    pub(crate) secure: bool,
 }
 
 impl Shown {
+    /// The same, by a `sips` URI where that is what the dialog was set up by, or is (RFC 3261 8.1.1.8, 12.1.1).
+    pub(crate) fn secured(self, secure: bool) -> Shown {
+        Shown { secure: self.secure || secure, ..self }
+    }
+
     /// A Via value for a request.
     pub(crate) fn via(self, branch: &str) -> String {
         Via::value(self.transport, AddressText::from(self.address).as_str(), branch)
@@ -194,6 +201,7 @@ impl Shown {
     pub(crate) fn uri(self, user: &str) -> String {
         let address = AddressText::from(self.address);
         match self.transport {
+            _ if self.secure => ["sips:", user, address.as_str()].concat(),
             Transport::Udp => ["sip:", user, address.as_str()].concat(),
             other => ["sip:", user, address.as_str(), ";transport=", other.param()].concat(),
         }
@@ -206,10 +214,11 @@ pub(crate) fn uri_at(address: SocketAddr) -> String {
 }
 
 /// The Request-URI at the next hop: the user part and the parameters that are not about transport stay,
-/// the host (with its port, if it is to have one) becomes the hop's. A telephone number becomes its user part.
-pub(crate) fn request_uri(original: &[u8], host: &str) -> Vec<u8> {
-    let Ok(uri) = Uri::parse(original) else { return format!("sip:{host}").into_bytes() };
-    let mut out = b"sip:".to_vec();
+/// the host (with its port, if it is to have one) becomes the hop's. A telephone number becomes its user part. A `sips`
+/// URI stays one (RFC 3261 26.2.2); others become one where the hop is reached by one.
+pub(crate) fn request_uri(original: &[u8], host: &str, secure: bool) -> Vec<u8> {
+    let Ok(uri) = Uri::parse(original) else { return [scheme(secure), host.as_bytes()].concat() };
+    let mut out = scheme(secure || uri.scheme == Scheme::Sips).to_vec();
     if let Some(user) = uri.user {
         out.extend_from_slice(user);
         out.push(b'@');
@@ -224,8 +233,9 @@ pub(crate) fn request_uri(original: &[u8], host: &str) -> Vec<u8> {
 }
 
 /// A From or To value whose host is replaced, so that the other leg's topology does not show. The display
-/// name, the user part and unknown parameters stay; a tag does not. A `tel:` URI has no host to hide.
-pub(crate) fn party(original: &NameAddr<'_>, host: &str) -> Vec<u8> {
+/// name, the user part and unknown parameters stay; a tag does not. A `tel:` URI has no host to hide. A `sips` URI stays
+/// one; `secure` makes one of others.
+pub(crate) fn party(original: &NameAddr<'_>, host: &str, secure: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(original.display.len() + original.uri.len() + 48);
     if !original.display.is_empty() {
         out.extend_from_slice(&original.display_name());
@@ -235,7 +245,7 @@ pub(crate) fn party(original: &NameAddr<'_>, host: &str) -> Vec<u8> {
     match Uri::parse(original.uri) {
         Ok(uri) if uri.scheme == Scheme::Tel => out.extend_from_slice(original.uri),
         Ok(uri) => {
-            out.extend_from_slice(b"sip:");
+            out.extend_from_slice(scheme(secure || uri.scheme == Scheme::Sips));
             if let Some(user) = uri.user {
                 out.extend_from_slice(user);
                 out.push(b'@');
@@ -244,13 +254,22 @@ pub(crate) fn party(original: &NameAddr<'_>, host: &str) -> Vec<u8> {
             copy_params(&mut out, uri.params, TRANSPORT_PARAMS);
         }
         Err(_) => {
-            out.extend_from_slice(b"sip:");
+            out.extend_from_slice(scheme(secure));
             out.extend_from_slice(host.as_bytes());
         }
     }
     out.push(b'>');
     copy_params(&mut out, original.params, &["tag"]);
     out
+}
+
+fn scheme(secure: bool) -> &'static [u8] {
+    if secure { b"sips:" } else { b"sip:" }
+}
+
+/// True for a `sips` URI.
+pub(crate) fn is_sips(uri: &[u8]) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Sips)
 }
 
 pub(crate) use body::{Body, body, with_description};

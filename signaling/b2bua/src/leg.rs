@@ -164,6 +164,11 @@ impl Leg {
         hops.of(self.dialog.as_ref(), self.flow, self.endpoint)
     }
 
+    /// True where its dialog was set up by a `sips` URI.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.dialog.as_ref().is_some_and(|dialog| dialog.secure)
+    }
+
     /// True while an INVITE of either party is under way in this dialog (RFC 3261 14.1, 14.2).
     pub(crate) fn is_inviting(&self) -> bool {
         self.inviting.is_some() || self.reinvite.is_some() || self.confirming.is_some()

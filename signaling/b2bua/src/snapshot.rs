@@ -89,6 +89,9 @@ struct LegForm<'a> {
     sdp: Option<&'a ByteSlice>,
     #[n(19)]
     shortest_s: Option<u32>,
+    /// Absent for dialogs that were not set up by a `sips` URI.
+    #[n(20)]
+    secure: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -159,6 +162,7 @@ fn leg_form<'a>(call: &'a Call, side: Side, policy: &'a Policy) -> Option<LegFor
         updates: Some(leg.updates),
         sdp: leg.sdp.as_deref().map(Into::into),
         shortest_s: Some(leg.shortest_s),
+        secure: dialog.secure.then_some(true),
     })
 }
 
@@ -238,6 +242,7 @@ fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {
     leg.sdp = form.sdp.map(|sdp| sdp.to_vec());
     leg.shortest_s = form.shortest_s.unwrap_or_default();
     leg.dialog = Some(Dialog {
+        secure: form.secure.unwrap_or_default(),
         call_id: form.call_id.to_vec(),
         local_tag: form.tag.to_string().into_bytes(),
         remote_tag: form.remote_tag.to_vec(),

@@ -391,7 +391,7 @@ impl Worker {
 
     /// How this host is shown to the far end of a flow.
     fn shown(&self, flow: Flow) -> Shown {
-        Shown { address: self.advertised(flow.listener), transport: flow.transport }
+        Shown { address: self.advertised(flow.listener), transport: flow.transport, secure: false }
     }
 
     /// Answers a request and keeps no more state for it.

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::header::Params;
 use crate::write::push_number;
-use crate::{Fault, Message, Method, Name, NameAddr, Uri, Writer};
+use crate::{Fault, Message, Method, Name, NameAddr, Scheme, Uri, Writer};
 
 /// One dialog, early or confirmed, as one side sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Dialog {
     pub route_set: Vec<Vec<u8>>,
     /// The far side's Contact URI.
     pub remote_target: Vec<u8>,
+    /// It was set up by a `sips` URI: every hop is TLS, and each side names itself by such a URI.
+    pub secure: bool,
 }
 
 /// A request came with a lower CSeq than one before it: it is answered 500 (RFC 3261 section 12.2.2).
@@ -47,7 +49,10 @@ impl Dialog {
     pub fn uas(request: Message<'_>, local_tag: &[u8]) -> Result<Dialog, Fault> {
         let contact = request.contact()?.ok_or(Fault::Missing(Name::Contact))?;
         let (from, to) = (request.from()?, request.to()?);
+        let route = request.values(Name::RecordRoute).next();
+        let next = route.and_then(|route| NameAddr::parse(route).ok()).map_or(contact.uri, |route| route.uri);
         Ok(Dialog {
+            secure: is_sips(next) || request.request_uri().is_some_and(is_sips),
             call_id: request.call_id()?.to_vec(),
             local_tag: local_tag.to_vec(),
             remote_tag: from.tag().unwrap_or_default().to_vec(),
@@ -69,6 +74,8 @@ impl Dialog {
         route_set.reverse();
         let (from, to) = (response.from()?, response.to()?);
         Ok(Dialog {
+            // To was the request's target, and Contact has its scheme.
+            secure: is_sips(target) || is_sips(to.uri),
             call_id: response.call_id()?.to_vec(),
             local_tag: from.tag().unwrap_or_default().to_vec(),
             remote_tag: to.tag().unwrap_or_default().to_vec(),
@@ -148,6 +155,10 @@ impl Dialog {
             .header("CSeq", number)
             .header("Max-Forwards", MAX_FORWARDS)
     }
+}
+
+fn is_sips(uri: &[u8]) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Sips)
 }
 
 fn is_loose(uri: &[u8]) -> bool {

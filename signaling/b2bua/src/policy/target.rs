@@ -18,6 +18,8 @@ pub struct Target {
     pub port: Option<u16>,
     /// What it is spoken to over; without one DNS says it, or it is what the listener has, UDP first.
     pub transport: Option<Transport>,
+    /// It is a `sips` URI: so is what requests are for that are sent there.
+    pub secure: bool,
     /// The host, where it is an address: asked for with every message received, and so read once.
     ip: Option<IpAddr>,
 }
@@ -28,9 +30,9 @@ pub struct Target {
 pub struct NoTarget(String);
 
 impl Target {
-    fn new(host: String, port: Option<u16>, transport: Option<Transport>) -> Target {
+    fn new(host: String, port: Option<u16>, transport: Option<Transport>, secure: bool) -> Target {
         let ip = host.parse().ok();
-        Target { host, port, transport, ip }
+        Target { host, port, transport, secure, ip }
     }
 
     /// The address, where it is one and not a name.
@@ -60,7 +62,7 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Target {
-        Target::new(address.ip().to_string(), Some(address.port()), None)
+        Target::new(address.ip().to_string(), Some(address.port()), None, false)
     }
 }
 
@@ -89,7 +91,7 @@ impl FromStr for Target {
         }
         let named = uri.transport().map_err(|_| no_target())?;
         let transport = if uri.scheme == Scheme::Sips { Some(Transport::Tls) } else { named };
-        Ok(Target::new(bare.to_owned(), uri.port, transport))
+        Ok(Target::new(bare.to_owned(), uri.port, transport, uri.scheme == Scheme::Sips))
     }
 }
 
@@ -110,7 +112,8 @@ mod tests {
 
     #[test]
     fn targets_are_read_in_all_their_forms() {
-        let target = |host: &str, port, transport| Target::new(host.into(), port, transport);
+        let target = |host: &str, port, transport| Target::new(host.into(), port, transport, false);
+        let secure = |host: &str| Target::new(host.into(), None, Some(Transport::Tls), true);
         for (text, expected) in [
             ("192.0.2.1:5070", target("192.0.2.1", Some(5070), None)),
             ("192.0.2.1", target("192.0.2.1", None, None)),
@@ -118,7 +121,7 @@ mod tests {
             ("2001:db8::1", target("2001:db8::1", None, None)),
             ("carrier.example", target("carrier.example", None, None)),
             ("SIP:carrier.example:5080;transport=TCP", target("carrier.example", Some(5080), Some(Transport::Tcp))),
-            ("sips:carrier.example", target("carrier.example", None, Some(Transport::Tls))),
+            ("sips:carrier.example", secure("carrier.example")),
             ("sip:192.0.2.1;transport=tls", target("192.0.2.1", None, Some(Transport::Tls))),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");

@@ -43,7 +43,7 @@ impl Worker {
         if status < 300 {
             writer = writer
                 .record_route(invite.request.view())
-                .header("Contact", self.shown(caller.flow).contact())
+                .header("Contact", self.shown(caller.flow).secured(caller.is_secure()).contact())
                 .header("Allow", ALLOW);
         }
         for (name, value) in headers {

@@ -148,20 +148,18 @@ impl Worker {
         let trunk = &self.policy.trunks[call.leg(Side::Callee).trunk];
         let mut caller = crossing.caller(request, &from, trunk.domain.as_deref());
         caller.extend_from_slice([";tag=", &ours.tag.to_string()].concat().as_bytes());
-        let uri = match &destination.uri {
-            Some(uri) => uri.clone(),
-            None => forward::request_uri(request.request_uri().unwrap_or_default(), &host),
-        };
+        let uri = destination.request_uri(request.request_uri().unwrap_or_default(), &host);
+        let secure = forward::is_sips(&uri);
         let writer = Writer::request(Method::Invite, &uri)
             .header("Via", shown.via(&ours.branch))
             .header("Max-Forwards", (invite.max_forwards - 1).to_string());
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let writer = writer
             .header("From", caller)
-            .header("To", forward::party(&to, &host))
+            .header("To", forward::party(&to, &host, secure))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", format!("{} INVITE", ours.cseq))
-            .header("Contact", shown.contact())
+            .header("Contact", shown.secured(secure).contact())
             .header("Allow", ALLOW);
         let writer = self.invite_extensions(call, invite, writer);
         let body = self.body_for(call, Side::Callee, request)?;

@@ -46,6 +46,7 @@ impl Worker {
                     flow: binding.hop(),
                     uri: Some(binding.contact.clone()),
                     host: None,
+                    secure: false,
                     route: binding.path.clone(),
                 };
                 let sources = devices.iter().map(|binding| (binding.flow, binding.nat)).collect();

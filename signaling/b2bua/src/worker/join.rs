@@ -66,7 +66,8 @@ impl Worker {
         let dialog = self.calls.get_mut(&old).and_then(|before| before.leg_mut(there).dialog.as_mut());
         let Some(dialog) = dialog else { return };
         let writer = dialog.request(Method::Invite, via.as_bytes());
-        let writer = with(writer.header("Contact", shown.contact()).header("Allow", ALLOW), headers);
+        let writer =
+            with(writer.header("Contact", shown.secured(dialog.secure).contact()).header("Allow", ALLOW), headers);
         let Some(call) = self.calls.get(&id) else { return };
         let bytes = self.crossing(call, here).finish(writer, said.view(), &body);
         let client = self.send(now, flow, bytes, ClientUse::Join(id, (old, there)));

@@ -118,6 +118,7 @@ impl Worker {
             flow: Flow { listener: policy.listener, transport: hop.transport, remote: hop.address },
             uri: None,
             host: policy.host_at(&policy.targets[0]),
+            secure: policy.targets[0].secure,
             route: self.registrations.route(egress),
         };
         self.carry(arrival, trunk, server, Onward { egress, user: None, destinations: vec![destination] });
@@ -244,18 +245,19 @@ impl Worker {
         let mut caller = crossing.caller(message, &from, goes.domain.as_deref());
         caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
         let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
-        let uri = destination.uri.clone().unwrap_or_else(|| forward::request_uri(uri, &host));
+        let uri = destination.request_uri(uri, &host);
+        let secure = forward::is_sips(&uri);
         let writer = Writer::request(method, &uri)
             .header("Via", shown.via(&ours.branch))
             .header("Max-Forwards", max_forwards.to_string());
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let mut writer = writer
             .header("From", caller)
-            .header("To", forward::party(&to, &host))
+            .header("To", forward::party(&to, &host, secure))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", [b"1 ", method.as_bytes()].concat());
         if matches!(method, Method::Subscribe | Method::Refer) {
-            writer = writer.header("Contact", shown.contact());
+            writer = writer.header("Contact", shown.secured(secure).contact());
         }
         Some(crossing.finish_with(writer, message, opaque(arrival)?, headers))
     }

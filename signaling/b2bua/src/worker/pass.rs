@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Method, Name, OwnedMessage, respond};
 
+use super::targets::is_secure;
 use super::{Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::forward::{self, ALLOW, Body, Crossing};
 use crate::leg::Side;
@@ -96,7 +97,7 @@ impl Worker {
         let Some(dialog) = call.dialog_mut(side.other()) else {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
-        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());
+        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.secured(dialog.secure).contact());
         if let Purpose::Subscribes(_, usage) = &mut extra.purpose {
             usage.sent = dialog.local_cseq;
             call.usages.push(usage.clone());
@@ -133,7 +134,7 @@ impl Worker {
         let reason = arrival.message.reason().unwrap_or_default();
         let mut writer =
             respond(passing.request.view(), passing.came.remote, status, reason, tag.as_deref().map(str::as_bytes));
-        let shown = self.shown(passing.came);
+        let shown = self.shown(passing.came).secured(is_secure(passing.request.view()));
         if status < 300 {
             if passing.tag.is_some() && matches!(passing.purpose, Purpose::Subscription { .. }) {
                 writer = writer.record_route(passing.request.view());

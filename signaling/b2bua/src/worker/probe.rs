@@ -86,7 +86,8 @@ impl Worker {
     fn probe(&mut self, now: u64, trunk: usize, target: &Target, hop: Hop) -> bool {
         let probed = &self.policy.trunks[trunk];
         let flow = Flow { listener: probed.listener, transport: hop.transport, remote: hop.address };
-        let uri = format!("sip:{}", probed.host_at(target).unwrap_or_else(|| hop.address.to_string()));
+        let scheme = if target.secure { "sips" } else { "sip" };
+        let uri = format!("{scheme}:{}", probed.host_at(target).unwrap_or_else(|| hop.address.to_string()));
         let shown = self.shown(flow);
         let owner = self.identities.call();
         let writer = Writer::request(Method::Options, uri.as_bytes())
@@ -96,7 +97,7 @@ impl Worker {
             .header("To", format!("<{uri}>"))
             .header("Call-ID", self.identities.token(owner).to_string())
             .header("CSeq", "1 OPTIONS")
-            .header("Contact", shown.contact())
+            .header("Contact", shown.secured(target.secure).contact())
             .header("Allow", ALLOW)
             .header("Accept", "application/sdp");
         self.send(now, flow, writer.finish(b""), ClientUse::Probe(trunk, hop)).is_some()

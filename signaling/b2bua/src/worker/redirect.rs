@@ -64,19 +64,26 @@ impl Worker {
                         flow,
                         uri: Some(without_headers(contact, &uri)),
                         host,
+                        secure: false,
                         route: Vec::new(),
                     });
                 }
             } else if trunk.is_called(uri.host) {
-                return Some(Destination { flow, uri: Some(without_headers(contact, &uri)), host, route: Vec::new() });
+                return Some(Destination {
+                    flow,
+                    uri: Some(without_headers(contact, &uri)),
+                    host,
+                    secure: false,
+                    route: Vec::new(),
+                });
             }
         }
         // Somebody else's address: the number is what counts, if the same trunk leads there.
         let called = uri.user.filter(|user| !user.is_empty())?;
         let leads = self.policy.egress(call.leg(Side::Caller).trunk, called)?;
         let shown = host.clone().unwrap_or_else(|| flow.remote.to_string());
-        let uri = forward::request_uri(contact, &shown);
-        (leads == egress).then_some(Destination { flow, uri: Some(uri), host, route: Vec::new() })
+        let uri = forward::request_uri(contact, &shown, false);
+        (leads == egress).then_some(Destination { flow, uri: Some(uri), host, secure: false, route: Vec::new() })
     }
 
     /// The contacts of a redirection as the caller is shown them: what it makes of them comes back to us.

@@ -174,7 +174,7 @@ impl Worker {
         let call = self.calls.get(&id).filter(|call| call.is_live())?;
         let flow = call.next_hop(side, &self.next_hops);
         let uri = Some(call.dialog(side)?.remote_target.clone());
-        let destination = Destination { flow, uri, host: None, route: Vec::new() };
+        let destination = Destination { flow, uri, host: None, secure: false, route: Vec::new() };
         Some(Replacement { trunk: call.leg(side).trunk, destination, value })
     }
 

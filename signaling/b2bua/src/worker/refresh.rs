@@ -181,7 +181,10 @@ impl Worker {
         let via = shown.via(&self.identities.branch(id));
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(side).dialog else { return };
-        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
+        let writer = dialog
+            .request(method, via.as_bytes())
+            .header("Contact", shown.secured(dialog.secure).contact())
+            .header("Allow", ALLOW);
         let writer = with(writer, headers);
         let bytes = match &sdp {
             Some(sdp) => writer.header("Content-Type", "application/sdp").finish(sdp),

@@ -76,8 +76,10 @@ impl Worker {
         let headers = self.timer_headers(id, other);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(dialog) = &mut call.leg_mut(other).dialog else { return };
-        let mut writer =
-            dialog.request(Method::Invite, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
+        let mut writer = dialog
+            .request(Method::Invite, via.as_bytes())
+            .header("Contact", shown.secured(dialog.secure).contact())
+            .header("Allow", ALLOW);
         writer = with(writer, headers);
         let Some(call) = self.calls.get(&id) else { return };
         let client = match self.body_for(call, other, request.view()) {
@@ -193,7 +195,9 @@ impl Worker {
         let reason = response.reason().unwrap_or_default();
         let mut writer: Writer = respond(reinvite.request.view(), reinvite.source, status, reason, None);
         if status < 300 {
-            writer = writer.header("Contact", self.shown(leg.flow).contact()).header("Allow", ALLOW);
+            writer = writer
+                .header("Contact", self.shown(leg.flow).secured(leg.is_secure()).contact())
+                .header("Allow", ALLOW);
         }
         if status / 100 == 2 {
             writer = with(writer, self.agreed_headers(call, side.other(), reinvite.request.view()));

@@ -292,7 +292,7 @@ impl Worker {
             },
         };
         let flow = self.next_hops.of(Some(dialog), flow, endpoint);
-        let via = Shown { address: advertised(flow), transport: flow.transport }.via(&branch);
+        let via = Shown { address: advertised(flow), transport: flow.transport, secure: false }.via(&branch);
         let writer = dialog.request(Method::Prack, via.as_bytes()).header("RAck", meant.rack.value());
         let bytes = match (original, self.calls.get(&id)) {
             (Some(original), Some(call)) => {

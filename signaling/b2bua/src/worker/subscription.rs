@@ -102,7 +102,7 @@ impl Worker {
         let Some(dialog) = other else {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
-        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact());
+        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.secured(dialog.secure).contact());
         let crossing = Crossing { trusted, withheld: false, realm, authenticates, shown_as: shown.address };
         let bytes = crossing.finish(writer, message, &body);
         let purpose = Purpose::Subscription { id, last };

@@ -138,18 +138,19 @@ impl Worker {
                             self.outputs.push_back(Output::Name { remote: hop.address, name: name.to_owned() });
                         }
                     }
-                    hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target))));
+                    hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target), target.secure)));
                 }
                 Err(problem) => invite.not_located = Some(problem),
             }
         }
-        hops.sort_by_key(|(hop, _)| self.health.rests_until(now, *hop).unwrap_or_default());
-        for (hop, host) in hops {
+        hops.sort_by_key(|(hop, ..)| self.health.rests_until(now, *hop).unwrap_or_default());
+        for (hop, host, secure) in hops {
             let flow = Flow { listener: trunk.listener, transport: hop.transport, remote: hop.address };
             invite.groups.push_back(vec![Destination {
                 flow,
                 uri: None,
                 host,
+                secure,
                 route: self.registrations.route(index),
             }]);
         }

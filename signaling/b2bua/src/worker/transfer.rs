@@ -6,6 +6,7 @@ use moorline_sip::transaction::ServerId;
 use moorline_sip::{Index, Method, Name, NameAddr, OwnedMessage, Replaces, Scheme, Uri};
 
 use super::setup::{Admission, Refused};
+use super::targets::is_secure;
 use super::{Arrival, ClientUse, Worker};
 use crate::Outcome;
 use crate::call::{Call, Phase};
@@ -48,7 +49,9 @@ impl Worker {
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };
         let silent = message.other(b"Refer-Sub").is_some_and(|sub| sub.eq_ignore_ascii_case(b"false"));
-        let mut accepted = self.answer_to(arrival, 202, b"Accepted").header("Contact", self.shown(flow).contact());
+        let mut accepted = self
+            .answer_to(arrival, 202, b"Accepted")
+            .header("Contact", self.shown(flow).secured(is_secure(message)).contact());
         if silent {
             accepted = accepted.header("Refer-Sub", "false");
         }
@@ -226,7 +229,7 @@ impl Worker {
         let Some(dialog) = dialog else { return false };
         let notify = dialog
             .request(Method::Notify, via.as_bytes())
-            .header("Contact", shown.contact())
+            .header("Contact", shown.secured(dialog.secure).contact())
             .header("Event", event)
             .header("Subscription-State", state)
             .header("Content-Type", "message/sipfrag;version=2.0")

@@ -7,6 +7,7 @@ use moorline_sip::{Message, Method, respond};
 
 use super::refresh::with;
 use super::setup::{Refused, read, refusal_body};
+use super::targets::is_secure;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
 use crate::call::{Call, Offer, Phase, Waiting};
@@ -48,7 +49,7 @@ impl Worker {
             dialog.refresh_target(message);
         }
         let agreed = call.is_agreed();
-        let shown = self.shown(flow);
+        let shown = self.shown(flow).secured(is_secure(message));
         let mut answer =
             respond(message, flow.remote, 200, b"OK", None).header("Contact", shown.contact()).header("Allow", ALLOW);
         if let Some(call) = self.calls.get(&id).filter(|_| agreed) {
@@ -120,7 +121,10 @@ impl Worker {
         let via = shown.via(&self.identities.branch(id));
         let headers = self.timer_headers(id, other);
         let Some(dialog) = self.calls.get_mut(&id).and_then(|call| call.dialog_mut(other)) else { return };
-        let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.contact()).header("Allow", ALLOW);
+        let writer = dialog
+            .request(method, via.as_bytes())
+            .header("Contact", shown.secured(dialog.secure).contact())
+            .header("Allow", ALLOW);
         let writer = with(writer, headers);
         let Some(call) = self.calls.get(&id) else { return };
         let client = match self.body_for(call, other, request.view()) {
@@ -236,7 +240,9 @@ impl Worker {
         let reason = response.reason().unwrap_or_default();
         let mut writer = respond(update.request.view(), update.source, status, reason, None);
         if status < 300 {
-            writer = writer.header("Contact", self.shown(call.leg(origin).flow).contact()).header("Allow", ALLOW);
+            let leg = call.leg(origin);
+            let contact = self.shown(leg.flow).secured(leg.is_secure()).contact();
+            writer = writer.header("Contact", contact).header("Allow", ALLOW);
         }
         let refreshing = status < 300 && update.request.view().method() == Some(Method::Update) && call.is_agreed();
         if refreshing {

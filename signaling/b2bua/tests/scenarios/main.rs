@@ -23,6 +23,7 @@ mod registrations_of_ours;
 mod reinvites;
 mod reliable;
 mod restarts;
+mod sips;
 mod streams;
 mod subscriptions;
 mod transfers;
