@@ -374,3 +374,28 @@ fn what_a_media_process_does_not_serve_is_said_when_it_connects() {
     net.input(Input::Media(MediaInput::Connected(other)));
     assert_eq!(net.observed, []);
 }
+
+#[test]
+fn a_restart_loses_calls_that_ring_and_both_sides_hear_so() {
+    let mut net = Net::new();
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&out, "180 Ringing", "bob", CALLEE, ""));
+    let tag = net.expect(CALLER, "SIP/2.0 180").tag("To").to_owned();
+    net.restart_signaling(policy());
+    assert!(net.media.sessions.is_empty(), "its ports are free");
+    net.receive(CALLER, &invite("5551000", "c1", "").replace("INVITE", "CANCEL"));
+    net.expect(CALLER, "SIP/2.0 481");
+    net.receive(CALLER, &caller_request("INFO", 2, "c1", &tag, ""));
+    net.expect(CALLER, "SIP/2.0 481");
+    net.receive(CALLEE, &callee_request("INFO", 1, &out, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 481");
+    // Who picks up is not left with nobody.
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLEE, "ACK");
+    let bye = net.expect(CALLEE, "BYE");
+    net.receive(CALLEE, &answer(&bye, "200 OK", "", CALLEE, ""));
+    net.quiet();
+    net.nothing_left();
+}

@@ -182,3 +182,17 @@ fn a_subscription_inside_a_call() {
     net.receive(CALLER, &caller_request("BYE", 3, "c1", &up.tag, ""));
     net.nothing_left();
 }
+
+#[test]
+fn a_restart_loses_subscriptions_and_both_sides_hear_so() {
+    let mut net = Net::new();
+    let (tag, out) = subscribed(&mut net);
+    net.restart_signaling(policy());
+    // RFC 6665 4.1.2.2: the subscriber subscribes anew; 4.2.2: the notifier ends it.
+    net.receive(CALLER, &again(2, &tag, PRESENCE));
+    net.expect(CALLER, "SIP/2.0 481");
+    let state = "Event: presence\r\nSubscription-State: active;expires=300\r\n";
+    net.receive(CALLEE, &notify(&out, 1, "bob", state, "<presence/>"));
+    net.expect(CALLEE, "SIP/2.0 481");
+    net.quiet();
+}
