@@ -69,6 +69,10 @@ impl NextHops {
     /// What must be looked up to know where a next hop leads (RFC 3263 section 4); `None` for an address.
     pub(crate) fn name(&self, next: &[u8], flow: Flow) -> Option<Target> {
         let uri = Uri::parse(next).ok()?;
+        if uri.socket_addr(0).is_some() {
+            // As good as always.
+            return None;
+        }
         let listener = self.listeners.get(flow.listener)?;
         if uri.socket_addr(0).is_some() {
             return None;
