@@ -1,11 +1,11 @@
 # baresip registers over TCP, and over TLS at another listener; one calls the other, and at the same time the carrier
-# calls a third one. Those on streams are kept alive, and gone with their streams.
+# calls a third one. Those on streams are kept alive, called when signaling was killed, and gone with their streams.
 
 write_config
 make_certificates
 # This one gives up where anything but MD5 is offered too.
 add_telephones keep_alive_s=5 'algorithms="md5"'
-add_telephones name=telephones-tls port=5063 'transports="tls"' 'algorithms="md5"'
+add_telephones name=telephones-tls port=5063 keep_alive_s=5 'transports="tls"' 'algorithms="md5"'
 make_voice 10
 make_speech 3
 start_moorline
@@ -34,14 +34,25 @@ wait "$caller" || fault "baresip ended with status $?"
 sleep 1
 stop_captures
 verify_media --outward 100 --inward 150 --lost 5 --interruption-ms 1000
+carried=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
 # Each sends 50 packets a second for some 3 s.
 require "RTP packets past the relay" "$(packets telephones "udp")" -ge 200
 require "telephones that sent them" "$(tcpdump -n -r telephones.pcap 2>/dev/null | awk '{ print $3 }' | sort -u | wc -l)" -eq 2
 tcpdump -n -r core.pcap -A "tcp port 5062" >core.sip 2>/dev/null
 require "keep-alives over TCP" "$(grep -c '^CSeq: 1 OPTIONS' core.sip)" -ge 2
+
+# A telephone whose stream went with the process before is called over another one.
+start_captures not "(udp[2:2] & 1 = 1)"
+kill -KILL "$(child_of_moorline signaling)"
+await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape
+require "bindings after the restart" "$(figure restarted.scrape bindings)" -eq 2
+start_caller after-restart carrier "$carrier_ip" 5071 "$sbc_carrier_ip:5060" 6000 3400
+await_callers after-restart "$started" 1
+stop_captures
+verify_media --outward 100 --inward 150 --lost 5 --interruption-ms 1000
 kill -KILL "${telephones[@]}"
 await "the end of the bindings" has_bindings 0
 await_idle 10
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" \
-    -eq "$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)"
+    -eq $((carried + $(figure captures.figures rtp_outward_relayed rtp_inward_relayed)))
 stop_moorline
