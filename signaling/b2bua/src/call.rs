@@ -267,6 +267,21 @@ impl Call {
         (0..count).map(stream).collect()
     }
 
+    /// True where every stream in use has its ports at the media process.
+    pub(crate) fn has_its_ports(&self) -> bool {
+        let views = Side::BOTH.map(|side| self.view(side));
+        let count = views.iter().map(Vec::len).max().unwrap_or_default();
+        let refused = |stream: usize| {
+            let mut known = views.iter().filter_map(|view| view.get(stream)?.as_ref());
+            known.any(|remote| !remote.active)
+        };
+        let placed = |side: Side, stream: usize| {
+            let leg = self.local.legs.get(side.index());
+            leg.and_then(|leg| leg.get(stream)?.as_ref()).is_some()
+        };
+        (0..count).all(|stream| refused(stream) || Side::BOTH.iter().all(|side| placed(*side, stream)))
+    }
+
     /// True once both parties have heard of the answer.
     pub(crate) fn is_agreed(&self) -> bool {
         self.phase == Phase::Answered && self.invite.is_none()

@@ -147,7 +147,12 @@ impl Worker {
 
     /// Opens the session of a new call.
     pub(super) fn open_media(&mut self, id: SessionId) {
-        self.ask(Asked::Open(id));
+        if self.media.returning.is_empty() {
+            self.ask(Asked::Open(id));
+        } else {
+            // The ports that it is given could be those of a call that is not back yet.
+            self.media.later(Asked::Open(id));
+        }
     }
 
     /// Tells the media process what has changed.
@@ -155,8 +160,17 @@ impl Worker {
         // Without a connection the session is brought up to date when there is one; once it is to be closed,
         // nothing may open it again.
         let over = self.calls.get(&id).is_none_or(|call| call.outcome.is_some());
-        if self.media.connected && !over && !self.media.returning.contains(&id) {
+        if !self.media.connected || over || self.media.returning.contains(&id) {
+            return;
+        }
+        if self.media.returning.is_empty() {
             self.ask(Asked::Update(id));
+        } else {
+            // No reply that is on its way is to this.
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.media_request = 0;
+            }
+            self.media.later(Asked::Update(id));
         }
     }
 

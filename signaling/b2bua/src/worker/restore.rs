@@ -6,7 +6,7 @@ use moorline_control::{Listed, Listing, Profile, ServerHello, SessionId};
 use super::Worker;
 use super::media::Asked;
 use super::setup::Refused;
-use crate::call::Phase;
+use crate::call::{Call, Phase};
 use crate::leg::Side;
 use crate::snapshot;
 use crate::{Observation, Outcome};
@@ -22,7 +22,10 @@ impl Worker {
         }
         // `Open` brings a session back on the same ports after a media restart, and claims it where only
         // the connection was lost.
-        let live = self.calls.values().filter(|call| call.is_live()).map(|call| Asked::Open(call.id));
+        let live = self.calls.values().filter(|call| call.is_live());
+        // What has ports gets them first: new ones might be those of a call that comes later.
+        let (placed, others): (Vec<&Call>, Vec<&Call>) = live.partition(|call| call.has_its_ports());
+        let live = placed.into_iter().chain(others).map(|call| Asked::Open(call.id));
         let closing = self.media.closing.iter().map(|id| Asked::Close(*id));
         let again: Vec<Asked> = live.chain(closing).collect();
         again.into_iter().for_each(|asked| self.media.later(asked));

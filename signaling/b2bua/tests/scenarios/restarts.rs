@@ -2,7 +2,9 @@
 
 use crate::harness::*;
 use moorline_b2bua::{Input, MediaInput, Observation, Outcome, Place};
-use moorline_control::{EndReason, Ended, Event, MediaRange, Refusal, RefusalCode, Request, SessionReport};
+use moorline_control::{
+    EndReason, Ended, Event, MediaRange, Refusal, RefusalCode, Request, SessionReport, SessionSpec,
+};
 
 #[test]
 fn a_restarted_signaling_takes_its_calls_back_and_the_caller_hangs_up() {
@@ -333,6 +335,68 @@ fn thousands_of_calls_come_back_a_window_at_a_time() {
     assert_eq!(net.media.log.len(), 256, "the connection's queue is shared with new calls");
     net.resume_media();
     assert_eq!(net.media.sessions.len(), 1_000);
+}
+
+/// Whether each stream in use has its ports.
+fn has_ports(spec: &SessionSpec) -> bool {
+    let mut streams = spec.legs.iter().flat_map(|leg| &leg.streams).filter(|stream| stream.active);
+    streams.all(|stream| stream.local.is_some())
+}
+
+/// What the media process was asked to open, in order: whether it knew the ports.
+fn opened(net: &Net) -> Vec<bool> {
+    let specs = net.media.log.iter().filter_map(|request| match request {
+        Request::Open { spec, .. } => Some(has_ports(spec)),
+        _ => None,
+    });
+    specs.collect()
+}
+
+#[test]
+fn calls_that_have_ports_get_them_back_before_others_get_new_ones() {
+    let mut net = Net::new();
+    let mut late = Vec::new();
+    for n in 0..20 {
+        let offer = if n % 2 == 0 { sdp("192.0.2.10", 4000) } else { String::new() };
+        net.receive(CALLER, &invite("5551000", &format!("m{n}"), &offer));
+        let out = net.expect(CALLEE, "INVITE");
+        let ok = answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+        if n % 2 == 0 {
+            net.receive(CALLEE, &ok);
+        } else {
+            late.push(ok);
+        }
+        net.take_sent();
+    }
+    net.input(Input::Media(MediaInput::Disconnected));
+    net.media.sessions.clear();
+    for ok in late {
+        net.receive(CALLEE, &ok);
+    }
+    net.media.log.clear();
+    net.input(Input::Media(MediaInput::Connected(hello(2))));
+    assert_eq!(opened(&net), [[true; 10], [false; 10]].concat());
+}
+
+#[test]
+fn a_new_call_takes_no_ports_before_those_that_return_have_theirs() {
+    let mut net = Net::new();
+    for n in 0..300 {
+        net.receive(CALLER, &invite("5551000", &format!("m{n}"), &sdp("192.0.2.10", 4000)));
+        net.expect(CALLEE, "INVITE");
+        net.take_sent();
+    }
+    net.input(Input::Media(MediaInput::Disconnected));
+    net.media.sessions.clear();
+    net.media.log.clear();
+    net.media.paused = true;
+    net.input(Input::Media(MediaInput::Connected(hello(2))));
+    net.receive(CALLER, &invite("5551000", "new", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    net.quiet();
+    net.resume_media();
+    net.expect(CALLEE, "INVITE");
+    assert_eq!(opened(&net), [&[true; 300][..], &[false]].concat());
 }
 
 #[test]
