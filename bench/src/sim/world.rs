@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::policy::{Policy, Refer};
 use moorline_b2bua::{Input, MediaInput, Observation, Output, Worker};
+use moorline_control::Reply;
 use moorline_sip::transaction::Flow;
 
 use super::media::MediaProcess;
@@ -262,8 +263,12 @@ impl World {
 
     fn hear_media_process(&mut self) {
         while let Some(said) = self.media.reply(self.now) {
-            if let MediaInput::Event(event) = &said {
-                self.trace.note(self.now, || format!("{event:?}"));
+            match &said {
+                MediaInput::Event(event) => self.trace.note(self.now, || format!("{event:?}")),
+                MediaInput::Reply { reply: Reply::Refused(refusal), .. } => {
+                    self.trace.note(self.now, || format!("{refusal:?}"));
+                }
+                _ => {}
             }
             self.tell_worker(Input::Media(said));
         }
