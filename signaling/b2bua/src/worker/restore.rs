@@ -6,7 +6,7 @@ use moorline_control::{Listed, Listing, Profile, ServerHello, SessionId};
 use super::Worker;
 use super::media::Asked;
 use super::setup::Refused;
-use crate::call::{Call, Phase};
+use crate::call::Phase;
 use crate::leg::Side;
 use crate::snapshot;
 use crate::{Observation, Outcome};
@@ -24,8 +24,9 @@ impl Worker {
         // the connection was lost.
         let live = self.calls.values().filter(|call| call.is_live());
         // What has ports gets them first: new ones might be those of a call that comes later.
-        let (placed, others): (Vec<&Call>, Vec<&Call>) = live.partition(|call| call.has_its_ports());
-        let live = placed.into_iter().chain(others).map(|call| Asked::Open(call.id));
+        let mut live: Vec<(bool, SessionId)> = live.map(|call| (!call.has_its_ports(), call.id)).collect();
+        live.sort_by_key(|(lacks_ports, _)| *lacks_ports);
+        let live = live.into_iter().map(|(_, id)| Asked::Open(id));
         let closing = self.media.closing.iter().map(|id| Asked::Close(*id));
         let again: Vec<Asked> = live.chain(closing).collect();
         again.into_iter().for_each(|asked| self.media.later(asked));
