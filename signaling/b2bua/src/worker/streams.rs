@@ -11,14 +11,15 @@ use crate::leg::Side;
 impl Worker {
     /// A stream has ended, or could not be opened.
     pub(super) fn stream_broken(&mut self, now: u64, flow: Flow) {
-        if flow.transport.is_reliable() {
-            let unanswered = self.layer.unanswered(flow);
-            self.leave_stream(flow);
-            for (client, request) in unanswered {
-                self.send_elsewhere(now, client, flow, &request);
-            }
+        if !flow.transport.is_reliable() {
+            return self.layer.broken(now, flow);
         }
+        let unanswered = self.layer.unanswered(flow);
+        self.leave_stream(flow);
         self.layer.broken(now, flow);
+        for (client, request) in unanswered {
+            self.send_elsewhere(now, client, flow, &request);
+        }
     }
 
     /// Nobody is spoken to over this stream any more. An endpoint is reached in no other way.

@@ -102,6 +102,7 @@ fn a_stream_of_ours_that_ends_is_opened_again_once() {
     // It was closed for being idle, say, when that was on its way.
     net.input(Input::Broken { flow: ours });
     assert_eq!(net.expect(CALLEE, "INVITE").0, sent.0);
+    net.quiet();
     net.input(Input::Broken { flow: ours });
     net.expect(CALLER, "SIP/2.0 408");
     net.quiet();
