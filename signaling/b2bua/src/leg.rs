@@ -84,6 +84,8 @@ pub(crate) struct Leg {
     pub(crate) gone: bool,
     /// It has asked for a transfer that was carried out here: the NOTIFYs of the next name theirs (RFC 3515 2.4.6).
     pub(crate) referred: bool,
+    /// Our BYE was refused as one that came too late, and sent again.
+    pub(crate) bye_repeated: bool,
     /// It is an endpoint: what it says of its own address counts less than where it speaks from.
     pub(crate) endpoint: bool,
     /// The credentials that our last INVITE showed it, for the ACK: whole header lines.
@@ -151,6 +153,7 @@ impl Leg {
             confirmed: false,
             relatch: 0,
             bye_due: false,
+            bye_repeated: false,
             gone: false,
             referred: false,
             endpoint: false,

@@ -138,7 +138,8 @@ impl Worker {
                     self.notified(arrival.now, call, side);
                 }
             }
-            Some(ClientUse::Bye(_) | ClientUse::Stray | ClientUse::Prack(_)) | None => {}
+            Some(ClientUse::Bye(_)) => self.bye_answered(arrival),
+            Some(ClientUse::Stray | ClientUse::Prack(_)) | None => {}
         }
     }
 

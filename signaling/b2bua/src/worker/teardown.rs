@@ -124,6 +124,19 @@ impl Worker {
         self.send(now, flow, bye, ClientUse::Bye(id));
     }
 
+    /// The answer to a BYE of ours. One that a later request has overtaken is refused (RFC 3261 12.2.2), and the party
+    /// would be left in the call: it is said again, once.
+    pub(super) fn bye_answered(&mut self, arrival: Arrival<'_>) {
+        if arrival.message.status() != Some(500) {
+            return;
+        }
+        let Some((id, side)) = self.answer_dialog(arrival.message) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !std::mem::replace(&mut call.leg_mut(side).bye_repeated, true) {
+            self.hang_up(arrival.now, id, side, None);
+        }
+    }
+
     /// Our request was not answered (timers B and F), or not even after a CANCEL.
     pub(super) fn unanswered(&mut self, now: u64, client: ClientId) {
         match self.clients.get(&client) {
