@@ -3,6 +3,9 @@
 //! The first worker of a process registers; all of them use what the registrar has said (RFC 3608). A registration is
 //! left to run out when the process ends: calls outlive it, and the next process takes the registration over.
 //!
+//! The Contact is a `sip` URI over TLS even where the registrar is reached by a `sips` one: calls to a `sips` URI would be
+//! refused where they go on without TLS.
+//!
 //! P-Associated-URI (RFC 7315 4.1), the identities that the registrar has given us besides, is not used: who calls is what
 //! the caller's own trunk says, and to name one of these in its place would be to call as somebody else. A carrier that
 //! takes no other identities refuses the call.

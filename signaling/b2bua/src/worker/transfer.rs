@@ -2,7 +2,7 @@
 //! it is in already, and then the two are joined ([`join`](super::join)).
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::ServerId;
+use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Index, Method, Name, NameAddr, OwnedMessage, Replaces, Scheme, Uri};
 
 use super::setup::{Admission, Refused};
@@ -103,6 +103,10 @@ impl Worker {
         let moved = side.other();
         let said = call.said[moved.index()].clone().unwrap_or_default();
         let offer: Vec<_> = said.into_iter().map(|stream| crate::media::Remote { held: false, ..stream }).collect();
+        if call.leg(side).sdp.is_none() {
+            // Restored from before transfers were carried out here.
+            return Err(Refused::because(503, "No Session Description Known"));
+        }
         let compose = |lines: &[u8]| invitation(call, side, &uri, lines).ok_or_else(|| Refused::new(400));
         let replacing = end.is_some();
         let there = match from {
@@ -172,7 +176,9 @@ impl Worker {
             if before.phase != Phase::Answered {
                 continue;
             }
-            if let Some(client) = before.leg(side).inviting {
+            // Not one of the other party, which goes on.
+            let asked = |client: &ClientId| matches!(self.clients.get(client), Some(ClientUse::Join(..)));
+            if let Some(client) = before.leg(side).inviting.filter(asked) {
                 self.layer.cancel(now, client, None);
             }
             if self.calls.get(&old).is_some_and(|before| before.leg(side.other()).gone) {

@@ -164,6 +164,45 @@ fn a_transfer_that_nobody_answers_leaves_the_call_as_it_was() {
 }
 
 #[test]
+fn what_else_goes_on_in_the_call_is_not_ended_with_the_transfer() {
+    let mut net = Net::with(handling());
+    let up = establish(&mut net);
+    let invite = referred(&mut net, &up);
+    net.receive(CALLER, &caller_request("INVITE", 3, "c1", &up.tag, &sdp("192.0.2.10", 4002)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let again = net.expect(CALLEE, "INVITE sip:198.51.100.20:5060");
+    net.receive(CALLEE, &answer(&again, "100 Trying", "", CALLEE, ""));
+    net.receive(CALLEE, &answer(&invite, "486 Busy Here", "carol", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    told(&mut net, "terminated;reason=noresource", "SIP/2.0 486 Busy Here");
+    net.quiet();
+    net.receive(CALLEE, &answer(&again, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLER, &caller_request("ACK", 3, "c1", &up.tag, ""));
+    net.expect(CALLEE, "ACK");
+    goes_on(&mut net, &up, 4);
+}
+
+#[test]
+fn a_call_that_began_without_an_offer_can_be_transferred() {
+    let mut net = Net::with(handling());
+    net.receive(CALLER, &invite("5551000", "c1", ""));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, &sdp("192.0.2.10", 4000)));
+    net.expect(CALLEE, "ACK");
+    let up = Up { tag, invite: out };
+    let invite = referred(&mut net, &up);
+    let again = picked_up(&mut net, &invite);
+    agreed(&mut net, &again);
+    told(&mut net, "terminated;reason=noresource", "SIP/2.0 200 OK");
+    let_go(&mut net);
+    net.quiet();
+}
+
+#[test]
 fn a_party_that_will_not_be_transferred_stays_where_it_is() {
     let mut net = Net::with(handling());
     let up = establish(&mut net);
