@@ -191,9 +191,8 @@ pub(crate) fn ip_literal(host: &[u8]) -> Option<std::net::IpAddr> {
 pub(crate) fn push_line(out: &mut Vec<u8>, value: &[u8]) {
     let start = out.len();
     out.extend_from_slice(value);
-    // Most are one line. Written without branches, so that many bytes are looked at at once.
-    let folded = value.iter().fold(false, |found, byte| found | matches!(byte, b'\r' | b'\n'));
-    if folded {
+    // Most are one line.
+    if memchr::memchr2(b'\r', b'\n', value).is_some() {
         out[start..].iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
     }
 }

@@ -288,7 +288,7 @@ impl Layer {
             }
         }
         if transaction.machine.has_sent_all() {
-            // It may stay for half a minute.
+            // There is nothing to repeat any more, though the transaction may stay for half a minute.
             transaction.message = None;
         }
         if transaction.machine.is_terminated() {

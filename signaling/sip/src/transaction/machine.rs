@@ -99,11 +99,14 @@ impl Machine {
         )
     }
 
-    /// Whether its request was answered, and nothing is sent any more: an INVITE that was refused has its ACK to repeat.
+    /// Whether it is not over, but has nothing to repeat any more: a client's request is answered (an INVITE that was
+    /// refused still has its ACK to repeat), a server's refusal acknowledged.
     pub(crate) fn has_sent_all(self) -> bool {
         matches!(
             self,
-            Machine::InviteClient(invite_client::State::Accepted) | Machine::Client(client::State::Completed)
+            Machine::InviteClient(invite_client::State::Accepted)
+                | Machine::Client(client::State::Completed)
+                | Machine::InviteServer(invite_server::State::Confirmed)
         )
     }
 
