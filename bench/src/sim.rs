@@ -1,9 +1,10 @@
 //! The whole-call simulator: random call flows through a real worker and a real relay, in virtual time,
-//! between user agents of its own on both sides and a network that loses, doubles and reorders.
+//! between user agents of its own on both sides, some behind proxies, and a network that loses, doubles and reorders
+//! datagrams, or breaks streams.
 //!
 //! `run` plays the run of one seed to its end and says what was wrong in it. The same seed gives the same run
 //! always, so a failure is replayed by its number. What is to happen is drawn first (`plan`); `party` is a
-//! user agent, `media` the media process, `network` the datagrams between; `world` plays it all.
+//! user agent, `media` the media process, `network` what is on the way between; `world` plays it all.
 //! `wire` looks at every message that Moorline sends, and `verdict` judges the run when it is over.
 
 mod media;
