@@ -169,13 +169,14 @@ impl Worker {
                 let given_up = |attempt: &crate::attempt::Attempt| attempt.client == client && attempt.given_up;
                 call.phase == Phase::Inviting && !call.attempts.iter().any(given_up)
             }),
-            // In a call that has ended there is nothing to agree on any more.
-            Some(
-                ClientUse::Reinvite(id, _)
-                | ClientUse::Update(id, _)
-                | ClientUse::Refresh(id, _)
-                | ClientUse::Prack(id),
-            ) => self.calls.get(id).is_some_and(|call| call.is_live()),
+            // In a call that has ended there is nothing to agree on any more, nor where the request was given up.
+            Some(ClientUse::Reinvite(id, side) | ClientUse::Update(id, side) | ClientUse::Refresh(id, side)) => {
+                self.calls.get(id).is_some_and(|call| {
+                    let leg = call.leg(*side);
+                    call.is_live() && (leg.inviting == Some(client) || leg.updating == Some(client))
+                })
+            }
+            Some(ClientUse::Prack(id)) => self.calls.get(id).is_some_and(|call| call.is_live()),
             Some(usage) => usage.call().is_none_or(|id| self.calls.contains_key(&id)),
             None => false,
         }
@@ -276,8 +277,8 @@ impl Worker {
 
 /// All dialogs of a call.
 fn dialogs(call: &mut Call) -> impl Iterator<Item = &mut Dialog> {
-    let early = call.attempts.iter_mut().flat_map(|attempt| attempt.early.iter_mut().map(|early| &mut early.dialog));
-    call.legs.iter_mut().filter_map(|leg| leg.dialog.as_mut()).chain(early)
+    let early = call.attempts.iter_mut().flat_map(|attempt| &mut attempt.early).chain(&mut call.branches);
+    call.legs.iter_mut().filter_map(|leg| leg.dialog.as_mut()).chain(early.map(|early| &mut early.dialog))
 }
 
 /// The challenge that the credentials answer, and what is needed to do so.

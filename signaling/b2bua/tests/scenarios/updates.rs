@@ -1,5 +1,7 @@
 //! UPDATE (RFC 3311): new offers before and after the answer, without an INVITE.
 
+use moorline_b2bua::policy::{Credentials, Password};
+
 use crate::harness::*;
 
 const ALLOW: &str = "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, CANCEL, PRACK, UPDATE\r\n";
@@ -279,4 +281,22 @@ fn an_update_in_one_early_dialog_does_not_hide_the_answer_of_another() {
         assert_eq!(spec.legs[0].streams[0].remote_rtp, Some("192.0.2.10:4000".parse().unwrap()));
         assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.22:6100".parse().unwrap()));
     }
+}
+
+#[test]
+fn a_challenge_to_an_update_that_is_over_is_not_answered() {
+    let mut policy = policy();
+    policy.trunks[1].credentials =
+        Some(Credentials { user: "user".into(), password: Password::plain("secret"), realm: None });
+    let mut net = Net::with(policy);
+    let up = ringing(&mut net);
+    net.receive(CALLER, &caller_request("UPDATE", 3, "c1", &up.tag, &sdp("192.0.2.10", 4010)));
+    let update = net.expect(CALLEE, "UPDATE");
+    let carol = "198.51.100.22:5060";
+    net.receive(CALLEE, &answer(&up.invite, "200 OK", "carol", carol, &sdp("198.51.100.22", 6100)));
+    net.expect(CALLER, "SIP/2.0 491");
+    net.expect(CALLER, "SIP/2.0 200");
+    let challenge = "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"1\", algorithm=MD5, qop=\"auth\"\r\n";
+    net.receive(CALLEE, &with(&answer(&update, "401 Unauthorized", "", CALLEE, ""), challenge));
+    net.quiet();
 }
