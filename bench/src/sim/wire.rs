@@ -100,7 +100,8 @@ impl Wire {
                 faults.push(format!("{method} in a dialog that the caller was not told of"));
             }
             "ACK" => drop(self.acknowledged.insert(dialog)),
-            "BYE" if self.invited.contains(&side) && !self.acknowledged.contains(&dialog) => {
+            // After a restart Moorline cannot know that: whoever still repeats its 2xx is sent the ACK.
+            "BYE" if !self.restarted && self.invited.contains(&side) && !self.acknowledged.contains(&dialog) => {
                 faults.push("a BYE to a 2xx that was not acknowledged".into());
             }
             _ => {}
