@@ -30,6 +30,7 @@ all_tests=(
     endpoints-baresip@epoll
     endpoints-nat@io_uring
     endpoints-transfer@io_uring
+    endpoints-attended@io_uring
     trunk-registration@io_uring
     radius@io_uring
     scans@io_uring

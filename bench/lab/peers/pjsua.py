@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--x-call", metavar="VALUE", default="pjsua", help="the call's X-Call header")
     parser.add_argument("--hold", action="store_true", help="put a placed call on hold after a second, for a second")
     parser.add_argument("--transfer", metavar="URI", help="send the called party there after a second")
+    parser.add_argument("--attended", metavar="URI", help="call there too after a second, and join both called parties")
     parser.add_argument("--hang-up", type=float, metavar="SECONDS", help="end an answered call after this time")
     parser.add_argument("--ring", action="store_true", help="ring and do not answer: the caller is to give up")
     parser.add_argument("--extensions", action="store_true", help="insist on 100rel and on session timers")
@@ -49,11 +50,14 @@ class Call(pj.Call):
             self.phone.confirmed_at = time.monotonic()
         elif state.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self.phone.last_status = state.lastStatusCode
-            self.phone.ended = self is (self.phone.next_call or self.phone.call)
+            self.phone.ended |= self is (self.phone.next_call or self.phone.call)
 
     def onCallTransferRequest(self, prm):
         self.phone.next_call = prm.newCall = Call(self.account, self.phone)
         self.phone.confirmed_at = None
+
+    def onCallReplaced(self, prm):
+        self.phone.next_call = prm.newCall = Call(self.account, self.phone, prm.newCallId)
 
     def onCallTransferStatus(self, prm):
         print(f"transfer: {prm.statusCode} {prm.reason}", flush=True)
@@ -109,6 +113,8 @@ class Phone:
         # The one that it was sent into.
         self.next_call = None
         self.transfer_status = 0
+        # Whom it has asked before a transfer.
+        self.consulted = None
         self.player = None
         self.registered = False
         self.confirmed_at = None
@@ -221,6 +227,17 @@ def main():
                 until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 1)
                 phone.call.xfer(options.transfer, pj.CallOpParam(True))
                 good = until(endpoint, lambda: phone.ended or phone.transfer_status >= 200) and good
+            if options.attended:
+                until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 1)
+                phone.call.setHold(pj.CallOpParam())
+                good = until(endpoint, lambda: phone.ended or phone.held) and good
+                phone.confirmed_at = None
+                phone.consulted = Call(account, phone)
+                phone.consulted.makeCall(options.attended, call_options)
+                good = until(endpoint, lambda: phone.ended or phone.confirmed_at) and good
+                until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + 1)
+                phone.call.xferReplaces(phone.consulted, pj.CallOpParam(True))
+                good = until(endpoint, lambda: phone.ended or phone.transfer_status >= 200) and good
             until(endpoint, lambda: phone.ended or time.monotonic() >= phone.confirmed_at + options.seconds)
             if not phone.ended:
                 phone.call.hangup(pj.CallOpParam())
@@ -240,7 +257,7 @@ def main():
     print(f"rtp_sent={phone.rtp_sent}")
     print(f"rtp_received={phone.rtp_received}", flush=True)
     # Its objects go before the library that they belong to.
-    phone.call = phone.next_call = phone.player = None
+    phone.call = phone.next_call = phone.consulted = phone.player = None
     del account
     endpoint.libDestroy()
     return 0 if good else 1
