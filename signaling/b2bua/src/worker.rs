@@ -43,12 +43,12 @@ mod timers;
 mod transfer;
 mod update;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use moorline_control::SessionId;
 use moorline_sip::Message;
-use moorline_sip::transaction::{ClientId, Event, Flow, IdMap, Layer, ServerId, Timers as SipTimers};
+use moorline_sip::transaction::{ClientId, Event, Flow, IdMap, IdSet, Layer, ServerId, Timers as SipTimers};
 use moorline_sip::{Writer, respond};
 
 use crate::call::Call;
@@ -131,7 +131,7 @@ pub struct Worker {
     /// Who has answered calls that are forgotten.
     strays: Strays,
     /// Requests that were sent again after the end of their stream.
-    resent: HashSet<ClientId>,
+    resent: IdSet<ClientId>,
     timers: Timers,
     /// The first input has come, and with it the time.
     started: bool,
@@ -245,7 +245,7 @@ impl Worker {
             proofs,
             registrations: Registrations::default(),
             strays: Strays::default(),
-            resent: HashSet::new(),
+            resent: IdSet::default(),
             timers: Timers::default(),
             started: false,
             latest: 0,

@@ -49,10 +49,11 @@ impl Worker {
         }
         // Until the listing of the media process is through, nobody can say that a dialog is not there: the
         // peer asks again.
-        let unknown_dialog = forward::to_tag(message).is_some()
+        let unknown_dialog = self.media.is_restoring()
+            && forward::to_tag(message).is_some()
             && self.dialog_of(arrival).is_none()
             && self.subscription_of(arrival).is_none();
-        if unknown_dialog && self.media.is_restoring() {
+        if unknown_dialog {
             return;
         }
         if let Some(arrival) = self.let_in(arrival, trunk) {
