@@ -143,9 +143,9 @@ end_phone_call() {
     stop_captures
     if [[ $transport == tls ]]; then
         # Of 3 s of speech or voice.
-        verify_media --outward 100 --inward 100 --lost "$lost" --interruption-ms 1000
+        verify_media --outward 100 --inward 100 --lost "$lost"
     else
-        verify_captures --calls 1 --lost "$lost" --interruption-ms 1000 "$@"
+        verify_captures --calls 1 --lost "$lost" "$@"
     fi
     phone_packets=$((${phone_packets:-0} + $(figure captures.figures rtp_outward_relayed rtp_inward_relayed)))
 }

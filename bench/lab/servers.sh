@@ -54,7 +54,7 @@ kamailio_calls() {
     stop_called_party 4
     stop_captures
     # The parties' packets of the last moment are under way at the BYE.
-    verify_captures --calls 4 --lost 4 --interruption-ms 1000
+    verify_captures --calls 4 --lost 4
     phone_packets=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
     # The proxies are on the way of everything: what Moorline sends past them is media.
     require "SIP messages past the proxy" "$(packets carrier "port 5060 and host $carrier_ip")" -eq 0

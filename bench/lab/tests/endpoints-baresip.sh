@@ -33,7 +33,7 @@ await_callers from-carrier "$started" 1
 wait "$caller" || fault "baresip ended with status $?"
 sleep 1
 stop_captures
-verify_media --outward 100 --inward 150 --lost 5 --interruption-ms 1000
+verify_media --outward 100 --inward 150 --lost 5
 carried=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
 # Each sends 50 packets a second for some 3 s.
 require "RTP packets past the relay" "$(packets telephones "udp")" -ge 200
@@ -49,7 +49,7 @@ require "bindings after the restart" "$(figure restarted.scrape bindings)" -eq 2
 start_caller after-restart carrier "$carrier_ip" 5071 "$sbc_carrier_ip:5060" 6000 3400
 await_callers after-restart "$started" 1
 stop_captures
-verify_media --outward 100 --inward 150 --lost 5 --interruption-ms 1000
+verify_media --outward 100 --inward 150 --lost 5
 kill -KILL "${telephones[@]}"
 await "the end of the bindings" has_bindings 0
 await_idle 10

@@ -21,7 +21,7 @@ start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6000
 await_callers from-carrier "$started" 1
 await_pjsua 6000 "${telephones[0]}"
 stop_captures
-verify_media --outward 100 --inward 150 --lost 5 --interruption-ms 1000
+verify_media --outward 100 --inward 150 --lost 5
 carried=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)
 ports=$(tcpdump -n -r core.pcap "src host $core_ip" 2>/dev/null | awk '{ print $3 }' | sort -u | grep -c "\.3[0-9][0-9][0-9][0-9]$")
 require "ports of the NAT" "$ports" -ge 3

@@ -15,7 +15,7 @@ await_callers callers "$callers_pid" 10
 await_callers hung-up "$hung_up_pid" 10
 stop_captures
 stop_called_party 20
-verify_captures --calls 20 --interruption-ms 200
+verify_captures --calls 20
 await_idle 10
 require "calls taken back" "$(figure after.scrape sip_restored)" -eq 20
 require "sessions that belonged to no call" "$(figure after.scrape sip_not_restored)" -eq 0

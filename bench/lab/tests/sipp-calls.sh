@@ -10,7 +10,7 @@ start_callers "$calls" 20 5400
 await_callers callers "$callers_pid" "$calls"
 stop_captures
 stop_called_party "$calls"
-verify_captures --calls "$calls" --interruption-ms 200
+verify_captures --calls "$calls"
 # Each caller's file is 250 packets.
 require "RTP packets sent by callers" "$(figure captures.figures rtp_outward_sent)" -eq $((calls * 250))
 overflowed=$(($(overflows carrier) - overflowed))

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// How many packets may be lost.
     #[arg(long, default_value_t = 0)]
     lost: u64,
-    /// For how long Moorline may interrupt a flow, in milliseconds.
-    #[arg(long, default_value_t = 200)]
+    /// For how long Moorline may interrupt a flow, in milliseconds. Shorter pauses may be those of a busy machine.
+    #[arg(long, default_value_t = 1000)]
     interruption_ms: u64,
 }
 
