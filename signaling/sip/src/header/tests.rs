@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -120,5 +122,24 @@ fn parameters_split_outside_quotes() {
     assert!(Params::new(b";a=\"b c\" ; d = e=f/@").are_well_formed());
     for raw in [&b";a=\"b"[..], b";a=\"b\" c", b";a=b c", b";a=b\r\n c", b";a=b\";c", b";a=<b;c"] {
         assert!(!Params::new(raw).are_well_formed(), "{}", String::from_utf8_lossy(raw));
+    }
+}
+
+proptest! {
+    /// Parameters of the usual form are read by a shorter way, which must lead to the same.
+    #[test]
+    fn parameters_read_the_same_by_either_way(text in "(;[ab-]{0,2}[ \t]?(=[ \t]?[a;=\"<>\\\\ \u{7f}\u{1}é]{0,4})?){0,4}") {
+        let mut rest = trim_start(text.as_bytes()).strip_prefix(b";");
+        let mut slowly = Vec::new();
+        while let Some(bytes) = rest {
+            let (param, after) = split_at(bytes, b';');
+            rest = after;
+            let mut parts = param.splitn(2, |byte| *byte == b'=');
+            slowly.push((trim(parts.next().unwrap()), parts.next().map(trim)));
+        }
+        let params = Params::new(text.as_bytes());
+        prop_assert_eq!(params.clone().collect::<Vec<_>>(), slowly.clone());
+        let well_formed = slowly.iter().all(|(name, value)| is_well_formed(name, *value));
+        prop_assert_eq!(params.are_well_formed(), well_formed);
     }
 }
