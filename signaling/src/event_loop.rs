@@ -178,7 +178,11 @@ impl EventLoop {
 
     async fn wait(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Wake {
         let (udp, media) = (&mut self.udp, &mut self.media);
-        poll_fn(|cx| Poll::Ready(media.write(cx))).await;
+        poll_fn(|cx| {
+            media.write(cx);
+            Poll::Ready(())
+        })
+        .await;
         let again = (!self.outbox.is_empty()).then(|| now_ns() + TELL_AGAIN_NS);
         let broken = (!self.broken.is_empty()).then_some(0);
         let deadline = [self.worker.next_timeout(), media.next_timeout(), again, broken].into_iter().flatten().min();

@@ -56,7 +56,11 @@ impl Drop for FakeMedia {
 /// The next event, as the event loop waits for it: what is due is written first.
 async fn next(client: &mut MediaClient) -> MediaEvent {
     loop {
-        poll_fn(|cx| Poll::Ready(client.write(cx))).await;
+        poll_fn(|cx| {
+            client.write(cx);
+            Poll::Ready(())
+        })
+        .await;
         let due = client.next_timeout().map(until).unwrap_or(PATIENCE);
         if timeout(due, poll_fn(|cx| client.poll(cx))).await.is_ok() {
             return client.pop().expect("ready with an event");
@@ -146,7 +150,11 @@ async fn a_media_process_that_says_nothing_is_let_go() {
     let (mut client, (_sender, _receiver)) = connected(&media).await;
     let before = now_ns();
     assert!(client.push(1, Request::Query { session: SESSION }));
-    poll_fn(|cx| Poll::Ready(client.write(cx))).await;
+    poll_fn(|cx| {
+        client.write(cx);
+        Poll::Ready(())
+    })
+    .await;
     let patience = client.next_timeout().expect("a request waits");
     assert!((before + PATIENCE_NS..=now_ns() + PATIENCE_NS).contains(&patience));
     // The client's clock is the machine's: the request is made older.
