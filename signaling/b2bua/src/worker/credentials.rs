@@ -216,22 +216,18 @@ impl Worker {
         let message = index.parse(request).ok()?;
         let (method, uri, call_id) = (message.method()?, message.request_uri()?, message.call_id().ok()?);
         let mut cseq = message.cseq().ok()?.number + 1;
-        let mut count = |dialog: &mut Dialog| {
-            if dialog.call_id == call_id {
-                cseq = cseq.max(dialog.local_cseq + 1);
-                dialog.local_cseq = cseq;
-            }
-        };
         let within = match self.clients.get(&client)? {
             ClientUse::Pass(passing) => passing.within,
             usage => usage.call(),
         };
-        if let Some(call) = within.and_then(|id| self.calls.get_mut(&id)) {
-            dialogs(call).for_each(&mut count);
-        }
-        if let Some(known) = within.and_then(|id| self.subscriptions.get_mut(&id)) {
-            known.ends.iter_mut().filter_map(|end| end.dialog.as_mut()).for_each(&mut count);
-        }
+        let call = within.and_then(|id| self.calls.get_mut(&id));
+        let known = within.and_then(|id| self.subscriptions.get_mut(&id));
+        let ends = known.into_iter().flat_map(|known| &mut known.ends).filter_map(|end| end.dialog.as_mut());
+        let all = call.into_iter().flat_map(|call| dialogs(call)).chain(ends);
+        // The branches of a fork share the Call-ID: the number is one that none of them has used.
+        let mut same: Vec<&mut Dialog> = all.filter(|dialog| dialog.call_id == call_id).collect();
+        cseq = same.iter().map(|dialog| dialog.local_cseq + 1).fold(cseq, u32::max);
+        same.iter_mut().for_each(|dialog| dialog.local_cseq = cseq);
         if let Some(attempt) = within.and_then(|id| self.calls.get_mut(&id)?.attempt_mut(client)) {
             attempt.cseq = cseq;
         }

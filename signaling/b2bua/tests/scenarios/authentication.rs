@@ -335,6 +335,38 @@ fn the_interval_that_is_asked_for_after_a_challenge_comes_with_a_number_of_its_o
 }
 
 #[test]
+fn numbers_go_up_after_a_challenge_in_a_call_that_was_forked() {
+    let mut net = Net::with(with_credentials("user"));
+    let mut carrier = carrier("carrier.example");
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let out = net.expect(CALLEE, "INVITE");
+    for rseq in 1..4 {
+        let ringing = answer(&out, "180 Ringing", "bob", CALLEE, "");
+        net.receive(CALLEE, &with(&ringing, &format!("Require: 100rel\r\nRSeq: {rseq}\r\n")));
+    }
+    net.receive(CALLEE, &answer(&out, "200 OK", "carol", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.advance(SECOND);
+    let sent = net.take_sent();
+    let tag =
+        sent.iter().find(|(_, message)| message.start().starts_with("SIP/2.0 200")).unwrap().1.tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    let mut last = 0;
+    for cseq in 2..5 {
+        net.receive(CALLER, &caller_request("INFO", cseq, "c1", &tag, ""));
+        let sent = net.expect(CALLEE, "INFO");
+        let challenge = carrier.challenge(&net, &sent, "407 Proxy Authentication Required", true);
+        net.receive(CALLEE, &challenge);
+        let again = net.expect(CALLEE, "INFO");
+        for message in [sent, again] {
+            let number: u32 = message.header("CSeq").split(' ').next().unwrap().parse().unwrap();
+            assert!(number > last, "CSeq {number} after {last}");
+            last = number;
+        }
+    }
+}
+
+#[test]
 fn who_picks_up_after_a_restart_may_ask_for_credentials() {
     let mut carrier = carrier("carrier");
     let mut net = Net::with(with_credentials("moorline"));
