@@ -106,10 +106,7 @@ pub(crate) fn absolute_uri_len(bytes: &[u8]) -> Option<usize> {
 /// How many bytes at the start are of a class. What is looked for is near, so that a search over many bytes at once
 /// would take longer to begin than this takes to end.
 fn class_len(bytes: &[u8], class: &[bool; 256]) -> usize {
-    let is = |byte: u8| class[usize::from(byte)];
-    let fours = bytes.chunks_exact(4).take_while(|four| is(four[0]) & is(four[1]) & is(four[2]) & is(four[3]));
-    let start = 4 * fours.count();
-    start + bytes[start..].iter().take_while(|byte| is(**byte)).count()
+    bytes.iter().position(|&byte| !class[usize::from(byte)]).unwrap_or(bytes.len())
 }
 
 /// `bytes` starts with a quote: the length of the quoted string, both quotes included. `None` if it does not end.
