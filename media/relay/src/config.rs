@@ -90,6 +90,12 @@ impl Range {
     /// How many addresses of a network are used at most: IPv6 prefixes are never enumerated.
     pub const MAX_ADDRESSES: u32 = 1024;
 
+    /// How many pairs of ports there are, for RTP and RTCP.
+    pub fn pairs(&self) -> u32 {
+        let layout = Layout::of(self);
+        layout.addresses().saturating_mul(layout.pairs())
+    }
+
     fn check(&self, shards: u16) -> Result<(), ConfigError> {
         let layout = Layout::of(self);
         if layout.pairs() == 0 {

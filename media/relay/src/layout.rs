@@ -46,6 +46,10 @@ impl Layout {
         self.pairs
     }
 
+    pub(crate) fn addresses(&self) -> u32 {
+        self.addresses
+    }
+
     /// Blocks in all.
     pub(crate) fn blocks(&self) -> u32 {
         self.addresses * self.pairs.div_ceil(PAIRS_PER_BLOCK)

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 use moorline_control::{RefusalCode, Reply, SessionId};
 
-/// How many sessions more than the others a shard may have that is given new ones. One that has just been awake does
-/// what is asked of it at half the cost of one that sleeps, and so many streams are a small part of what a core relays.
-const SLACK: usize = 128;
+/// How many sessions a shard is given in a row, at most. One that has just been awake does what is asked of it at half
+/// the cost of one that sleeps, and so many streams are a small part of what a core relays.
+const LONGEST_RUN: usize = 128;
 
 #[derive(Debug)]
 struct Entry {
@@ -31,6 +31,10 @@ pub(super) struct Directory {
     load: Vec<usize>,
     /// The shard of the session that was opened last.
     latest: u16,
+    /// How many in a row it was given.
+    given: usize,
+    /// How many it may be.
+    run: usize,
     capacity: usize,
 }
 
@@ -39,8 +43,11 @@ pub(super) struct Directory {
 pub(super) struct Full;
 
 impl Directory {
-    pub(super) fn new(shards: u16, capacity: usize) -> Directory {
-        Directory { entries: HashMap::new(), load: vec![0; usize::from(shards)], latest: 0, capacity }
+    /// A shard is given `run` sessions in a row: a small part of what it has room and ports for, since the shards
+    /// are given them by turns, and one that has run out refuses calls that others could take.
+    pub(super) fn new(shards: u16, capacity: usize, run: usize) -> Directory {
+        let run = run.clamp(1, LONGEST_RUN);
+        Directory { entries: HashMap::new(), load: vec![0; usize::from(shards)], latest: 0, given: 0, run, capacity }
     }
 
     /// The shard for a request about a session that should be there; `None` if it is not.
@@ -51,7 +58,7 @@ impl Directory {
     }
 
     /// The shard for a session to open: its own if it is open already, else `preferred`, else that of the session
-    /// before, or the one with the fewest sessions where that has [`SLACK`] more.
+    /// before, or the one with the fewest sessions where that has had its run.
     pub(super) fn route_open(&mut self, session: SessionId, preferred: Option<u16>) -> Result<u16, Full> {
         if let Some(shard) = self.route(session) {
             return Ok(shard);
@@ -67,12 +74,13 @@ impl Directory {
 
     /// The shard for the next session.
     fn next(&mut self) -> u16 {
-        let latest = self.load.get(usize::from(self.latest)).copied().unwrap_or(usize::MAX);
-        if let Some((least, load)) = (0u16..).zip(&self.load).min_by_key(|(_, load)| **load)
-            && latest >= load + SLACK
-        {
-            self.latest = least;
+        if self.given >= self.run {
+            // Of those with as few, the next one: ports rest for a while after sessions that have ended.
+            let (shards, latest) = (self.load.len(), usize::from(self.latest));
+            let next = (1..=shards).map(|step| (latest + step) % shards).min_by_key(|shard| self.load[*shard]);
+            (self.latest, self.given) = (next.unwrap_or_default() as u16, 0);
         }
+        self.given += 1;
         self.latest
     }
 
@@ -134,22 +142,33 @@ mod tests {
     }
 
     #[test]
-    fn sessions_go_to_one_shard_until_it_has_some_more_than_the_others() {
-        let mut directory = Directory::new(3, 5000);
+    fn shards_are_given_sessions_by_turns_in_runs_of_some() {
+        let mut directory = Directory::new(3, 5000, 4);
         let run = |directory: &mut Directory, first: u64, length: usize| -> Vec<u16> {
             (first..).take(length).map(|n| directory.route_open(id(n), None).unwrap()).collect()
         };
-        assert_eq!(run(&mut directory, 0, SLACK), [0; SLACK]);
-        assert_eq!(run(&mut directory, 1000, SLACK), [1; SLACK]);
-        assert_eq!(run(&mut directory, 2000, 2 * SLACK), [2; 2 * SLACK], "until it leads the others");
-        assert_eq!(run(&mut directory, 3000, 1), [0]);
-        let (least, most) = (directory.load.iter().min().unwrap(), directory.load.iter().max().unwrap());
-        assert!(most - least <= SLACK, "{:?}", directory.load);
+        assert_eq!(run(&mut directory, 0, 12), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+        for n in 4..8 {
+            directory.answered(id(n), n, &Reply::Closed(None));
+        }
+        assert_eq!(run(&mut directory, 100, 5), [1, 1, 1, 1, 2], "the one with the fewest, then the next");
+    }
+
+    #[test]
+    fn sessions_that_end_at_once_go_to_all_shards() {
+        let mut directory = Directory::new(3, 5000, 4);
+        let shards = (0..24).map(|n| {
+            let shard = directory.route_open(id(n), None).unwrap();
+            directory.answered(id(n), n + 1, &refused(RefusalCode::OutOfPorts));
+            shard
+        });
+        let shards: Vec<u16> = shards.collect();
+        assert_eq!((0..3).map(|shard| shards.iter().filter(|&&at| at == shard).count()).collect::<Vec<_>>(), [8; 3]);
     }
 
     #[test]
     fn sessions_stay_on_their_shard_and_return_to_the_one_with_their_ports() {
-        let mut directory = Directory::new(2, 10);
+        let mut directory = Directory::new(2, 10, 1);
         assert_eq!(directory.route_open(id(1), Some(1)), Ok(1));
         directory.answered(id(1), 1, &opened());
         assert_eq!(directory.route_open(id(1), Some(0)), Ok(1), "open already");
@@ -159,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_refused_open_leaves_no_entry_but_a_refused_update_does() {
-        let mut directory = Directory::new(1, 10);
+        let mut directory = Directory::new(1, 10, 1);
         directory.route_open(id(1), None).unwrap();
         directory.answered(id(1), 1, &refused(RefusalCode::OutOfPorts));
         assert_eq!(directory.route(id(1)), None);
@@ -174,7 +193,7 @@ mod tests {
 
     #[test]
     fn answers_that_come_back_out_of_order_leave_the_latest_word() {
-        let mut directory = Directory::new(1, 10);
+        let mut directory = Directory::new(1, 10, 1);
         directory.route_open(id(1), None).unwrap();
         directory.answered(id(1), 1, &opened());
         // Closed through one connection, then opened through another, whose answer is seen first.
@@ -192,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_session_that_ended_by_itself_is_forgotten_unless_it_was_opened_again() {
-        let mut directory = Directory::new(1, 10);
+        let mut directory = Directory::new(1, 10, 1);
         directory.route_open(id(1), None).unwrap();
         directory.answered(id(1), 1, &opened());
         directory.route_open(id(1), None).unwrap();
@@ -207,11 +226,11 @@ mod tests {
 
     #[test]
     fn capacity_counts_what_is_open_or_about_to_be() {
-        let mut directory = Directory::new(2, 2);
+        let mut directory = Directory::new(2, 2, 1);
         directory.route_open(id(1), None).unwrap();
         directory.route_open(id(2), None).unwrap();
         assert_eq!(directory.route_open(id(3), None), Err(Full));
         directory.unsent(id(2));
-        assert_eq!(directory.route_open(id(3), None), Ok(0));
+        assert_eq!(directory.route_open(id(3), None), Ok(1));
     }
 }

@@ -18,6 +18,8 @@ use crate::shard::{Answer, Letter, Mailbox, Said};
 
 /// Events that may wait for a client that reads slowly.
 pub(super) const EVENT_QUEUE: usize = 4096;
+/// Of what a shard can hold, the part that it is given in a row.
+const RUNS: usize = 8;
 /// Between attempts to post a letter that must arrive to a full mailbox.
 const POST_AGAIN: Duration = Duration::from_millis(1);
 
@@ -83,7 +85,11 @@ impl Router {
         shards: Vec<Arc<Mailbox>>,
         ranges: Vec<Range>,
     ) -> (Router, mpsc::UnboundedReceiver<Abandoned>) {
-        let directory = Directory::new(hello.shards, hello.capacity as usize);
+        let (count, capacity) = (usize::from(hello.shards).max(1), hello.capacity as usize);
+        let ports = ranges.iter().map(Range::pairs).min().unwrap_or(u32::MAX) as usize;
+        // Sessions have two legs, and each may take a pair or two of the same range.
+        let run = (capacity / count).min(ports / count / 4) / RUNS;
+        let directory = Directory::new(hello.shards, capacity, run);
         let (abandoned, unsettled) = mpsc::unbounded_channel();
         let router = Router {
             hello,

@@ -14,6 +14,7 @@ crate::on_both_datapaths!(
     a_restore_that_waits_for_its_ports_keeps_nobody_else_waiting,
     a_restore_whose_client_has_left_opens_nothing,
     the_call_after_the_last_port_is_refused_and_the_rest_live,
+    all_ports_of_all_shards_are_used,
     what_is_not_media_is_counted_and_disturbs_nothing,
     a_port_that_another_process_holds_is_passed_over,
 );
@@ -215,6 +216,21 @@ async fn the_call_after_the_last_port_is_refused_and_the_rest_live(datapath: Dat
         a.rtp.send_to(&rtp(n, 0), local(session, 0).0).await.unwrap();
         assert_eq!(receive(&b.rtp).await.0, rtp(n, 0));
     }
+}
+
+/// Each shard has ports of its own, and none may run out of them while others have some.
+async fn all_ports_of_all_shards_are_used(datapath: DatapathChoice) {
+    let media = Media::start_with(datapath, |config| {
+        config.ranges[0].network = format!("{}/32", config.ranges[0].network.hosts().next().unwrap()).parse().unwrap();
+        (config.ranges[0].first_port, config.ranges[0].last_port) = (20_000, 20_255);
+    })
+    .await;
+    let mut client = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    for n in 0..64 {
+        client.open(id(n), call([a.stream(), b.stream()])).await;
+    }
+    media.metric_becomes("moorline_media_ports", &["in_use"], 256).await;
 }
 
 async fn what_is_not_media_is_counted_and_disturbs_nothing(datapath: DatapathChoice) {
