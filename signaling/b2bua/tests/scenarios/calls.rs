@@ -13,21 +13,6 @@ fn outcomes(net: &Net) -> Vec<Outcome> {
 }
 
 #[test]
-fn a_bye_that_was_overtaken_is_said_again_once() {
-    let mut net = Net::new();
-    let up = establish(&mut net);
-    net.receive(CALLEE, &callee_request("BYE", 1, &up.invite, "bob", ""));
-    net.expect(CALLEE, "SIP/2.0 200");
-    for cseq in ["1 BYE", "2 BYE"] {
-        let bye = net.expect(CALLER, "BYE");
-        assert_eq!(bye.header("CSeq"), cseq);
-        net.receive(CALLER, &answer(&bye, "500 Server Internal Error", "", CALLER, ""));
-    }
-    net.quiet();
-    net.nothing_left();
-}
-
-#[test]
 fn a_call_is_set_up_talks_and_is_ended_by_the_caller() {
     let mut net = Net::new();
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));

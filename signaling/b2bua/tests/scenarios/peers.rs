@@ -383,3 +383,18 @@ fn what_the_callee_asks_before_the_caller_has_heard_its_answer_does_not_end_the_
     net.receive(CALLEE, &callee_request("INFO", 3, &out, "bob", ""));
     net.expect(CALLER, "INFO");
 }
+
+#[test]
+fn a_bye_that_was_overtaken_is_said_again_once() {
+    let mut net = Net::new();
+    let up = establish(&mut net);
+    net.receive(CALLEE, &callee_request("BYE", 1, &up.invite, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    for cseq in ["1 BYE", "2 BYE"] {
+        let bye = net.expect(CALLER, "BYE");
+        assert_eq!(bye.header("CSeq"), cseq);
+        net.receive(CALLER, &answer(&bye, "500 Server Internal Error", "", CALLER, ""));
+    }
+    net.quiet();
+    net.nothing_left();
+}
