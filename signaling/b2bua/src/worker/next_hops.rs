@@ -47,7 +47,11 @@ impl Worker {
         let Some(name) = self.name_in(message, message.values(Name::RecordRoute).last(), flow) else { return false };
         let routed = self.answer_dialog(message).is_some_and(|(id, side)| self.is_routed(id, side));
         let Some(ticket) = (if routed { None } else { self.look_up(now, &name, flow) }) else { return false };
-        let held = (status >= 200 || RAck::due(message).is_some()).then(|| (client, message.to_owned()));
+        // What else is answered has nothing to follow it, and over a stream its transaction is over before DNS has said
+        // anything (RFC 3261 17.1.2.2, timer K).
+        let invite = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+        let acknowledged = invite && (status >= 200 || RAck::due(message).is_some());
+        let held = acknowledged.then(|| (client, message.to_owned()));
         let waits = held.is_some();
         self.waiters.insert(ticket, Waiter::NextHop(Box::new(Named { name, flow, held })));
         if let Some(ClientUse::Invite(id)) = self.clients.get(&client).filter(|_| waits) {

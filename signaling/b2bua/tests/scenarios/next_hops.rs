@@ -2,6 +2,8 @@
 
 use moorline_b2bua::Input;
 use moorline_b2bua::locate::{Answer, Failure, RecordKind, Records, Srv};
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
 
 use crate::harness::*;
 
@@ -120,4 +122,26 @@ fn a_restored_call_looks_its_names_up_again() {
     net.receive(CALLER, &caller_request("BYE", 2, "c1", &tag, ""));
     net.expect(CALLER, "SIP/2.0 200");
     net.expect(MOVED, "BYE");
+}
+
+#[test]
+fn an_answer_that_is_not_acknowledged_waits_for_no_name() {
+    // Over a stream its transaction is over at once (RFC 3261 17.1.2.2, timer K).
+    let mut policy = policy();
+    policy.trunks[1].targets = vec![format!("sip:{CALLEE};transport=tcp").parse().unwrap()];
+    let ours = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let mut net = Net::with(policy);
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(CALLEE, "INVITE");
+    let ok = answer(&out, "200 OK", "bob", "198.51.100.20:5060;transport=tcp", &sdp("198.51.100.20", 6000));
+    net.input(Input::Message { flow: ours, bytes: ok.as_bytes() });
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLER, &caller_request("INFO", 2, "c1", &tag, ""));
+    let info = net.expect(CALLEE, "INFO");
+    let ok = answer(&info, "200 OK", "", "pbx.example:5080;transport=tcp", "");
+    net.input(Input::Message { flow: ours, bytes: ok.as_bytes() });
+    net.expect(CALLER, "SIP/2.0 200");
 }
