@@ -100,7 +100,10 @@ impl Worker {
         self.timers.cancel(until, Due::Elsewhere(number));
         let arrival = Arrival { now, flow, message: message.view(), user: None };
         match end {
-            Some(end) if self.calls.contains_key(&call) => self.refer_to_end(arrival, server, (call, side), Some(end)),
+            // The call may have ended meanwhile: nothing new is asked in it.
+            Some(end) if self.calls.get(&call).is_some_and(|call| call.is_live()) => {
+                self.refer_to_end(arrival, server, (call, side), Some(end))
+            }
             _ => self.refuse_gone(arrival, server),
         }
     }

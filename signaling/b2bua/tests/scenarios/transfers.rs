@@ -351,3 +351,18 @@ fn a_party_in_a_call_of_another_worker_is_asked_to_leave_it() {
     one.expect(CALLEE, "ACK");
     assert_eq!(one.expect(CALLER, "NOTIFY").body(), "SIP/2.0 200 OK\r\n");
 }
+
+#[test]
+fn a_refer_that_waits_for_another_worker_does_not_outlive_its_call() {
+    let (mut one, mut other) = two(&policy());
+    let (first, second) = (establish(&mut one), consult(&mut other));
+    one.receive(CALLER, &joining(&first, &second));
+    one.receive(CALLER, &caller_request("BYE", 3, "c1", &first.tag, ""));
+    one.expect(CALLER, "SIP/2.0 200");
+    one.expect(CALLEE, "BYE");
+    tell(&mut one, &mut other);
+    tell(&mut other, &mut one);
+    one.expect(CALLER, "SIP/2.0 603");
+    one.quiet();
+    one.nothing_left();
+}
