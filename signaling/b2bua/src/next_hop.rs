@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use moorline_sip::transaction::Flow;
-use moorline_sip::{Dialog, Scheme, Uri};
+use moorline_sip::{Dialog, Scheme, Transport, Uri};
 
 use crate::locate::{Family, Hop, Target, Transports};
 use crate::policy::Listener;
@@ -112,6 +112,16 @@ impl NextHops {
             *known = *other;
         }
     }
+}
+
+/// Where a party is spoken to that was so at `flow`, and has sent a request from `came`. Who speaks over UDP has sent over
+/// TCP what is long (RFC 3261 18.1.1), and may close the stream when it is answered; and who has begun so goes on over
+/// UDP. What came over TLS stays there.
+pub(crate) fn spoken_to(flow: Flow, came: Flow) -> Flow {
+    let for_length =
+        flow.transport == Transport::Udp && came.transport.is_reliable() && came.remote.ip() == flow.remote.ip();
+    let weaker = flow.transport == Transport::Tls && came.transport != Transport::Tls;
+    if for_length || weaker { flow } else { Flow { transport: came.transport, remote: came.remote, ..flow } }
 }
 
 /// Whether a peer that speaks from `source` may be believed to be reached at `named`.

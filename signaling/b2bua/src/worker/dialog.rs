@@ -12,6 +12,7 @@ use crate::call::Phase;
 use crate::extension::{self, RELIABLE, TIMER};
 use crate::forward::{self, Body};
 use crate::leg::{SentAck, Side};
+use crate::next_hop::spoken_to;
 use crate::policy::ReliableProvisional;
 
 /// ACKs that are remembered for each party; whoever sends more INVITEs within 64*T1 than this, and loses an ACK,
@@ -37,7 +38,8 @@ impl Worker {
             return self.refuse(arrival, server, 500, b"Server Internal Error - CSeq Out Of Order");
         }
         if confirmed {
-            call.leg_mut(side).flow.remote = arrival.flow.remote;
+            let leg = call.leg_mut(side);
+            leg.flow = spoken_to(leg.flow, arrival.flow);
         }
         if let Some(updates) = extension::updates(arrival.message) {
             call.leg_mut(side).updates = updates;
@@ -86,7 +88,7 @@ impl Worker {
 
     /// An ACK to a 2xx: the repetition ends, and the other party's 2xx is acknowledged too.
     pub(super) fn acknowledged(&mut self, arrival: Arrival<'_>) {
-        let Arrival { now, message, .. } = arrival;
+        let Arrival { now, message, flow, .. } = arrival;
         let Some((id, side)) = self.dialog_of(arrival) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.leg_mut(side);
@@ -96,6 +98,9 @@ impl Worker {
             return;
         };
         self.timers.cancel(confirming.next_at, super::Due::Confirm(id, side));
+        if flow.transport != leg.flow.transport {
+            leg.flow = spoken_to(leg.flow, flow);
+        }
         if std::mem::take(&mut leg.bye_due) {
             self.hang_up(now, id, side, None);
         } else {

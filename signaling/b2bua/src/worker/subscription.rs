@@ -10,6 +10,7 @@ use super::{Arrival, ClientUse, Due, Worker};
 use crate::forward::Crossing;
 use crate::identity::of_tag;
 use crate::leg::Side;
+use crate::next_hop::spoken_to;
 use crate::subscription::{End, Subscription, kept_until};
 use crate::{forward, transfer};
 
@@ -71,7 +72,7 @@ impl Worker {
         if matches!(method, Method::Notify | Method::Subscribe) {
             dialog.refresh_target(message);
         }
-        end.flow.remote = flow.remote;
+        end.flow = spoken_to(end.flow, flow);
         let state = message.subscription_state().ok().flatten();
         let last = method == Method::Notify && state.is_some_and(|state| state.is_terminated());
         let Some(body) = opaque(arrival) else {

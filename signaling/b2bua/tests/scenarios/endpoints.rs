@@ -1,6 +1,9 @@
 //! Calls from and to registered endpoints.
 
+use moorline_b2bua::Input;
 use moorline_b2bua::policy::{EndpointMedia, Endpoints};
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
 
 use crate::harness::*;
 use crate::phones::*;
@@ -277,4 +280,60 @@ fn another_users_password_does_not_speak_for_who_was_called() {
     net.receive(elsewhere, &bob.authorized(&bye).replace("z9hG4bK-BYE", "z9hG4bK-bob-again"));
     net.expect(elsewhere, "SIP/2.0 200");
     net.expect(PHONE, "BYE");
+}
+
+/// The telephone at 203.0.113.60 on a stream that it has opened.
+fn over_tcp(net: &mut Net, text: &str) {
+    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: ([203, 0, 113, 60], 41_000).into() };
+    net.input(Input::Message { flow, bytes: text.replace("SIP/2.0/UDP", "SIP/2.0/TCP").as_bytes() });
+}
+
+const STREAM: &str = "203.0.113.60:41000";
+
+#[test]
+fn a_long_request_over_tcp_does_not_change_the_way_to_a_telephone_behind_nat() {
+    let (mut net, mut alice, _) = registered(Endpoints::default());
+    alice.contact = "sip:6000@10.0.0.6:5060".into();
+    let offer = sdp("10.0.0.6", 4000);
+    alice.call(&mut net, "02187654321", &offer);
+    let invite = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let tag = net.expect(PHONE, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(PHONE, &alice.request("ACK", 2, "02187654321", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    over_tcp(&mut net, &alice.request("INVITE", 3, "02187654321", &tag, &offer));
+    net.expect(STREAM, "SIP/2.0 100");
+    let again = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&again, "200 OK", "", CALLEE, &sdp("198.51.100.20", 6000)));
+    net.expect(STREAM, "SIP/2.0 200");
+    net.receive(PHONE, &alice.request("ACK", 3, "02187654321", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    // The stream may be gone by now.
+    net.receive(CALLEE, &callee_request("BYE", 1, &invite, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    let bye = net.expect(PHONE, "BYE");
+    assert!(bye.header("Via").starts_with("SIP/2.0/UDP"), "{}", bye.0);
+}
+
+#[test]
+fn a_telephone_that_calls_over_tcp_for_length_alone_is_spoken_to_as_it_goes_on() {
+    let (mut net, mut alice, _) = registered(Endpoints::default());
+    alice.contact = "sip:6000@10.0.0.6:5060".into();
+    let offer = sdp("10.0.0.6", 4000);
+    net.receive(PHONE, &alice.request("INVITE", 1, "02187654321", "", &offer));
+    let challenge = net.expect(PHONE, "SIP/2.0 407");
+    alice.challenged(&challenge);
+    let plain = alice.request("INVITE", 2, "02187654321", "", &offer);
+    let text = alice.authorized(&plain);
+    over_tcp(&mut net, &text);
+    net.expect(STREAM, "SIP/2.0 100");
+    let invite = net.expect(CALLEE, "INVITE");
+    net.receive(CALLEE, &answer(&invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    let tag = net.expect(STREAM, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(PHONE, &alice.request("ACK", 2, "02187654321", &tag, ""));
+    net.expect(CALLEE, "ACK");
+    net.receive(CALLEE, &callee_request("BYE", 1, &invite, "bob", ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    let bye = net.expect(PHONE, "BYE");
+    assert!(bye.header("Via").starts_with("SIP/2.0/UDP"), "{}", bye.0);
 }
