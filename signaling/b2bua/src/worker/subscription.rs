@@ -148,6 +148,10 @@ impl Worker {
             let target = forward::uri_at(notifier.flow.remote);
             notifier.dialog = Dialog::uac(message, target.as_bytes()).ok();
         }
+        if let (Some(dialog), Ok(cseq)) = (&mut notifier.dialog, message.cseq()) {
+            // A NOTIFY that came first did not say what number the request had, after a challenge.
+            dialog.local_cseq = dialog.local_cseq.max(cseq.number);
+        }
         let granted = message.header(Name::Expires).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         if let Some(granted) = granted {
             self.keep_subscription(id, kept_until(now, Some(granted)));

@@ -469,3 +469,25 @@ fn a_verdict_may_be_no_or_none() {
         assert_eq!(net.worker.next_timeout(), None);
     }
 }
+
+#[test]
+fn a_subscription_that_was_challenged_counts_on_when_its_notify_comes_first() {
+    let mut net = Net::with(with_credentials("user"));
+    let mut carrier = carrier("r");
+    let lines = "Event: presence\r\nExpires: 600\r\n";
+    net.receive(CALLER, &with(&invite("5551000", "s1", "").replace("INVITE", "SUBSCRIBE"), lines));
+    let first = net.expect(CALLEE, "SUBSCRIBE");
+    let challenge = carrier.challenge(&net, &first, "401 Unauthorized", false);
+    net.receive(CALLEE, &challenge);
+    let second = net.expect(CALLEE, "SUBSCRIBE");
+    assert_eq!(second.header("CSeq"), "2 SUBSCRIBE");
+    let state = "Event: presence\r\nSubscription-State: active;expires=600\r\n";
+    net.receive(CALLEE, &with(&callee_request("NOTIFY", 1, &second, "bob", ""), state));
+    let told = net.expect(CALLER, "NOTIFY");
+    net.receive(CALLER, &answer(&told, "200 OK", "", CALLER, ""));
+    net.expect(CALLEE, "SIP/2.0 200");
+    net.receive(CALLEE, &with(&answer(&second, "200 OK", "bob", CALLEE, ""), "Expires: 600\r\n"));
+    let tag = net.expect(CALLER, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(CALLER, &with(&caller_request("SUBSCRIBE", 2, "s1", &tag, ""), lines));
+    assert_eq!(net.expect(CALLEE, "SUBSCRIBE").header("CSeq"), "3 SUBSCRIBE");
+}
