@@ -1,6 +1,8 @@
 //! The bindings of all users, as one worker knows them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 
 use moorline_sip::transaction::Flow;
 
@@ -14,6 +16,8 @@ pub(crate) struct Location {
     owners: HashMap<u64, Aor>,
     /// The bindings over each stream: they end with it.
     streams: HashMap<Flow, Vec<u64>>,
+    /// How many bindings were made from each address.
+    hosts: HashMap<IpAddr, usize>,
 }
 
 impl Location {
@@ -38,6 +42,11 @@ impl Location {
         self.streams.get(stream).cloned().unwrap_or_default()
     }
 
+    /// Whether somebody has registered from there.
+    pub(crate) fn is_at(&self, host: IpAddr) -> bool {
+        self.hosts.contains_key(&host)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.owners.len()
@@ -47,6 +56,12 @@ impl Location {
     pub(crate) fn put(&mut self, aor: &Aor, bindings: Vec<Binding>) {
         for gone in self.users.remove(aor).unwrap_or_default() {
             self.owners.remove(&gone.serial);
+            if let Entry::Occupied(mut made) = self.hosts.entry(gone.flow.remote.ip()) {
+                *made.get_mut() -= 1;
+                if *made.get() == 0 {
+                    made.remove();
+                }
+            }
             if let Some(carried) = self.streams.get_mut(&gone.flow) {
                 carried.retain(|serial| *serial != gone.serial);
                 if carried.is_empty() {
@@ -56,6 +71,7 @@ impl Location {
         }
         for binding in &bindings {
             self.owners.insert(binding.serial, aor.clone());
+            *self.hosts.entry(binding.flow.remote.ip()).or_default() += 1;
             if binding.flow.transport.is_reliable() {
                 self.streams.entry(binding.flow).or_default().push(binding.serial);
             }

@@ -337,3 +337,29 @@ fn a_telephone_that_calls_over_tcp_for_length_alone_is_spoken_to_as_it_goes_on()
     let bye = net.expect(PHONE, "BYE");
     assert!(bye.header("Via").starts_with("SIP/2.0/UDP"), "{}", bye.0);
 }
+
+#[test]
+fn answers_to_nothing_from_somebody_who_is_not_registered_cost_no_state() {
+    let (mut net, ..) = registered(Endpoints::default());
+    net.receive(CALLER, &invite("6000", "c1", ""));
+    net.take_sent();
+    net.receive(CALLER, &invite("5551000", "c2", ""));
+    net.expect(CALLER, "SIP/2.0 100");
+    let sent = net.expect(CALLEE, "INVITE");
+    net.advance(300 * SECOND);
+    net.take_sent();
+    let stray = answer(&sent, "200 OK", "x", "203.0.113.99:5060", "");
+    // A telephone may have picked up after all.
+    net.receive(PHONE, &stray);
+    net.expect(PHONE, "ACK");
+    let bye = net.expect(PHONE, "BYE");
+    net.receive(PHONE, &answer(&bye, "200 OK", "", PHONE, ""));
+    net.quiet();
+    // Identifiers are easily made up.
+    let before = net.counters().transactions_active;
+    for made_up in 0..100 {
+        net.receive("203.0.113.99:5060", &answer(&sent, "200 OK", &format!("y{made_up}"), "203.0.113.99:5060", ""));
+    }
+    assert_eq!(net.counters().transactions_active, before);
+    net.quiet();
+}
