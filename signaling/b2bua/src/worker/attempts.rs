@@ -183,7 +183,11 @@ impl Worker {
                 if let Some(flow) = flow.filter(|_| status / 100 == 3)
                     && self.follow(id, message, flow)
                 {
-                    return self.all_refused(now, id, true);
+                    // Those who ring beside it do not keep it waiting (RFC 3261 16.7, step 4).
+                    if !self.next_group(now, id) {
+                        self.all_refused(now, id, false);
+                    }
+                    return;
                 }
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };

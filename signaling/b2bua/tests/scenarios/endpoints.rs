@@ -363,3 +363,27 @@ fn answers_to_nothing_from_somebody_who_is_not_registered_cost_no_state() {
     assert_eq!(net.counters().transactions_active, before);
     net.quiet();
 }
+
+/// 302 to another contact.
+fn moved(request: &Message, at: &str, contact: &str) -> String {
+    answer(request, "302 Moved Temporarily", "bob", at, "").replace(&format!("<sip:{at}>"), &format!("<{contact}>"))
+}
+
+#[test]
+fn a_telephone_that_redirects_is_followed_while_another_rings() {
+    let (mut net, mut alice, _) = registered(Endpoints::default());
+    phone("6001", "4321", PHONE_2).register(&mut net, 3600);
+    alice.call(&mut net, "6001", "");
+    let (one, two) = (net.expect(PHONE_1, "INVITE"), net.expect(PHONE_2, "INVITE"));
+    net.receive(PHONE_2, &answer(&two, "180 Ringing", "bob", PHONE_2, ""));
+    net.expect(PHONE, "SIP/2.0 180");
+    net.receive(PHONE_1, &moved(&one, PHONE_1, "sip:6001@203.0.113.63:5060"));
+    net.expect(PHONE_1, "ACK");
+    net.receive(PHONE_2, &answer(&two, "486 Busy Here", "bob", PHONE_2, ""));
+    net.expect(PHONE_2, "ACK");
+    let third = "203.0.113.63:5060";
+    let sent = net.expect(third, "INVITE sip:6001@203.0.113.63:5060");
+    net.quiet();
+    net.receive(third, &answer(&sent, "200 OK", "carol", third, &sdp("203.0.113.63", 6000)));
+    net.expect(PHONE, "SIP/2.0 200");
+}
