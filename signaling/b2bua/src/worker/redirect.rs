@@ -10,6 +10,7 @@ use super::Worker;
 use crate::attempt::Destination;
 use crate::forward;
 use crate::leg::Side;
+use crate::next_hop::reachable;
 use crate::policy::Redirects;
 
 /// The most contacts that one call follows, whoever names them.
@@ -58,7 +59,10 @@ impl Worker {
             let transport = uri.transport().ok()?.unwrap_or(flow.transport);
             let offered = self.policy.listeners[flow.listener].transports.contains(&transport);
             if let Some(remote) = uri.socket_addr(transport.default_port()) {
-                if offered && trunk.speaks_from(flow.listener, remote) {
+                // Telephones may speak from anywhere.
+                let anywhere = trunk.endpoints.is_some();
+                if offered && trunk.speaks_from(flow.listener, remote) && (!anywhere || reachable(remote, flow.remote))
+                {
                     let flow = Flow { transport, remote, ..flow };
                     return Some(Destination {
                         flow,

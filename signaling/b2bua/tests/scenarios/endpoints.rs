@@ -387,3 +387,16 @@ fn a_telephone_that_redirects_is_followed_while_another_rings() {
     net.receive(third, &answer(&sent, "200 OK", "carol", third, &sdp("203.0.113.63", 6000)));
     net.expect(PHONE, "SIP/2.0 200");
 }
+
+#[test]
+fn a_telephone_redirects_nobody_to_where_it_is_not_reached_itself() {
+    for hidden in ["127.0.0.1:5080", "10.0.0.1:5060", "224.0.0.1:5060"] {
+        let (mut net, mut alice, _) = registered(Endpoints::default());
+        alice.call(&mut net, "6001", "");
+        let sent = net.expect(PHONE_1, "INVITE");
+        net.receive(PHONE_1, &moved(&sent, PHONE_1, &format!("sip:x@{hidden}")));
+        net.expect(PHONE_1, "ACK");
+        net.expect(PHONE, "SIP/2.0 302");
+        net.quiet();
+    }
+}
