@@ -26,6 +26,9 @@ use crate::mail::Mail;
 /// What may wait to be written to a connection. A far end that reads has far less waiting.
 const OUTGOING_BYTES: usize = 1 << 20;
 
+/// What answers a keep-alive.
+const PONG: &[u8] = b"\r\n";
+
 /// How long nothing is read from a source that sends too much.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,6 +41,8 @@ pub(super) struct Connection {
     outgoing: mpsc::UnboundedSender<Arc<[u8]>>,
     /// Bytes in `outgoing`, which bounds it.
     waiting: Cell<usize>,
+    /// The answer to a keep-alive is in `outgoing`.
+    pong_waits: Cell<bool>,
     overflow: Notify,
     /// Which workers it was used by, by bits.
     users: Cell<u32>,
@@ -76,6 +81,7 @@ impl Connection {
             flow,
             outgoing,
             waiting: Cell::new(0),
+            pong_waits: Cell::new(false),
             overflow: Notify::new(),
             users: Cell::new(0),
             active_at: Cell::new(Instant::now()),
@@ -96,6 +102,14 @@ impl Connection {
         self.waiting.set(waiting);
         // Nobody takes it any more once the connection has ended, and that is told to the workers.
         let _ended = self.outgoing.send(bytes);
+    }
+
+    /// Answers keep-alives (RFC 5626 section 4.4.1), one answer for all that have come: whoever sends them faster than it
+    /// is answered gets no more, or they would cost far more than the bytes that they bring.
+    fn pong(&self) {
+        if !self.pong_waits.replace(true) {
+            self.push(Arc::from(PONG));
+        }
     }
 }
 
@@ -143,7 +157,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 /// What a chunk held.
 struct Chunk {
     messages: Vec<Box<[u8]>>,
-    pings: usize,
+    pinged: bool,
     error: Option<FramingError>,
 }
 
@@ -174,9 +188,8 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         } else if began.is_none() || !chunk.messages.is_empty() {
             began = Some(now);
         }
-        for _ in 0..chunk.pings {
-            // RFC 5626 section 4.4.1.
-            connection.push(Arc::from(&b"\r\n"[..]));
+        if chunk.pinged {
+            connection.pong();
         }
         for message in chunk.messages {
             add(&streams.counts.of(connection.flow.transport).received);
@@ -202,11 +215,11 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
         if rest.is_empty() {
             return Err(End::Closed).into();
         }
-        let mut chunk = Chunk { messages: Vec::new(), pings: 0, error: None };
+        let mut chunk = Chunk { messages: Vec::new(), pinged: false, error: None };
         loop {
             match framer.next(&mut rest) {
                 Ok(Some(Frame::Message(message))) => chunk.messages.push(message.into()),
-                Ok(Some(Frame::Ping)) => chunk.pings += 1,
+                Ok(Some(Frame::Ping)) => chunk.pinged = true,
                 Ok(Some(Frame::Pong)) => {}
                 Ok(None) => break,
                 Err(error) => {
@@ -267,7 +280,9 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
         while let Some(bytes) = next {
             writer.write_all(&bytes).await?;
             connection.waiting.set(connection.waiting.get().saturating_sub(bytes.len()));
-            if bytes.len() > 2 {
+            if *bytes == *PONG {
+                connection.pong_waits.set(false);
+            } else {
                 add(&counts.sent);
             }
             next = outgoing.try_recv().ok();

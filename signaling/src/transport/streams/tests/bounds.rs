@@ -65,6 +65,33 @@ async fn messages_are_found_wherever_the_stream_is_split() {
     .await;
 }
 
+/// Keep-alives are answered without a look at who sends how many: they must cost next to nothing.
+#[tokio::test(start_paused = true)]
+async fn many_keep_alives_at_once_are_answered_once() {
+    on_the_thread(async {
+        let (mut stage, flow) = stage(1000);
+        let mut line = line(&stage, flow);
+        for _ in 0..100 {
+            line.far.write_all(&b"\r\n\r\n".repeat(1024)).await.unwrap();
+        }
+        line.far.write_all(&message(1)).await.unwrap();
+        stage.receives(flow.remote, &message(1)).await;
+        line.connection.push(Arc::from(&b"end"[..]));
+        sleep(Duration::from_millis(1)).await;
+        let mut answers = [0; 4096];
+        let length = line.far.read(&mut answers).await.unwrap();
+        let pongs = answers[..length].strip_suffix(b"end").expect("all that was answered");
+        assert!((2..=2 * 100).contains(&pongs.len()), "at most one for each read: {}", pongs.len());
+        // Nor does it matter that the far end reads none of them.
+        for _ in 0..10_000 {
+            line.far.write_all(b"\r\n\r\n").await.unwrap();
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert!(!line.served.is_finished());
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed_in_time_and_not_before() {
     on_the_thread(async {
