@@ -5,6 +5,7 @@ use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
 
 use crate::harness::*;
+use crate::phones::*;
 
 /// The stream that the caller has opened, from this port.
 fn stream(port: u16) -> Flow {
@@ -146,4 +147,59 @@ fn a_restart_ends_all_streams() {
     net.expect(CALLEE, "SIP/2.0 200");
     net.expect(CALLER, "BYE");
     net.nothing_left();
+}
+
+/// A telephone's stream from this port.
+fn phone_stream(port: u16) -> Flow {
+    Flow { listener: 1, transport: Transport::Tcp, remote: ([203, 0, 113, 60], port).into() }
+}
+
+fn phone_says(net: &mut Net, port: u16, text: &str) {
+    let text = text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    net.input(Input::Message { flow: phone_stream(port), bytes: text.as_bytes() });
+}
+
+fn phone_registers(net: &mut Net, alice: &mut Phone, port: u16) {
+    let at = phone_stream(port).remote.to_string();
+    let text = alice.register_text(600);
+    phone_says(net, port, &text);
+    let challenge = net.expect(&at, "SIP/2.0 401");
+    alice.challenged(&challenge);
+    let plain = alice.register_text(600);
+    let text = alice.authorized(&plain);
+    phone_says(net, port, &text);
+    net.expect(&at, "SIP/2.0 200");
+}
+
+#[test]
+fn a_telephone_that_has_registered_over_another_stream_is_hung_up_there() {
+    for restarted in [false, true] {
+        let mut net = Net::with(with_phones());
+        let mut alice = phone("6000", "1234", PHONE);
+        alice.contact = "sip:6000@10.0.0.6:5060;transport=tcp".into();
+        phone_registers(&mut net, &mut alice, 41_000);
+        let plain = alice.request("INVITE", 2, "02187654321", "", &sdp("203.0.113.60", 4000));
+        let text = alice.authorized(&plain);
+        phone_says(&mut net, 41_000, &text);
+        net.expect("203.0.113.60:41000", "SIP/2.0 100");
+        let invite = net.expect(CALLEE, "INVITE");
+        net.receive(CALLEE, &answer(&invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+        let tag = net.expect("203.0.113.60:41000", "SIP/2.0 200").tag("To").to_owned();
+        phone_says(&mut net, 41_000, &alice.request("ACK", 2, "02187654321", &tag, ""));
+        net.expect(CALLEE, "ACK");
+        match restarted {
+            true => net.restart_signaling(with_phones()),
+            false => net.input(Input::Broken { flow: phone_stream(41_000) }),
+        }
+        phone_registers(&mut net, &mut alice, 42_000);
+        net.receive(CALLEE, &callee_request("BYE", 1, &invite, "bob", ""));
+        net.expect(CALLEE, "SIP/2.0 200");
+        let bye = net.expect("203.0.113.60:41000", "BYE");
+        // Nobody takes connections there.
+        net.input(Input::Broken { flow: phone_stream(41_000) });
+        assert_eq!(net.expect("203.0.113.60:42000", "BYE").0, bye.0);
+        phone_says(&mut net, 42_000, &answer(&bye, "200 OK", "", PHONE, ""));
+        net.quiet();
+        assert_eq!(net.counters().calls_active, 0);
+    }
 }
