@@ -25,7 +25,8 @@ impl Worker {
         let open =
             |leg: &crate::leg::Leg| leg.gone || leg.is_inviting() || leg.is_updating() || leg.unacknowledged.is_some();
         let glare = call.legs.iter().any(open);
-        if glare || call.phase != Phase::Answered {
+        // Who is referred to has nobody to offer to until the other has agreed.
+        if glare || call.transfer.is_some() || call.phase != Phase::Answered {
             return self.refuse(arrival, server, 491, b"Request Pending");
         }
         if let Err(shortest_s) = Agreed::of_request(self.session_timers(call, side), message) {

@@ -434,3 +434,20 @@ fn who_joins_two_calls_may_hang_up_in_both_at_once() {
     net.quiet();
     assert_eq!(net.counters().calls_active, 1);
 }
+
+#[test]
+fn who_was_referred_to_offers_nothing_before_there_is_somebody_to_speak_with() {
+    let mut net = Net::with(handling());
+    let up = establish(&mut net);
+    let invite = referred(&mut net, &up);
+    let again = picked_up(&mut net, &invite);
+    net.receive(CALLEE, &callee_request("INVITE", 1, &invite, "carol", &sdp("198.51.100.21", 6100)));
+    net.expect(CALLEE, "SIP/2.0 491");
+    net.receive(CALLEE, &callee_request("ACK", 1, &invite, "carol", ""));
+    agreed(&mut net, &again);
+    told(&mut net, "terminated;reason=noresource", "SIP/2.0 200 OK");
+    let_go(&mut net);
+    net.receive(CALLEE, &callee_request("INVITE", 2, &invite, "carol", &sdp("198.51.100.21", 6100)));
+    net.expect(CALLEE, "SIP/2.0 100");
+    assert_eq!(net.expect(CALLEE, "INVITE").tag("To"), "bob");
+}
