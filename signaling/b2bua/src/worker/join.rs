@@ -13,7 +13,7 @@ use crate::call::{Phase, Waiting};
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Leg, Side};
 
-/// How often a party is asked again that is busy with something else in its dialog, and after which time.
+/// How often the parties are asked again where they are busy with something else in their dialogs, and after which time.
 const MAX_PAUSES: u32 = 20;
 const PAUSE_NS: u64 = 500_000_000;
 
@@ -43,15 +43,15 @@ impl Worker {
         };
         let pauses = handled.pauses;
         handled.pauses += 1;
+        if pauses >= MAX_PAUSES {
+            return self.fail(now, id, &Refused::new(491));
+        }
         let Some(before) = self.calls.get(&old).filter(|call| call.phase == Phase::Answered) else {
             return self.fail(now, id, &Refused::new(481));
         };
         let (leg, other) = (before.leg(there), before.leg(there.other()));
         let busy = leg.is_inviting() || leg.is_updating() || leg.unacknowledged.is_some() || before.offer.is_some();
         if busy || other.reinvite.is_some() || other.update.is_some() {
-            if pauses >= MAX_PAUSES {
-                return self.fail(now, id, &Refused::new(491));
-            }
             return self.timers.set(now + PAUSE_NS, Due::Join(id));
         }
         let flow = leg.next_hop(&self.next_hops);

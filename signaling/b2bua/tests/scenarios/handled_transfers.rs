@@ -451,3 +451,23 @@ fn who_was_referred_to_offers_nothing_before_there_is_somebody_to_speak_with() {
     net.expect(CALLEE, "SIP/2.0 100");
     assert_eq!(net.expect(CALLEE, "INVITE").tag("To"), "bob");
 }
+
+#[test]
+fn a_party_that_is_always_busy_in_its_dialog_is_not_asked_for_ever() {
+    let mut net = Net::with(handling());
+    let up = establish(&mut net);
+    let invite = referred(&mut net, &up);
+    let mut again = picked_up(&mut net, &invite);
+    for _ in 0..60 {
+        net.receive(CALLEE, &answer(&again, "491 Request Pending", "bob", CALLEE, ""));
+        net.expect(CALLEE, "ACK");
+        net.advance(5 * SECOND);
+        let sent = net.take_sent();
+        match sent.into_iter().find(|(_, message)| message.start().starts_with("INVITE sip:198.51.100.20:5060")) {
+            Some((_, next)) => again = next,
+            None => break,
+        }
+    }
+    let ended = net.observed.iter().any(|observed| matches!(observed, Observation::Ended { .. }));
+    assert!(ended, "it is still asked");
+}
