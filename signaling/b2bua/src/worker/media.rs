@@ -185,7 +185,7 @@ impl Worker {
         let answered = call.phase == Phase::Answered;
         let milliseconds = |ns: u64| u32::try_from(ns / 1_000_000).unwrap_or(u32::MAX);
         let ring_ms = milliseconds(self.policy.limits.ring_ns);
-        let watched = answered && !call.is_held() && !call.bypassed;
+        let watched = answered && !call.is_held() && !call.bypassed && call.transferring.is_none();
         let nothing = || {
             vec![
                 LegSpec {
@@ -387,10 +387,13 @@ impl Worker {
     pub(super) fn media_event(&mut self, now: u64, event: Event) {
         match event {
             Event::MediaTimeout { session } => {
-                let waits = |call: &Call| call.is_held() || call.transferring.is_some();
-                let answered = |call: &Call| call.phase == Phase::Answered && !waits(call);
-                if self.calls.get(&session).is_some_and(|call| answered(call)) {
-                    self.hang_up_both(now, session, Outcome::MediaTimeout);
+                let call = self.calls.get(&session);
+                let talking = call.filter(|call| call.phase == Phase::Answered && !call.is_held());
+                match talking.map(|call| call.transferring) {
+                    Some(None) => self.hang_up_both(now, session, Outcome::MediaTimeout),
+                    // It is told once: what is watched again after the transfer must not be watched until then.
+                    Some(Some(_)) => self.update_media(session),
+                    None => {}
                 }
             }
             Event::Ended(ended) => {

@@ -176,6 +176,8 @@ impl Worker {
             if before.phase != Phase::Answered {
                 continue;
             }
+            self.update_media(old);
+            let Some(before) = self.calls.get(&old) else { continue };
             // Not one of the other party, which goes on.
             let asked = |client: &ClientId| matches!(self.clients.get(client), Some(ClientUse::Join(..)));
             if let Some(client) = before.leg(side).inviting.filter(asked) {

@@ -2,6 +2,7 @@
 
 use moorline_b2bua::policy::{Policy, Refer};
 use moorline_b2bua::{Observation, Outcome};
+use moorline_control::Event;
 
 use crate::harness::*;
 
@@ -387,6 +388,27 @@ fn an_attended_transfer_joins_two_calls() {
     net.expect(CALLEE_2, "SIP/2.0 200");
     assert_eq!(net.expect(CALLEE, "BYE").tag("To"), "bob");
     net.nothing_left();
+}
+
+/// The media process tells of silence once. During a transfer one of the two may be gone without harm, but not after it.
+#[test]
+fn silence_during_a_transfer_counts_anew_when_that_has_failed() {
+    let mut net = Net::with(handling());
+    let up = establish(&mut net);
+    let (session, _) = net.session();
+    let watched = |net: &Net| net.media.sessions[&session].0.media_timeout_ms;
+    assert_eq!(watched(&net), 60_000);
+    let invite = referred(&mut net, &up);
+    net.media_event(Event::MediaTimeout { session });
+    net.quiet();
+    assert_eq!(watched(&net), 0);
+    net.receive(CALLEE, &answer(&invite, "486 Busy Here", "carol", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    told(&mut net, "terminated;reason=noresource", "SIP/2.0 486 Busy Here");
+    assert_eq!(watched(&net), 60_000, "set anew, it is told anew");
+    net.media_event(Event::MediaTimeout { session });
+    net.expect(CALLER, "BYE");
+    net.expect(CALLEE, "BYE");
 }
 
 #[test]
