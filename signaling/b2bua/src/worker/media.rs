@@ -10,7 +10,7 @@ use moorline_sip::{Message, OwnedMessage};
 
 use super::Worker;
 use super::setup::Refused;
-use crate::call::{Call, Offer, Phase, Waiting};
+use crate::call::{Offer, Phase, Waiting};
 use crate::forward::{self, Body};
 use crate::leg::Side;
 use crate::media::{Remote, SideView, legs};
