@@ -1,9 +1,10 @@
 //! Calls to endpoints: where they are registered, and whether media need go through here.
 
 use moorline_sip::transaction::Flow;
-use moorline_sip::{Uri, unescape};
+use moorline_sip::{Transport, Uri, unescape};
 
 use super::setup::Refused;
+use super::targets::is_secure;
 use super::{Arrival, Worker};
 use crate::attempt::Destination;
 use crate::media::{self, Remote};
@@ -29,11 +30,27 @@ impl Worker {
         trunk.is_some_and(|trunk| self.policy.trunks[trunk].endpoints.is_some())
     }
 
+    /// The endpoint of this number that a request is for, if it is one: over TLS to the very device, where it is by a
+    /// `sips` URI (RFC 3261 26.2.2).
+    ///
+    /// # Errors
+    /// A user that is known and not registered, or not so: 480.
+    pub(super) fn endpoint_for(&self, arrival: Arrival<'_>, called: &[u8]) -> Result<Option<Called>, Refused> {
+        let mut endpoint = self.registered_endpoint(arrival.now, called)?;
+        if let Some(called) = endpoint.as_mut().filter(|_| is_secure(arrival.message)) {
+            called.destinations.retain(|device| device.flow.transport == Transport::Tls);
+            if called.destinations.is_empty() {
+                return Err(Refused::because(480, "Not Registered Over TLS"));
+            }
+        }
+        Ok(endpoint)
+    }
+
     /// The endpoint of this number, if it is one: before all routes.
     ///
     /// # Errors
     /// A user that is known and not registered: 480.
-    pub(super) fn registered_endpoint(&self, now: u64, called: &[u8]) -> Result<Option<Called>, Refused> {
+    fn registered_endpoint(&self, now: u64, called: &[u8]) -> Result<Option<Called>, Refused> {
         let number = unescape(called);
         let mut known = false;
         for (trunk, policy) in self.policy.registrars() {

@@ -61,7 +61,7 @@ impl Worker {
         if forward::is_looping(message, self.identities.node()) {
             return self.refuse(arrival, server, 482, b"Loop Detected");
         }
-        let endpoint = match self.registered_endpoint(now, called(message)) {
+        let endpoint = match self.endpoint_for(arrival, called(message)) {
             Ok(endpoint) => endpoint,
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };

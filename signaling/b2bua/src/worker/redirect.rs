@@ -4,9 +4,10 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::Flow;
-use moorline_sip::{Contact, Message, NameAddr, Scheme, Uri};
+use moorline_sip::{Contact, Message, NameAddr, Scheme, Transport, Uri};
 
 use super::Worker;
+use super::targets::is_secure;
 use crate::attempt::Destination;
 use crate::forward;
 use crate::leg::Side;
@@ -58,6 +59,9 @@ impl Worker {
         if matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
             let transport = uri.transport().ok()?.unwrap_or(flow.transport);
             let offered = self.policy.listeners[flow.listener].transports.contains(&transport);
+            // A call by a `sips` URI goes over TLS or not at all (RFC 3261 26.2.2).
+            let secure = is_secure(call.invite.as_ref()?.request.view());
+            let offered = offered && (!secure || transport == Transport::Tls);
             if let Some(remote) = uri.socket_addr(transport.default_port()) {
                 // Telephones may speak from anywhere.
                 let anywhere = trunk.endpoints.is_some();

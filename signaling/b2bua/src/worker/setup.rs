@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
+use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Dialog, Transport};
 use moorline_sip::{Message, reason_phrase, respond};
 
 use super::endpoints::Called;
 use super::refer::REPLACES;
-use super::targets::is_secure;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
@@ -219,14 +218,7 @@ impl Worker {
         };
         let called = invite.request_uri().map(called_number).unwrap_or_default();
         let replacement = self.replacement(invite)?;
-        let mut endpoint = if replacement.is_some() { None } else { self.registered_endpoint(arrival.now, called)? };
-        if let Some(called) = endpoint.as_mut().filter(|_| is_secure(invite)) {
-            // RFC 3261 26.2.2: over TLS to the very device.
-            called.destinations.retain(|device| device.flow.transport == Transport::Tls);
-            if called.destinations.is_empty() {
-                return Err(Refused::because(480, "Not Registered Over TLS"));
-            }
-        }
+        let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, called)? };
         let found = replacement.as_ref().map(|found| found.trunk).or(endpoint.as_ref().map(|found| found.trunk));
         let egress = match (found, self.policy.way(trunk, called)) {
             (Some(found), _) => found,

@@ -193,3 +193,14 @@ fn a_subscription_belongs_to_where_its_party_speaks_from() {
     net.receive(elsewhere, &text);
     net.expect(CALLEE, "SUBSCRIBE");
 }
+
+#[test]
+fn a_request_to_a_sips_uri_reaches_devices_over_tls_alone() {
+    let (mut net, mut alice) = registered();
+    let plain = alice.request("MESSAGE", 7, "6001", "", "Hello").replace("application/sdp", "text/plain");
+    let plain = plain.replacen("MESSAGE sip:", "MESSAGE sips:", 1);
+    let text = alice.authorized(&plain);
+    net.receive(PHONE, &text);
+    net.expect(PHONE, "SIP/2.0 480 Temporarily Unavailable - Not Registered Over TLS");
+    net.quiet();
+}

@@ -70,3 +70,19 @@ fn over_tls_by_a_sip_uri_nothing_claims_more() {
     let out = net.expect(TLS, "INVITE sip:5551000@198.51.100.20:5061 SIP/2.0");
     assert_eq!(out.header("Contact"), "<sip:198.51.100.1:5060;transport=tls>");
 }
+
+#[test]
+fn a_sips_call_is_redirected_nowhere_without_tls() {
+    let mut policy = policy();
+    policy.trunks[1].targets = vec!["198.51.100.20".parse().unwrap()];
+    let mut net = Net::with(policy);
+    let call = invite("5551000", "c1", &sdp("192.0.2.10", 4000)).replacen("INVITE sip:", "INVITE sips:", 1);
+    net.receive(CALLER, &call);
+    net.expect(CALLER, "SIP/2.0 100");
+    let out = net.expect(TLS, "INVITE sips:");
+    let moved = answer(&out, "302 Moved Temporarily", "bob", "198.51.100.21;transport=udp", "");
+    over_tls(&mut net, &moved);
+    net.expect(TLS, "ACK");
+    net.expect(CALLER, "SIP/2.0 302");
+    net.quiet();
+}
