@@ -100,6 +100,8 @@ impl Worker {
         let replaces = value.as_deref().map(Replaces::parse).transpose();
         let replaces = replaces.map_err(|_| Refused::because(400, "Replaces"))?;
         let from = replaces.and_then(|replaces| self.other_end(&replaces)).map(|(id, side, _)| (id, side));
+        // One that names no dialog of ours is the business of whoever is called.
+        let foreign = replaces.filter(|_| from.is_none() && end.is_none());
         let moved = side.other();
         let said = call.said[moved.index()].clone().unwrap_or_default();
         let offer: Vec<_> = said.into_iter().map(|stream| crate::media::Remote { held: false, ..stream }).collect();
@@ -133,9 +135,7 @@ impl Worker {
                 Admission { egress, endpoint: None, bypassed: false, max_forwards: 70, offer: None, replacement: end }
             }
             None => {
-                // One that names no dialog of ours is the business of whoever is called.
-                let line = value.map(|value| [b"Replaces: ", &value[..], b"\r\n"].concat());
-                let invite = compose(&line.unwrap_or_default())?;
+                let invite = compose(b"")?;
                 let inviting = Arrival { message: invite.view(), flow: call.leg(moved).flow, user: None, ..arrival };
                 let admitted = self.admit(inviting, call.leg(side).trunk);
                 admitted.map_err(|refused| if refused.status < 400 { Refused::new(404) } else { refused })?
@@ -149,7 +149,10 @@ impl Worker {
                 lines.extend([b"Referred-By: ", &value[..], b"\r\n"].concat());
             }
         }
-        if replacing {
+        if let Some(foreign) = &foreign {
+            lines.extend([b"Replaces: ", &foreign.to_value()[..], b"\r\n"].concat());
+        }
+        if replacing || foreign.is_some() {
             lines.extend(b"Require: replaces\r\nSupported: replaces\r\n");
         }
         if call.withheld && moved == Side::Caller {

@@ -493,3 +493,17 @@ fn a_party_that_is_always_busy_in_its_dialog_is_not_asked_for_ever() {
     let ended = net.observed.iter().any(|observed| matches!(observed, Observation::Ended { .. }));
     assert!(ended, "it is still asked");
 }
+
+#[test]
+fn a_dialog_that_is_none_of_ours_is_replaced_by_whoever_is_called() {
+    let mut net = Net::with(handling());
+    let up = establish(&mut net);
+    // One of the caller's own exchange, say.
+    let replaces = "own%40pbx%3Bto-tag%3Da%3Bfrom-tag%3Db%3Bx%3D1%0D%0AX-Injected%3A%20yes";
+    net.receive(CALLER, &refer(&up, 2, &format!("sip:5552000@192.0.2.1:5060?Replaces={replaces}")));
+    net.expect(CALLER, "SIP/2.0 202");
+    told(&mut net, "active;expires=180", "SIP/2.0 100 Trying");
+    let invite = net.expect(CALLEE, "INVITE sip:5552000@198.51.100.20:5060");
+    assert_eq!((invite.header("Replaces"), invite.header("Require")), ("own@pbx;to-tag=a;from-tag=b", "replaces"));
+    assert!(!invite.0.contains("X-Injected"), "{}", invite.0);
+}
