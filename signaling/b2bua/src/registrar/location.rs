@@ -14,8 +14,8 @@ pub(crate) struct Location {
     users: HashMap<Aor, Vec<Binding>>,
     /// Whose each binding is.
     owners: HashMap<u64, Aor>,
-    /// The bindings over each stream: they end with it.
-    streams: HashMap<Flow, Vec<u64>>,
+    /// The bindings by each way that a device has opened itself: a stream, with which they end, or through a NAT.
+    opened: HashMap<Flow, Vec<u64>>,
     /// How many bindings were made from each address.
     hosts: HashMap<IpAddr, usize>,
 }
@@ -39,7 +39,12 @@ impl Location {
 
     /// The bindings that a stream carries.
     pub(crate) fn over(&self, stream: &Flow) -> Vec<u64> {
-        self.streams.get(stream).cloned().unwrap_or_default()
+        self.opened.get(stream).cloned().unwrap_or_default()
+    }
+
+    /// Whether a device is reached by this way alone, which it has opened.
+    pub(crate) fn is_opened(&self, way: &Flow) -> bool {
+        self.opened.contains_key(way)
     }
 
     /// Whether somebody has registered from there.
@@ -62,18 +67,18 @@ impl Location {
                     made.remove();
                 }
             }
-            if let Some(carried) = self.streams.get_mut(&gone.flow) {
+            if let Some(carried) = self.opened.get_mut(&gone.flow) {
                 carried.retain(|serial| *serial != gone.serial);
                 if carried.is_empty() {
-                    self.streams.remove(&gone.flow);
+                    self.opened.remove(&gone.flow);
                 }
             }
         }
         for binding in &bindings {
             self.owners.insert(binding.serial, aor.clone());
             *self.hosts.entry(binding.flow.remote.ip()).or_default() += 1;
-            if binding.flow.transport.is_reliable() {
-                self.streams.entry(binding.flow).or_default().push(binding.serial);
+            if binding.flow.transport.is_reliable() || binding.nat {
+                self.opened.entry(binding.flow).or_default().push(binding.serial);
             }
         }
         if !bindings.is_empty() {

@@ -180,7 +180,7 @@ impl Worker {
 
     /// A stream has ended, and with it the bindings that it carried.
     pub(super) fn stream_ended(&mut self, now: u64, flow: Flow) {
-        if self.place.index == 0 {
+        if self.place.index == 0 && flow.transport.is_reliable() {
             for serial in self.registrar.location.over(&flow) {
                 self.unbind(now, serial);
             }

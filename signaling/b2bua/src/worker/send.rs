@@ -48,6 +48,10 @@ impl Worker {
         if flow.transport != Transport::Udp || request.len() <= self.shortest_long {
             return None;
         }
+        // Through a NAT nobody can be connected to.
+        if self.registrar.location.is_opened(&flow) {
+            return None;
+        }
         let offered = self.policy.listeners.get(flow.listener)?.transports.contains(&Transport::Tcp);
         let trunk = &self.policy.trunks[self.policy.ingress(flow.listener, flow.remote)?];
         if !offered || !trunk.large.is_over_tcp(request.len()) {

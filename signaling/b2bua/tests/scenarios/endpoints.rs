@@ -400,3 +400,19 @@ fn a_telephone_redirects_nobody_to_where_it_is_not_reached_itself() {
         net.quiet();
     }
 }
+
+#[test]
+fn a_long_invite_finds_a_telephone_behind_nat_over_udp() {
+    let (mut net, mut alice, mut bob) = registered(Endpoints::default());
+    let offer = format!("{}a=x:{}\r\n", sdp("203.0.113.60", 4000), "y".repeat(1400));
+    // One that can be connected to is sent it over TCP (RFC 3261 18.1.1).
+    alice.call(&mut net, "6001", &offer);
+    assert!(net.expect(PHONE_1, "INVITE").header("Via").starts_with("SIP/2.0/TCP"));
+    // Through a NAT nobody can.
+    let (mut net, mut alice, _) = registered(Endpoints::default());
+    bob.contact = "sip:6001@10.0.0.7:5060".into();
+    bob.register_with(&mut net, "Contact: *\r\nExpires: 0\r\n");
+    bob.register(&mut net, 3600);
+    alice.call(&mut net, "6001", &offer);
+    assert!(net.expect(PHONE_1, "INVITE").header("Via").starts_with("SIP/2.0/UDP"));
+}
