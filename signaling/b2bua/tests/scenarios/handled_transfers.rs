@@ -5,6 +5,7 @@ use moorline_b2bua::{Observation, Outcome};
 use moorline_control::Event;
 
 use crate::harness::*;
+use crate::phones::*;
 
 fn handling() -> Policy {
     let mut policy = policy();
@@ -506,4 +507,37 @@ fn a_dialog_that_is_none_of_ours_is_replaced_by_whoever_is_called() {
     let invite = net.expect(CALLEE, "INVITE sip:5552000@198.51.100.20:5060");
     assert_eq!((invite.header("Replaces"), invite.header("Require")), ("own@pbx;to-tag=a;from-tag=b", "replaces"));
     assert!(!invite.0.contains("X-Injected"), "{}", invite.0);
+}
+
+#[test]
+fn a_telephone_whose_media_went_past_us_is_transferred_to_the_gateway() {
+    let mut policy = with_phones();
+    policy.trunks[2].dialogs.refer = Refer::Handle;
+    let mut net = Net::with(policy);
+    let (mut alice, mut bob) = (phone("6000", "1234", PHONE), phone("6001", "4321", PHONE_1));
+    alice.register(&mut net, 3600);
+    bob.register(&mut net, 3600);
+    alice.call(&mut net, "6001", &sdp("203.0.113.60", 4000));
+    let invite = net.expect(PHONE_1, "INVITE");
+    net.receive(PHONE_1, &answer(&invite, "200 OK", "bob", PHONE_1, &sdp("203.0.113.61", 6000)));
+    let tag = net.expect(PHONE, "SIP/2.0 200").tag("To").to_owned();
+    net.receive(PHONE, &alice.request("ACK", 2, "6001", &tag, ""));
+    net.expect(PHONE_1, "ACK");
+    let text = alice.request("REFER", 3, "6001", &tag, "");
+    net.receive(PHONE, &with(&text, "Refer-To: <sip:02187654321@phones.example>\r\n"));
+    net.expect(PHONE, "SIP/2.0 202");
+    let trying = net.expect(PHONE, "NOTIFY");
+    net.receive(PHONE, &answer(&trying, "200 OK", "", PHONE, ""));
+    let out = net.expect(CALLEE, "INVITE sip:02187654321@198.51.100.20:5060");
+    assert!(out.body().contains("c=IN IP4 198.51.100.1"), "{}", out.body());
+    net.receive(CALLEE, &answer(&out, "200 OK", "carol", CALLEE, &sdp("198.51.100.20", 6100)));
+    net.expect(CALLEE, "ACK");
+    let again = net.expect(PHONE_1, "INVITE");
+    assert!(again.body().contains("c=IN IP4 198.51.100.1"), "{}", again.body());
+    net.receive(PHONE_1, &answer(&again, "200 OK", "bob", PHONE_1, &sdp("203.0.113.61", 6002)));
+    net.expect(PHONE_1, "ACK");
+    assert_eq!(net.expect(PHONE, "NOTIFY").body(), "SIP/2.0 200 OK\r\n");
+    let (_, spec) = net.media.sessions.values().next().map(|(spec, local)| (local, spec)).unwrap();
+    let remote = |leg: usize| spec.legs[leg].streams[0].remote_rtp.unwrap().to_string();
+    assert_eq!((remote(0), remote(1)), ("203.0.113.61:6002".into(), "198.51.100.20:6100".into()));
 }
