@@ -25,7 +25,7 @@ fuzz_target!(|value: &[u8]| {
     let _ = choose([value].into_iter(), secret);
 
     let source = IpAddr::from([192, 0, 2, 1]);
-    let mut challenger = Challenger::new(b"realm", &[9; 32], Settings::default());
+    let challenger = Challenger::new(b"realm", &[9; 32], Settings::default());
     let verdict = challenger.verify(1, source, request, [value].into_iter(), |_| Some(secret));
     assert!(!matches!(verdict, Verdict::Accepted { .. }), "no nonce was made");
     for response in Response::all(value) {
