@@ -169,7 +169,8 @@ impl Trunk {
         self.targets.iter().any(|target| target.name().is_some())
     }
 
-    fn has_target(&self, address: SocketAddr) -> bool {
+    /// True for an address of one of its targets.
+    pub(crate) fn has_target(&self, address: SocketAddr) -> bool {
         self.targets.iter().any(|target| target.address() == Some(address))
             || (self.has_names() && self.resolved.is_at(address))
     }

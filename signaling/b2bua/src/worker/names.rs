@@ -1,6 +1,7 @@
-//! Whose requests come from where: a target that is a name has addresses too, and its peer speaks from them.
+//! Whose requests come from where: a target that is a name has addresses too, and its peer speaks from them. Over TLS it
+//! must show that name there, to whatever is sent first: a call, a probe, or our registration.
 
-use super::targets::Waiter;
+use super::targets::{Waiter, tell_name};
 use super::{Due, Worker};
 use crate::locate::{Hop, Located, NotLocated};
 use crate::policy::Target;
@@ -36,7 +37,12 @@ impl Worker {
     pub(super) fn named(&mut self, trunk: usize, position: usize, hops: Result<Vec<Hop>, NotLocated>) {
         let Some(trunk) = self.policy.trunks.get(trunk) else { return };
         match hops {
-            Ok(hops) => trunk.resolved.set(position, hops.into_iter().map(|hop| hop.address)),
+            Ok(hops) => {
+                if let Some(target) = trunk.targets.get(position) {
+                    tell_name(&mut self.outputs, target, &hops);
+                }
+                trunk.resolved.set(position, hops.into_iter().map(|hop| hop.address));
+            }
             Err(problem) if problem.is_temporary() => {}
             Err(_) => trunk.resolved.set(position, []),
         }

@@ -127,7 +127,9 @@ impl Worker {
 
     fn learn_hops(&mut self, now: u64, name: Target, flow: Flow, hops: Result<Vec<Hop>, NotLocated>) {
         let hops = self.believed(now, flow, &hops.unwrap_or_default());
-        for hop in hops.iter().filter(|hop| hop.transport == Transport::Tls) {
+        // What a peer says is no reason to ask for another name where a trunk is.
+        let is_target = |hop: &&Hop| self.policy.trunks.iter().any(|trunk| trunk.has_target(hop.address));
+        for hop in hops.iter().filter(|hop| hop.transport == Transport::Tls && !is_target(hop)) {
             self.outputs.push_back(Output::Name { remote: hop.address, name: name.host.clone() });
         }
         self.next_hops.learn(name, &hops);

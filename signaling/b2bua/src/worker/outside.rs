@@ -8,7 +8,7 @@ use moorline_sip::{Dialog, Message, Method, Name, Uri, Writer};
 use super::elsewhere::Owner;
 use super::fork::Fork;
 use super::pass::{Passing, Purpose, opaque};
-use super::targets::{Request, Waiter, is_secure, nowhere};
+use super::targets::{Request, Waiter, is_secure, nowhere, tell_name};
 use super::{ACCEPT, Arrival, ClientUse, Worker};
 use crate::attempt::Destination;
 use crate::extension;
@@ -114,6 +114,7 @@ impl Worker {
             }
         };
         let policy = &self.policy.trunks[egress];
+        tell_name(&mut self.outputs, &policy.targets[0], &[hop]);
         let destination = Destination {
             flow: Flow { listener: policy.listener, transport: hop.transport, remote: hop.address },
             uri: None,

@@ -1,5 +1,7 @@
 //! Finding the hops of a trunk's targets, and remembering how they fared.
 
+use std::collections::VecDeque;
+
 use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, Name, OwnedMessage, Transport};
@@ -133,11 +135,7 @@ impl Worker {
         for (target, result) in found {
             match result {
                 Ok(located) => {
-                    if let Some(name) = target.name() {
-                        for hop in located.iter().filter(|hop| hop.transport == Transport::Tls) {
-                            self.outputs.push_back(Output::Name { remote: hop.address, name: name.to_owned() });
-                        }
-                    }
+                    tell_name(&mut self.outputs, &target, &located);
                     hops.extend(located.into_iter().map(|hop| (hop, trunk.host_at(&target), target.secure)));
                 }
                 Err(problem) => invite.not_located = Some(problem),
@@ -235,6 +233,14 @@ impl Worker {
         if let Some(at) = until {
             self.timers.set(at, Due::Silent(id));
         }
+    }
+}
+
+/// Over TLS the far end must show the name that led there (RFC 3261 26.3.1).
+pub(super) fn tell_name(outputs: &mut VecDeque<Output>, target: &Target, hops: &[Hop]) {
+    let Some(name) = target.name() else { return };
+    for hop in hops.iter().filter(|hop| hop.transport == Transport::Tls) {
+        outputs.push_back(Output::Name { remote: hop.address, name: name.to_owned() });
     }
 }
 

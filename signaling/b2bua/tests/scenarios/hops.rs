@@ -70,7 +70,49 @@ fn over_tls_the_name_that_led_there_must_be_shown() {
     let address = Records::Addresses(vec!["198.51.100.21".parse().unwrap()]);
     dns(&mut net, RecordKind::A, "a.provider.example", Ok(address));
     net.expect("198.51.100.21:5061", "INVITE");
-    assert_eq!(net.names, [("198.51.100.21:5061".parse().unwrap(), "carrier.example".to_owned())]);
+    let named = ("198.51.100.21:5061".parse().unwrap(), "carrier.example".to_owned());
+    assert!(!net.names.is_empty() && net.names.iter().all(|told| *told == named), "{:?}", net.names);
+}
+
+/// TLS to the carrier by its name, which is asked for signs of life: the first thing that is sent there.
+fn watched_over_tls(net: &mut Net) -> Flow {
+    net.advance(SECOND / 10);
+    let srv = Srv { priority: 1, weight: 0, port: 5061, target: "a.provider.example".into() };
+    dns(net, RecordKind::Srv, "_sips._tcp.carrier.example", Ok(Records::Srv(vec![srv])));
+    assert!(net.names.is_empty());
+    let address = Records::Addresses(vec!["198.51.100.21".parse().unwrap()]);
+    dns(net, RecordKind::A, "a.provider.example", Ok(address));
+    net.expect("198.51.100.21:5061", "OPTIONS sips:carrier.example");
+    Flow { listener: 1, transport: Transport::Tls, remote: "198.51.100.21:5061".parse().unwrap() }
+}
+
+fn watching() -> Policy {
+    let mut policy = to(&["sips:carrier.example"]);
+    policy.trunks[1].probe_ns = 30 * SECOND;
+    policy
+}
+
+#[test]
+fn the_name_is_known_before_the_first_call() {
+    let mut net = Net::with(watching());
+    let flow = watched_over_tls(&mut net);
+    let named = (flow.remote, "carrier.example".to_owned());
+    assert!(net.names.contains(&named), "{:?}", net.names);
+}
+
+#[test]
+fn a_contact_does_not_change_the_name_of_a_trunk() {
+    let mut net = Net::with(watching());
+    let flow = watched_over_tls(&mut net);
+    call(&mut net);
+    let out = net.expect("198.51.100.21:5061", "INVITE");
+    let ok = answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000));
+    let ok = ok.replace(&format!("<sip:{CALLEE}>"), "<sips:edge.example:5061;transport=tcp>");
+    net.input(Input::Message { flow, bytes: ok.as_bytes() });
+    let address = Records::Addresses(vec!["198.51.100.21".parse().unwrap()]);
+    dns(&mut net, RecordKind::A, "edge.example", Ok(address));
+    net.expect(CALLER, "SIP/2.0 200");
+    assert!(net.names.iter().all(|(_, name)| name == "carrier.example"), "{:?}", net.names);
 }
 
 #[test]
