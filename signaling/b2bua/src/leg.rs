@@ -122,6 +122,8 @@ pub(crate) struct Update {
     pub(crate) source: SocketAddr,
     /// When it must be answered.
     pub(crate) until: u64,
+    /// The other tag of the callee's early dialog that it belongs to, before the answer.
+    pub(crate) early: Option<Vec<u8>>,
 }
 
 /// An ACK to a 2xx.

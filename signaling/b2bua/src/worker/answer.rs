@@ -85,6 +85,8 @@ impl Worker {
             invite.answered_early = answered.filter(|_| forward::body(message) == Body::None);
         }
         call.branches = attempt.early;
+        let mut updates_open = call.legs.iter().filter_map(|leg| leg.update.as_ref());
+        let another = updates_open.any(|update| update.early.as_ref() != Some(&dialog.remote_tag));
         let callee = call.leg_mut(Side::Callee);
         callee.flow = attempt.destination.flow;
         callee.tag = attempt.tag;
@@ -100,7 +102,7 @@ impl Worker {
         call.answered_at = Some(now);
         self.refreshed_by_peer(now, id, Side::Callee, message);
         self.counters.answered += 1;
-        if !settled {
+        if !settled || another {
             self.drop_updates(now, id);
         }
         if let Err(refused) = self.answer_media(now, id, Side::Callee, message) {

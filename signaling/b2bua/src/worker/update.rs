@@ -96,7 +96,8 @@ impl Worker {
         }
         let until = now + ANSWER_NS;
         self.timers.set(until, Due::Update(id, side));
-        let update = Update { server, request: message.to_owned(), source: flow.remote, until };
+        let early = call.early.as_ref().map(|(_, tag)| tag.clone());
+        let update = Update { server, request: message.to_owned(), source: flow.remote, until, early };
         call.leg_mut(side).update = Some(Box::new(update));
         call.offer = Some(Offer { by: side, streams });
         call.waiting.push(Waiting::Update(side));

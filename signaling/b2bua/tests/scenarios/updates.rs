@@ -300,3 +300,46 @@ fn a_challenge_to_an_update_that_is_over_is_not_answered() {
     net.receive(CALLEE, &with(&answer(&update, "401 Unauthorized", "", CALLEE, ""), challenge));
     net.quiet();
 }
+
+#[test]
+fn an_update_in_one_settled_early_dialog_does_not_hide_the_answer_of_another() {
+    let mut net = Net::new();
+    let up = ringing(&mut net);
+    let carol = "198.51.100.22:5060";
+    let progress = answer(&up.invite, "183 Session Progress", "carol", carol, &sdp("198.51.100.22", 6100));
+    net.receive(CALLEE, &with(&progress, "Require: 100rel\r\nRSeq: 7\r\nAllow: INVITE, UPDATE\r\n"));
+    let prack = net.expect(carol, "PRACK");
+    net.receive(carol, &answer(&prack, "200 OK", "", carol, ""));
+    let shown = net.expect(CALLER, "SIP/2.0 183");
+    let rack = format!("RAck: {} 1 INVITE\r\n", shown.header("RSeq"));
+    net.receive(CALLER, &with(&caller_request("PRACK", 3, "c1", &up.tag, ""), &rack));
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLER, &caller_request("UPDATE", 4, "c1", &up.tag, &sdp("192.0.2.10", 4010)));
+    net.expect(carol, "UPDATE");
+    // The first one answers; the other is cancelled behind its proxy, and says nothing any more.
+    net.receive(CALLEE, &answer(&up.invite, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+    assert_eq!(net.expect(CALLER, "SIP/2.0 491").header("CSeq"), "4 UPDATE");
+    net.expect(CALLER, "SIP/2.0 200");
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", &up.tag, ""));
+    net.expect(CALLEE, "ACK");
+    let (_, spec) = net.session();
+    assert_eq!(spec.legs[0].streams[0].remote_rtp, Some("192.0.2.10:4000".parse().unwrap()));
+    assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6000".parse().unwrap()));
+}
+
+#[test]
+fn an_update_goes_on_in_the_early_dialog_that_answers_though_another_rings() {
+    let mut net = Net::new();
+    let up = ringing(&mut net);
+    net.receive(CALLER, &caller_request("UPDATE", 3, "c1", &up.tag, &sdp("192.0.2.10", 4010)));
+    let update = net.expect(CALLEE, "UPDATE");
+    net.receive(CALLEE, &answer(&up.invite, "180 Ringing", "carol", "198.51.100.22:5060", ""));
+    net.expect(CALLER, "SIP/2.0 180");
+    net.receive(CALLEE, &answer(&up.invite, "200 OK", "bob", CALLEE, ""));
+    net.receive(CALLEE, &answer(&update, "200 OK", "", CALLEE, &sdp("198.51.100.20", 6010)));
+    assert_eq!(net.expect(CALLER, "SIP/2.0 200").header("CSeq"), "3 UPDATE");
+    assert_eq!(net.expect(CALLER, "SIP/2.0 200").header("CSeq"), "1 INVITE");
+    let (_, spec) = net.session();
+    assert_eq!(spec.legs[0].streams[0].remote_rtp, Some("192.0.2.10:4010".parse().unwrap()));
+    assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6010".parse().unwrap()));
+}
