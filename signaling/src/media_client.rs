@@ -68,7 +68,7 @@ pub(crate) struct MediaClient {
 
 enum State {
     Connecting(Connecting),
-    Connected(Connection),
+    Connected(Box<Connection>),
 }
 
 /// A connection and its hello, or why there is none.
@@ -80,7 +80,9 @@ struct Connection {
     since: u64,
     /// Requests that are not answered yet.
     outstanding: usize,
-    /// When the last word came, or the first request that waits for one was made.
+    /// Those of them that are not written yet.
+    unwritten: usize,
+    /// When the last word came, or the first request that waits for one was written.
     heard_at: u64,
     /// When the requests that wait must be written.
     flush_at: Option<u64>,
@@ -119,6 +121,7 @@ impl MediaClient {
                     connection.heard_at = now;
                 }
                 connection.outstanding += 1;
+                connection.unwritten += 1;
                 connection.flush_at = Some(connection.flush_at.map_or(flush_at, |at| at.min(flush_at)));
             }
             // Too long to be sent: an answer like the server's own, to that request alone.
@@ -185,15 +188,16 @@ impl MediaClient {
                 );
                 self.told = false;
                 let now = now_ns();
-                self.state = State::Connected(Connection {
+                self.state = State::Connected(Box::new(Connection {
                     sender,
                     receiver,
                     since: now,
                     outstanding: 0,
+                    unwritten: 0,
                     heard_at: now,
                     flush_at: None,
                     blocked: false,
-                });
+                }));
                 self.events.push_back(MediaEvent::Connected(server));
             }
             Err(problem) => self.again(&problem),
@@ -245,6 +249,10 @@ impl Connection {
         if let Poll::Ready(written) = flushed {
             self.flush_at = None;
             written?;
+            // Nobody can have answered what was not said: that this process was late is not held against the other.
+            if std::mem::take(&mut self.unwritten) >= self.outstanding {
+                self.heard_at = now;
+            }
         }
         Ok(())
     }

@@ -165,6 +165,19 @@ async fn a_media_process_that_says_nothing_is_let_go() {
 }
 
 #[tokio::test]
+async fn patience_begins_with_the_writing_of_a_request() {
+    let media = FakeMedia::new("late");
+    let (mut client, (_sender, mut receiver)) = connected(&media).await;
+    assert!(client.push(1, Request::Query { session: SESSION }));
+    // This process was held up before it could write.
+    let State::Connected(connection) = &mut client.state else { panic!("connected was expected") };
+    connection.heard_at -= 2 * PATIENCE_NS;
+    let frame: ClientFrame = meanwhile(&mut client, receiver.receive()).await.expect("a request");
+    assert!(matches!(frame, ClientFrame::Request { id: 1, .. }));
+    assert!(client.is_connected() && client.next_timeout().is_some_and(|at| at > now_ns()));
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_made_again() {
     let media = FakeMedia::new("again");
     let mut client = media.client();
