@@ -17,7 +17,8 @@ home=home register_pjsua 6000 6000 udp 5080
 telephones=("$started")
 home=home register_pjsua 6002 6002 udp 5084
 telephones+=("$started")
-start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6000 3400
+# Longer than the first keep-alives take to come.
+start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6000 6900
 await_callers from-carrier "$started" 1
 await_pjsua 6000 "${telephones[0]}"
 stop_captures
