@@ -2,7 +2,7 @@
 //!
 //! It only moves frames, on the event loop's own thread and in its turns: what they mean is the worker's business.
 //! Requests of a turn are written together at its end. Nothing waits for a session to be closed, so the requests that
-//! say so wait for others to go with, though not for long: that spares both processes a third of their wake-ups.
+//! say so wait for others to go with, though not for long: each that does spares both processes a wake-up.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use moorline_control::{RefusalCode, Reply, SessionId};
 
-/// How many sessions a shard is given in a row, at most. One that has just been awake does what is asked of it at half
-/// the cost of one that sleeps, and so many streams are a small part of what a core relays.
+/// How many sessions a shard is given in a row, at most. One that has just been awake does what is asked of it for less
+/// than one that has to be woken, and so many streams are a small part of what a core relays.
 const LONGEST_RUN: usize = 128;
 
 #[derive(Debug)]
