@@ -12,6 +12,9 @@ use crate::{Config, VIRTUAL_SHARDS};
 /// How long a port that somebody outside holds is left alone.
 const STOLEN_NS: u64 = 60_000_000_000;
 
+/// Pairs that are woken at once: more than any request takes, so that what has rested does not pile up.
+const WAKES_PER_SLICE: usize = 64;
+
 /// A pair of ports of a range: RTP's, and RTCP's next to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pair {
@@ -163,14 +166,21 @@ impl Pool {
         }
     }
 
-    /// Frees the pairs that have rested.
+    /// Frees a slice of the pairs that have rested.
     pub(crate) fn wake(&mut self, now: u64) {
-        while let Some((_, pair)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+        for _ in 0..WAKES_PER_SLICE {
+            let Some((_, pair)) = self.resting.pop_front_if(|(until, _)| *until <= now) else { break };
             self.put_back(&pair);
         }
-        while let Some((_, pair)) = self.stolen.pop_front_if(|(until, _)| *until <= now) {
+        for _ in 0..WAKES_PER_SLICE {
+            let Some((_, pair)) = self.stolen.pop_front_if(|(until, _)| *until <= now) else { break };
             self.put_back(&pair);
         }
+    }
+
+    /// Whether pairs have rested that [`wake`](Self::wake) has not come to.
+    pub(crate) fn has_rested(&self, now: u64) -> bool {
+        [&self.resting, &self.stolen].into_iter().any(|queue| queue.front().is_some_and(|(until, _)| *until <= now))
     }
 
     /// When all pairs that rest now will have rested.

@@ -46,8 +46,11 @@ pub struct Relay {
     /// When to look at which session's media timeout. Packets do not touch it: a look that comes too early
     /// finds when the next one is due.
     looks: BTreeSet<(u64, u32)>,
-    /// Sessions with something to tell, each once; room for all of them is reserved.
+    /// Slots whose sessions have something to tell, each once; room for all of them is reserved. That of a session
+    /// that has ended stays, for the one that comes after it.
     queue: VecDeque<u32>,
+    /// Which slots are in the queue.
+    queued: Vec<bool>,
     ended: VecDeque<(Owner, Ended)>,
     counters: Counters,
 }
@@ -72,6 +75,7 @@ impl Relay {
             leases: BTreeSet::new(),
             looks: BTreeSet::new(),
             queue: VecDeque::with_capacity(config.capacity),
+            queued: Vec::new(),
             ended: VecDeque::new(),
             counters: Counters::default(),
         })
@@ -102,6 +106,7 @@ impl Relay {
         let ranges = door::check(&self.ranges, &spec)?;
         let slot = self.unused_slots.pop_front().unwrap_or_else(|| {
             self.sessions.push(None);
+            self.queued.push(false);
             (self.sessions.len() - 1) as u32
         });
         match self.create(now, owner, slot, session, spec, &ranges, ports) {
@@ -220,9 +225,6 @@ impl Relay {
         self.forget_if_empty(session.owner);
         if let Some(due) = session.watch.due {
             self.looks.remove(&(due, slot));
-        }
-        if session.queued {
-            self.queue.retain(|&queued| queued != slot);
         }
         self.unused_slots.push_back(slot);
         self.counters.closed += 1;

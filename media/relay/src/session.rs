@@ -25,8 +25,6 @@ pub(crate) struct Session {
     /// Streams whose latch is still to be told of, one bit each.
     pub(crate) untold_latches: u32,
     pub(crate) untold_timeout: bool,
-    /// It waits in the queue of sessions with something to tell.
-    pub(crate) queued: bool,
 }
 
 /// The media timeout of a session.

@@ -61,6 +61,12 @@ pub(crate) trait Datapath: Ports + Sized {
     /// Only what makes the datapath unusable; a packet that cannot be sent is counted in `tally`.
     fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize>;
 
+    /// Whether packets wait, as far as that can be told without a system call; a datapath that cannot tell says
+    /// that some do.
+    fn waiting(&mut self) -> bool {
+        true
+    }
+
     /// Sleeps until there is something to relay, the wake-up descriptor is written, or `limit` has passed.
     ///
     /// # Errors

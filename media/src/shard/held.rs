@@ -5,13 +5,15 @@
 //! mail about other sessions goes on, and mail about the same session stays behind it in order.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 
 use moorline_control::{Refusal, RefusalCode, Reply, Request, SessionId};
 use moorline_relay::{BindError, EndpointId, Owner, Ports};
 use tokio::sync::oneshot;
 
-use super::{Answer, MAIL_SLICE, PAUSE, Shard};
+use super::slice::Slice;
+use super::{Answer, PAUSE, Shard, clock};
 use crate::datapath::Datapath;
 
 /// How long after a start requests are held.
@@ -61,7 +63,7 @@ impl<D: Datapath> Shard<D> {
                 self.held.requests += 1;
             } else {
                 let refusal = Refusal::new(RefusalCode::Busy, "too many requests wait for ports of a former process");
-                self.send(asked.answer, Reply::Refused(refusal));
+                self.keep(now, asked.answer, Reply::Refused(refusal));
             }
             return;
         }
@@ -73,18 +75,21 @@ impl<D: Datapath> Shard<D> {
         }
     }
 
-    /// Tries a slice of the held requests that are due again; answers how many were answered.
-    pub(super) fn try_held(&mut self, now: u64) -> usize {
+    /// Tries the held requests that are due again, as far as the slice allows; answers how many were answered.
+    pub(super) fn try_held(&mut self, now: u64, slice: &mut Slice) -> io::Result<usize> {
         let mut answered = 0;
-        for _ in 0..MAIL_SLICE {
-            let Some(mut held) = self.held.sessions.pop_front_if(|held| held.again_at <= now) else { break };
+        while let Some(mut held) = self.held.sessions.pop_front_if(|held| held.again_at <= now) {
+            slice.begin(clock::monotonic_ns);
             answered += self.go_on(now, held.until, &mut held);
             if !held.asked.is_empty() {
                 held.again_at = now.saturating_add(PAUSE.as_nanos() as u64);
                 self.held.sessions.push_back(held);
             }
+            if !self.goes_on(slice)? {
+                break;
+            }
         }
-        answered
+        Ok(answered)
     }
 
     /// Answers all that is held for sessions that a departing connection has asked about.
@@ -133,13 +138,8 @@ impl<D: Datapath> Shard<D> {
         {
             return Some(Asked { owner, request, answer });
         }
-        self.send(answer, reply);
+        self.keep(now, answer, reply);
         None
-    }
-
-    fn send(&mut self, answer: oneshot::Sender<Answer>, reply: Reply) {
-        self.sequence += 1;
-        self.answers.push((answer, Answer { sequence: self.sequence, reply }));
     }
 }
 

@@ -1,11 +1,13 @@
 //! A shard: one pinned thread with its own relay, datapath and figures.
 //!
-//! Nothing of a shard is shared but its mailbox. Every turn relays a bounded batch of packets, reads a
-//! bounded slice of mail and does a bounded slice of what is due, so that none of them can starve media.
+//! Nothing of a shard is shared but its mailbox. Every turn relays a bounded batch of packets, then does what is
+//! due, then reads mail: both in pieces of some microseconds, and with packets waiting only for a part of the time
+//! that these took ([`slice`]), so that none of them can starve media, nor media them.
 
 pub(crate) mod clock;
 mod held;
 mod mailbox;
+mod slice;
 mod start;
 
 use std::io;
@@ -20,12 +22,15 @@ use tokio::sync::oneshot;
 use crate::datapath::{Datapath, Tally};
 
 use held::{Asked, Held, Told};
+use slice::Slice;
 
 pub(crate) use mailbox::{Answer, Letter, Mailbox};
 pub(crate) use start::{Exit, Plan, ShardLink, start};
 
-/// Letters read in one turn: opening a session binds four sockets, some tens of microseconds.
-const MAIL_SLICE: usize = 16;
+/// Answers given together, so that whoever waits for them is woken once.
+const ANSWERS: usize = 16;
+/// How long an answer waits for others.
+const ANSWERS_WAIT_NS: u64 = 300_000;
 /// The longest sleep.
 const IDLE: Duration = Duration::from_secs(1);
 /// The sleep while requests are held, or the control side is behind with the events.
@@ -58,8 +63,10 @@ pub(crate) struct Shard<D> {
     sequence: u64,
     started_ns: u64,
     held: Held,
-    /// The answers of this turn, in the order of the requests.
+    /// Answers to be given, in the order of the requests.
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    /// When the first of them was made.
+    answers_since: u64,
 }
 
 impl<D: Datapath> Shard<D> {
@@ -71,14 +78,14 @@ impl<D: Datapath> Shard<D> {
             let relayed = self
                 .datapath
                 .relay(&mut self.tally, |packet| relay.packet(now, packet.endpoint, packet.source, packet.payload))?;
-            if self.relay.next_timeout().is_some_and(|due| due <= now) {
-                self.relay.handle_timeout(now, &mut self.datapath);
-                self.datapath.settle()?;
-            }
+            let mut slice = Slice::new(now);
+            self.do_what_is_due(now, &mut slice)?;
             // While events wait no letter is read: an answer must not overtake the end of its session.
             let backlog = !self.say_events();
-            let read = if backlog { 0 } else { self.try_held(now) + self.read_mail(now) };
-            self.give_answers()?;
+            let read = if backlog { 0 } else { self.try_held(now, &mut slice)? + self.read_mail(now, &mut slice)? };
+            if backlog || self.answers.len() >= ANSWERS || now.saturating_sub(self.answers_since) >= ANSWERS_WAIT_NS {
+                self.give_answers();
+            }
             if relayed == 0 && read == 0 {
                 self.sleep(backlog)?;
             }
@@ -86,10 +93,34 @@ impl<D: Datapath> Shard<D> {
         Ok(())
     }
 
-    /// Reads a slice of the mail; answers how many letters were read.
-    fn read_mail(&mut self, now: u64) -> usize {
-        for read in 0..MAIL_SLICE {
-            let Some(letter) = self.mailbox.read() else { return read };
+    /// Whether this turn has time for another piece of control work. A piece that released ports lets go of them
+    /// first, so that this is a piece by itself too.
+    fn goes_on(&mut self, slice: &Slice) -> io::Result<bool> {
+        self.datapath.settle()?;
+        Ok(slice.allows(clock::monotonic_ns(), self.datapath.waiting()))
+    }
+
+    /// Lets leases, silence and rest end that are over, as far as the slice allows.
+    fn do_what_is_due(&mut self, now: u64, slice: &mut Slice) -> io::Result<()> {
+        while self.relay.next_timeout().is_some_and(|due| due <= now) {
+            slice.begin(clock::monotonic_ns);
+            self.relay.handle_timeout(now, &mut self.datapath);
+            if !self.goes_on(slice)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads mail, as far as the slice allows; answers how many letters were read.
+    fn read_mail(&mut self, now: u64, slice: &mut Slice) -> io::Result<usize> {
+        let mut read = 0;
+        loop {
+            let Some(letter) = self.mailbox.read() else {
+                self.give_answers();
+                break;
+            };
+            slice.begin(clock::monotonic_ns);
             match letter {
                 Letter::Request { owner, request, answer } => self.take(now, Asked { owner, request, answer }),
                 Letter::Release { owner, lease_ns } => {
@@ -102,23 +133,30 @@ impl<D: Datapath> Shard<D> {
                     let _ = answer.send(Box::new(Snapshot { shard, counters, tally }));
                 }
             }
+            read += 1;
+            if !self.goes_on(slice)? {
+                break;
+            }
         }
-        MAIL_SLICE
+        Ok(read)
     }
 
-    /// Gives the answers of a turn, once the ports of what it closed are let go of.
-    fn give_answers(&mut self) -> io::Result<()> {
+    /// Keeps an answer until it is given with others. The ports of what it closed have been let go of by then.
+    fn keep(&mut self, now: u64, asker: oneshot::Sender<Answer>, reply: Reply) {
         if self.answers.is_empty() {
-            return Ok(());
+            self.answers_since = now;
         }
-        self.datapath.settle()?;
+        self.sequence += 1;
+        self.answers.push((asker, Answer { sequence: self.sequence, reply }));
+    }
+
+    fn give_answers(&mut self) {
         // The last one first: a connection waits for the first of its answers, and finds all others with it, so
         // that it is woken once.
         while let Some((asker, answer)) = self.answers.pop() {
             // A connection that has ended takes no answer.
             let _ = asker.send(answer);
         }
-        Ok(())
     }
 
     fn reply(&mut self, now: u64, owner: Owner, request: Request, ports_in_use: &mut bool) -> Reply {
@@ -140,6 +178,8 @@ impl<D: Datapath> Shard<D> {
     fn say_events(&mut self) -> bool {
         // Most turns have none, and then the channel is left alone: another thread writes to it too.
         while self.relay.has_events() {
+            // What was answered before comes before.
+            self.give_answers();
             let permit = match self.events.try_reserve() {
                 Ok(permit) => permit,
                 Err(TrySendError::Full(())) => return false,
@@ -167,3 +207,6 @@ impl<D: Datapath> Shard<D> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Held, Mailbox, Said, Shard, clock};
+use super::{ANSWERS, Held, Mailbox, Said, Shard, clock};
 use crate::datapath::{Datapath, Interface, Setup, Tally};
 
 /// A running shard, as the control side sees it.
@@ -116,7 +116,8 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         sequence: 0,
         started_ns: clock::monotonic_ns(),
         held: Held::default(),
-        answers: Vec::new(),
+        answers: Vec::with_capacity(ANSWERS),
+        answers_since: 0,
     })
 }
 

@@ -40,7 +40,15 @@ impl Relay {
             return Err(Refusal::new(RefusalCode::Capacity, detail));
         }
         let mut found: Vec<Option<Ends>> = needs.iter().map(|_| None).collect();
-        let result = self.acquire_into(now, slot, needs, virtual_shard, ports, &mut found);
+        let mut result = self.acquire_into(now, slot, needs, virtual_shard, ports, &mut found);
+        if matches!(&result, Err(refusal) if refusal.code == RefusalCode::OutOfPorts) && self.pool.has_rested(now) {
+            // Rare: more have rested than were woken in slices, and one of them may do.
+            self.undo(&mut found, |_| true, ports);
+            while self.pool.has_rested(now) {
+                self.pool.wake(now);
+            }
+            result = self.acquire_into(now, slot, needs, virtual_shard, ports, &mut found);
+        }
         match result {
             Ok(virtual_shard) => Ok((Some(virtual_shard), found.into_iter().flatten().collect())),
             Err(refusal) => {

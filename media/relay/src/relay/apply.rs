@@ -35,7 +35,6 @@ impl Relay {
             watch: Watch::default(),
             untold_latches: 0,
             untold_timeout: false,
-            queued: false,
         };
         self.by_id.insert(id, slot);
         self.by_owner.insert((owner.0, slot));

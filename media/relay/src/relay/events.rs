@@ -5,8 +5,7 @@ use moorline_control::{Ended, Event};
 use super::{Owner, Relay};
 use crate::session::{Session, Stream};
 
-/// Ended sessions to be told of; more than one slice of expired leases, several times over. While it is full
-/// no lease ends, so that none goes untold.
+/// Ended sessions to be told of; many slices of expired leases. While it is full no lease ends, so that none goes untold.
 const MAX_ENDED: usize = 1024;
 
 impl Relay {
@@ -24,17 +23,20 @@ impl Relay {
                 if let (Some(event), true) = (event, live) {
                     return Some((Owner(session.owner), event));
                 }
-                (session.untold_latches, session.untold_timeout, session.queued) = (0, false, false);
+                (session.untold_latches, session.untold_timeout) = (0, false);
             }
             self.queue.pop_front();
+            if let Some(queued) = self.queued.get_mut(slot as usize) {
+                *queued = false;
+            }
         }
         None
     }
 
     /// Queues a session that has something to tell.
     pub(super) fn tell(&mut self, slot: u32) {
-        if let Some(session) = self.session_mut(slot)
-            && !std::mem::replace(&mut session.queued, true)
+        if let Some(queued) = self.queued.get_mut(slot as usize)
+            && !std::mem::replace(queued, true)
         {
             self.queue.push_back(slot);
         }

@@ -6,10 +6,8 @@ use super::{Owner, Relay};
 use crate::Ports;
 use crate::session::Session;
 
-/// Sessions looked at for a media timeout in one slice.
-const LOOKS_PER_SLICE: usize = 64;
-/// Sessions ended in one slice: each releases sockets, so they are fewer.
-const ENDS_PER_SLICE: usize = 16;
+/// Sessions looked at for a media timeout in one slice: a few microseconds.
+const LOOKS_PER_SLICE: usize = 16;
 
 impl Relay {
     /// The owner is gone: its sessions run on for `lease_ns` and then end unless claimed. Nothing else may
@@ -31,8 +29,8 @@ impl Relay {
         [lease, look, self.pool.all_rested_at()].into_iter().flatten().min()
     }
 
-    /// Does what is due at `now`, a bounded slice of it: call again while [`next_timeout`](Self::next_timeout)
-    /// is not after `now`, with packets in between.
+    /// Does what is due at `now`, a slice of it of some microseconds, and at most one session ends: call again
+    /// while [`next_timeout`](Self::next_timeout) is not after `now`, with a look at the packets in between.
     pub fn handle_timeout(&mut self, now: u64, ports: &mut impl Ports) {
         self.pool.wake(now);
         for _ in 0..LOOKS_PER_SLICE {
@@ -43,11 +41,10 @@ impl Relay {
             }
             self.look(now, slot);
         }
-        for _ in 0..self.room_for_ended().min(ENDS_PER_SLICE) {
-            let Some(&(lease_end, owner)) = self.leases.first() else { break };
-            if lease_end > now {
-                break;
-            }
+        if let Some(&(lease_end, owner)) = self.leases.first()
+            && lease_end <= now
+            && self.room_for_ended() > 0
+        {
             let slot = self.by_owner.range((owner, 0)..=(owner, u32::MAX)).next().map(|&(_, slot)| slot);
             match slot {
                 Some(slot) => self.expire(now, slot, ports),

@@ -261,3 +261,46 @@ fn a_carriers_27_with_thousands_of_ports_costs_little() {
     let mut world = World::with(config);
     world.open(id(1), &spec);
 }
+
+#[test]
+fn ports_that_have_rested_at_once_are_freed_in_slices_and_are_all_there_when_asked_for() {
+    const SESSIONS: u64 = 200;
+    let ranges = vec![range("core", "127.0.1.1/32", 20_000, 20_399), range("carrier", "127.0.2.1/32", 30_000, 30_399)];
+    let mut world = World::with(Config { capacity: 1000, ranges, ..config() });
+    for n in 0..SESSIONS {
+        world.open(id(n), &answered_call());
+    }
+    assert_eq!(world.try_open(id(999), &answered_call()).unwrap_err().code, RefusalCode::OutOfPorts);
+    for n in 0..SESSIONS {
+        world.close(id(n));
+    }
+    world.now += Config::DEFAULT_PORT_REST_NS;
+    assert_eq!(world.relay.counters().ports_resting, 4 * SESSIONS);
+    world.relay.handle_timeout(world.now, &mut world.sockets);
+    let resting = world.relay.counters().ports_resting;
+    assert!(resting < 4 * SESSIONS && resting > 2 * SESSIONS, "a slice of them: {resting}");
+    assert!(world.relay.next_timeout().is_some_and(|due| due <= world.now), "and the rest at once");
+    for n in 0..SESSIONS {
+        world.open(id(1000 + n), &answered_call());
+    }
+    assert_eq!(world.relay.counters().ports_resting, 0);
+}
+
+#[test]
+fn a_port_that_has_rested_is_found_behind_many_others_that_have() {
+    let ranges = vec![range("core", "127.0.1.1/32", 20_000, 20_999), range("carrier", "127.0.2.1/32", 30_000, 30_003)];
+    let mut world = World::with(Config { ranges, ..config() });
+    let within = |name: &str| {
+        let mut spec = answered_call();
+        spec.legs.iter_mut().for_each(|leg| leg.range = name.to_owned());
+        spec
+    };
+    for n in 0..80 {
+        world.open(id(n), &within("core"));
+    }
+    world.open(id(99), &within("carrier"));
+    (0..80).for_each(|n| drop(world.close(id(n))));
+    world.close(id(99));
+    world.now += Config::DEFAULT_PORT_REST_NS;
+    world.open(id(100), &within("carrier"));
+}

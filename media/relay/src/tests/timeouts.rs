@@ -130,3 +130,19 @@ fn a_thousand_calls_fall_silent_in_the_same_millisecond() {
     assert_eq!(world.events().len(), 1000);
     assert_eq!(world.relay.next_timeout(), None);
 }
+
+#[test]
+fn what_a_closed_session_had_to_tell_is_not_told_of_the_one_that_takes_its_place() {
+    let mut world = World::with(Config { capacity: 1, ..config() });
+    for n in 0..3 {
+        world.open(id(n), &watched());
+        world.pass(TIMEOUT);
+        assert!(world.relay.has_events());
+        world.close(id(n));
+    }
+    world.open(id(9), &watched());
+    assert!(world.events().is_empty());
+    world.pass(TIMEOUT);
+    assert_eq!(world.events(), vec![(OWNER, Event::MediaTimeout { session: id(9) })]);
+    assert!(!world.relay.has_events());
+}

@@ -142,6 +142,11 @@ impl Datapath for Uring {
         Ok(count)
     }
 
+    fn waiting(&mut self) -> bool {
+        // The kernel has put off the work of receiving, or done it.
+        !self.backlog.is_empty() || !self.ring.completion().is_empty() || self.ring.submission().taskrun()
+    }
+
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {
         let limit = if self.failed.is_empty() { limit } else { limit.min(REARM_PAUSE) };
         let limit = Timespec::from(limit);
