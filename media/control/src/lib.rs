@@ -18,21 +18,23 @@
 pub mod codec;
 #[cfg(feature = "connection")]
 pub mod connection;
+mod format;
 mod id;
 mod message;
 mod refusal;
+mod report;
 mod session;
 mod wire;
 
+pub use format::{Codec, Format};
 pub use id::{ParseSessionIdError, SessionId};
 pub use message::{
     ClientFrame, ClientHello, EndReason, Ended, Event, Listed, Listing, MediaRange, Reply, Request, ServerFrame,
     ServerHello,
 };
 pub use refusal::{Refusal, RefusalCode};
-pub use session::{
-    Latch, LegSpec, LocalAddresses, LocalSession, Profile, SessionReport, SessionSpec, StreamReport, StreamSpec,
-};
+pub use report::{Dtmf, FarEnd, Quality, SessionReport, Silence, StreamReport};
+pub use session::{Latch, LegSpec, LocalAddresses, LocalSession, Profile, SessionSpec, StreamSpec};
 
 /// The protocol version this crate speaks. A server answers any other with [`RefusalCode::Version`].
 pub const VERSION: u16 = 1;
@@ -48,6 +50,9 @@ pub const MAX_LEGS: usize = 4;
 
 /// The most streams (`m=` lines) in a leg.
 pub const MAX_STREAMS: usize = 8;
+
+/// The most payload types that a stream names.
+pub const MAX_FORMATS: usize = 16;
 
 /// The longest lease a client may ask for, in milliseconds.
 pub const MAX_LEASE_MS: u32 = 10 * 60 * 1000;

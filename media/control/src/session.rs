@@ -1,11 +1,11 @@
-//! What a session is: legs, streams, where their media comes from and goes to, and what was seen of it.
+//! What a session is: legs, streams, and where their media comes from and goes to.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
 
-use crate::wire;
+use crate::{Format, wire};
 
 /// The whole wanted state of a session; `Update` replaces it, stream by stream.
 ///
@@ -76,6 +76,16 @@ pub struct StreamSpec {
     /// does. Left out of the frame while 0.
     #[cbor(n(8), default, skip_if = "is_zero")]
     pub relatch: u32,
+    /// What the payload types of packets *from* this party stand for, at most
+    /// [`MAX_FORMATS`](crate::MAX_FORMATS): those that the other party's SDP names, since a sender uses the
+    /// receiver's numbers (RFC 3264 section 5.1). Only what RFC 3551 does not say of static types need be
+    /// here; a payload type that is nowhere has a clock of 8 kHz. Left out of the frame while empty.
+    #[cbor(n(9), default, skip_if = "Vec::is_empty", with = "wire::formats")]
+    pub formats: Vec<Format>,
+    /// No packets are expected from this party: before the answer, or while a direction forbids it to send.
+    /// Its silence is then not counted. Left out of the frame while false.
+    #[cbor(n(10), default, skip_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 /// What the packets of a stream are: what its local port lets in. Secure profiles will join here.
@@ -148,50 +158,6 @@ pub struct LocalSession {
     /// Local addresses by leg and stream.
     #[n(0)]
     pub legs: Vec<Vec<Option<LocalAddresses>>>,
-}
-
-/// What was received on each stream of a session, and what was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
-pub struct SessionReport {
-    /// Reports by leg and stream.
-    #[n(0)]
-    pub legs: Vec<Vec<StreamReport>>,
-    /// How long the session has been open, in milliseconds.
-    #[n(1)]
-    pub open_ms: u64,
-}
-
-/// What was received from one party on one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
-pub struct StreamReport {
-    /// RTP packets accepted, or datagrams of another profile.
-    #[n(0)]
-    pub packets: u64,
-    /// The bytes of those, RTP headers included.
-    #[n(1)]
-    pub bytes: u64,
-    /// RTP packets that the sequence numbers say were sent and did not come (RFC 3550 A.3). Profiles other
-    /// than RTP add nothing here, nor to the next two.
-    #[n(2)]
-    pub lost: u64,
-    /// RTP packets that came after a later one.
-    #[n(3)]
-    pub reordered: u64,
-    /// Interarrival jitter (RFC 3550 A.8) in microseconds, by an 8 kHz clock unless the payload type
-    /// says otherwise.
-    #[n(4)]
-    pub jitter_us: u32,
-    /// RTCP packets accepted.
-    #[n(5)]
-    pub rtcp_packets: u64,
-    /// Packets refused, for any reason.
-    #[n(6)]
-    pub refused: u64,
-    /// Where the media is accepted from: the SDP's address or the latched one.
-    #[n(7)]
-    pub source: Option<SocketAddr>,
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -87,3 +87,26 @@ pub(crate) mod profiles {
         Ok(profiles)
     }
 }
+
+pub(crate) mod formats {
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    use crate::{Format, MAX_FORMATS};
+
+    pub(crate) fn encode<C, W: Write>(
+        formats: &[Format],
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(formats.len() as u64)?;
+        formats.iter().try_for_each(|format| e.encode_with(format, ctx).map(drop))
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Format>, minicbor::decode::Error> {
+        match d.array()? {
+            Some(count) if count <= MAX_FORMATS as u64 => (0..count).map(|_| d.decode_with(ctx)).collect(),
+            _ => Err(minicbor::decode::Error::message("a list of at most 16 formats was expected")),
+        }
+    }
+}

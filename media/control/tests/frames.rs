@@ -4,9 +4,10 @@
 #![cfg(test)]
 
 use moorline_control::{
-    ClientFrame, ClientHello, EndReason, Ended, Event, Latch, LegSpec, Listed, Listing, LocalAddresses, LocalSession,
-    MAX_SNAPSHOT, MediaRange, Profile, Refusal, RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId,
-    SessionReport, SessionSpec, StreamReport, StreamSpec, VERSION, codec,
+    ClientFrame, ClientHello, Codec, Dtmf, EndReason, Ended, Event, FarEnd, Format, Latch, LegSpec, Listed, Listing,
+    LocalAddresses, LocalSession, MAX_FORMATS, MAX_SNAPSHOT, MediaRange, Profile, Quality, Refusal, RefusalCode, Reply,
+    Request, ServerFrame, ServerHello, SessionId, SessionReport, SessionSpec, Silence, StreamReport, StreamSpec,
+    VERSION, codec,
 };
 
 const SESSION: SessionId = SessionId { node: 1, virtual_shard: 2, random: 3 };
@@ -43,7 +44,7 @@ fn spec() -> SessionSpec {
         latch: Some(Latch { sources: vec!["10.0.0.0/8".parse().unwrap()], window_ms: 5000 }),
         sources: vec!["2001:db8::/32".parse().unwrap()],
         local: None,
-        relatch: 0,
+        ..StreamSpec::default()
     };
     SessionSpec {
         legs: vec![LegSpec { range: "edge".into(), streams: vec![stream] }],
@@ -79,6 +80,101 @@ fn relatch_round_trips() {
     spec.legs[0].streams[0].relatch = 3;
     let update = ClientFrame::Request { id: 1, request: Request::Update { session: SESSION, spec } };
     assert_eq!(codec::decode::<ClientFrame>(&codec::encode(&update).unwrap()).unwrap(), update);
+}
+
+fn named() -> ClientFrame {
+    let mut spec = spec();
+    let stream = &mut spec.legs[0].streams[0];
+    stream.formats = vec![
+        Format { payload_type: 111, codec: Codec::Opus, clock_rate: 48_000 },
+        Format { payload_type: 101, codec: Codec::TelephoneEvent, clock_rate: 8_000 },
+    ];
+    stream.quiet = true;
+    ClientFrame::Request { id: 1, request: Request::Open { session: SESSION, spec } }
+}
+
+#[test]
+fn formats_keep_their_bytes() {
+    let golden = include_str!("golden/formats.hex").trim();
+    assert_eq!(hex(&codec::encode(&named()).unwrap()), golden);
+    assert_eq!(codec::decode::<ClientFrame>(&bytes(golden)).unwrap(), named());
+}
+
+#[test]
+fn a_codec_of_a_later_version_is_another_codec() {
+    let mut golden = bytes(include_str!("golden/formats.hex").trim());
+    let opus = golden.windows(3).position(|window| window == [0x18, 111, 14]).unwrap() + 2;
+    golden[opus] = 23;
+    let ClientFrame::Request { request: Request::Open { spec, .. }, .. } = codec::decode(&golden).unwrap() else {
+        panic!("an Open")
+    };
+    let first = spec.legs[0].streams[0].formats[0];
+    assert_eq!(first, Format { payload_type: 111, codec: Codec::Other, clock_rate: 48_000 });
+}
+
+#[test]
+fn more_formats_than_a_stream_may_name_are_refused() {
+    let opened = |count| {
+        let mut spec = spec();
+        let format = Format { payload_type: 96, codec: Codec::Other, clock_rate: 90_000 };
+        spec.legs[0].streams[0].formats = vec![format; count];
+        let open = ClientFrame::Request { id: 1, request: Request::Open { session: SESSION, spec } };
+        codec::decode::<ClientFrame>(&codec::encode(&open).unwrap())
+    };
+    assert!(opened(MAX_FORMATS).is_ok());
+    assert_eq!(opened(MAX_FORMATS + 1).unwrap_err().code, RefusalCode::Malformed);
+}
+
+/// As a media process before these fields says it.
+#[test]
+fn a_report_from_before_quality_says_nothing_of_it() {
+    let reply = bytes("82028201820281a2008181a70018fa0119a7f80200030004140500060001191388");
+    let decoded = codec::decode::<ServerFrame>(&reply).unwrap();
+    let stream = StreamReport { packets: 250, bytes: 43_000, jitter_us: 20, ..StreamReport::default() };
+    let report = SessionReport { legs: vec![vec![stream]], open_ms: 5_000 };
+    let expected = ServerFrame::Reply { id: 1, reply: Reply::Report(report) };
+    assert_eq!(decoded, expected);
+    assert_eq!(hex(&codec::encode(&expected).unwrap()), hex(&reply), "what is not known is left out");
+}
+
+#[test]
+fn a_report_of_all_that_is_known_keeps_its_bytes() {
+    let quality = Some(Quality { r_tenths: 932, mos_hundredths: 441, delay_ms: 20 });
+    let far_end = FarEnd {
+        reports: 7,
+        fraction_lost: 1,
+        worst_fraction_lost: 9,
+        lost: -3,
+        jitter_us: 1_250,
+        round_trip_us: Some(40_000),
+        longest_round_trip_us: Some(45_000),
+        quality,
+    };
+    let silence =
+        Silence { pauses: 1, longest_ms: 700, total_ms: 700, one_way_ms: 700, noise_packets: 5, dtx_ms: 9_000 };
+    let stream = StreamReport {
+        packets: 250,
+        bytes: 43_000,
+        duplicates: 1,
+        sources: 2,
+        ssrc: Some(0xdead_beef),
+        payload_type: Some(111),
+        codec: Codec::Opus,
+        gaps: 3,
+        longest_gap_ms: 80,
+        longest_gap_packets: 3,
+        quality,
+        far_end: Some(far_end),
+        dtmf: Some(Dtmf { events: 4, total_ms: 400, last: Some(11) }),
+        silence: Some(silence),
+        goodbyes: 1,
+        ..StreamReport::default()
+    };
+    let report = SessionReport { legs: vec![vec![stream]], open_ms: 5_000 };
+    let reply = ServerFrame::Reply { id: 1, reply: Reply::Report(report) };
+    let golden = include_str!("golden/report.hex").trim();
+    assert_eq!(hex(&codec::encode(&reply).unwrap()), golden);
+    assert_eq!(codec::decode::<ServerFrame>(&bytes(golden)).unwrap(), reply);
 }
 
 #[test]
