@@ -4,13 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
-use moorline_control::{Latch, LegSpec, LocalSession, Profile, StreamSpec};
+use moorline_control::{Codec, Format, Latch, LegSpec, LocalSession, MAX_FORMATS, Profile, StreamSpec};
 use moorline_sdp::{Anchor, Session};
 
 use crate::policy::{MediaNat, Trunk};
 
 /// How long after it was opened or redirected a stream may latch once the call is answered.
 const LATCH_WINDOW_MS: u32 = 10_000;
+
+/// The clock of payload types that nothing is known of.
+const USUAL_CLOCK: u32 = 8_000;
 
 /// What one party's SDP says of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -34,12 +37,27 @@ pub(crate) struct Remote {
     /// What its packets are.
     #[cbor(n(5), default)]
     pub(crate) profile: Profile,
+    /// It sends nothing for now.
+    #[cbor(n(6), default)]
+    pub(crate) silent: bool,
+    /// What the payload types that it receives stand for, beyond the static ones (RFC 3551).
+    #[cbor(n(7), default)]
+    pub(crate) formats: Vec<Format>,
 }
 
 impl Remote {
     /// A stream that the party does not want.
     pub(crate) fn refused() -> Remote {
-        Remote { active: false, rtp: None, rtcp: None, mux: false, held: false, profile: Profile::Rtp }
+        Remote {
+            active: false,
+            rtp: None,
+            rtcp: None,
+            mux: false,
+            held: false,
+            silent: false,
+            profile: Profile::Rtp,
+            formats: Vec::new(),
+        }
     }
 }
 
@@ -65,6 +83,8 @@ fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusa
         mux: media.rtcp_mux,
         held: media.is_held(),
         profile: if fax { Profile::Udptl } else { Profile::Rtp },
+        silent: media.is_silent(),
+        formats: Vec::new(),
     };
     if !remote.active {
         return Ok(remote);
@@ -80,7 +100,36 @@ fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusa
     // c=0.0.0.0 puts a stream on hold the RFC 2543 way: nothing is sent there (RFC 3264 8.4).
     remote.rtp = (!rtp.ip().is_unspecified()).then_some(rtp);
     remote.rtcp = media.rtcp().filter(|rtcp| !rtcp.ip().is_unspecified());
+    remote.formats = formats(media);
     Ok(remote)
+}
+
+/// What the media process could not know of the payload types otherwise. Static ones that mean what they always
+/// do, and unknown codecs with the usual clock, would only take up room in the call's snapshot.
+fn formats(media: &moorline_sdp::Media<'_>) -> Vec<Format> {
+    let read = |map: &moorline_sdp::RtpMap<'_>| Format {
+        payload_type: map.payload_type,
+        codec: Codec::of_name(map.encoding),
+        clock_rate: map.clock_rate,
+    };
+    let tells = |format: &Format| match Codec::of_payload_type(format.payload_type) {
+        Some(codec) => format.codec != codec,
+        None => format.codec != Codec::Other || format.clock_rate != USUAL_CLOCK,
+    };
+    media.rtpmaps.iter().map(read).filter(tells).take(MAX_FORMATS).collect()
+}
+
+/// What the payload types of packets from one party stand for. It uses the other's numbers (RFC 3264 section 5.1);
+/// its own are what is known while the other has said nothing, and what some send by all the same.
+fn formats_from(own: Option<&Remote>, other: Option<&Remote>) -> Vec<Format> {
+    let of = |remote: Option<&Remote>| remote.map_or(&[][..], |remote| &remote.formats).to_vec();
+    let mut formats = of(other);
+    for format in of(own) {
+        if formats.len() < MAX_FORMATS && formats.iter().all(|known| known.payload_type != format.payload_type) {
+            formats.push(format);
+        }
+    }
+    formats
 }
 
 /// One side of a session as far as it is known.
@@ -121,6 +170,8 @@ pub(crate) fn legs(
         streams: (0..count)
             .map(|stream| {
                 let remote = said(side, stream);
+                let other = said(&sides[1 - position], stream);
+                let quiet = |own: &Remote, other: &Remote| own.silent || other.held;
                 let rtp = remote.as_ref().and_then(|r| r.rtp);
                 let local = restore.and_then(|local| *local.legs.get(position)?.get(stream)?);
                 StreamSpec {
@@ -133,6 +184,9 @@ pub(crate) fn legs(
                     sources: side.trunk.media_sources.clone(),
                     local,
                     relatch: side.relatch,
+                    formats: formats_from(remote.as_ref(), other.as_ref()),
+                    quiet: !answered
+                        || remote.as_ref().zip(other.as_ref()).is_none_or(|(own, other)| quiet(own, other)),
                 }
             })
             .collect(),

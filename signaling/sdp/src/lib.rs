@@ -9,8 +9,10 @@ mod address;
 mod line;
 mod media;
 mod rewrite;
+mod rtpmap;
 mod session;
 
 pub use media::{Direction, Media};
 pub use rewrite::{Anchor, rewrite};
+pub use rtpmap::{MAX_RTPMAPS, RtpMap};
 pub use session::{MAX_BYTES, MAX_MEDIA, ParseError, ParseErrorKind, Session};

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::RtpMap;
+
 /// One `m=` line and the lines that belong to it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -18,6 +20,8 @@ pub struct Media<'a> {
     pub direction: Direction,
     /// `a=rtcp-mux` (RFC 5761) is present.
     pub rtcp_mux: bool,
+    /// What the section's `a=rtpmap` lines say, in their order, at most [`MAX_RTPMAPS`].
+    pub rtpmaps: Vec<RtpMap<'a>>,
     /// The first own `c=`, else the first of the session.
     pub(crate) connection: Connection,
     /// The section has a `c=` of its own.
@@ -64,6 +68,11 @@ impl Media<'_> {
     pub fn is_held(&self) -> bool {
         matches!(self.direction, Direction::SendOnly | Direction::Inactive)
             || self.connection.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// True while this party sends nothing: `recvonly` or `inactive`.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.direction, Direction::RecvOnly | Direction::Inactive)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::address::NetworkAddress;
 use crate::line::{Line, Span, is_blank, lines, number, tokens};
 use crate::media::{Connection, Direction, Media};
+use crate::rtpmap::{MAX_RTPMAPS, RtpMap};
 
 /// The longest description that is read: what fits a SIP message.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -154,6 +155,7 @@ impl<'a> Session<'a> {
             formats: formats.trim_ascii_end(),
             direction: Direction::default(),
             rtcp_mux: false,
+            rtpmaps: Vec::new(),
             connection: self.connection.map_or(Connection::Absent, |session| session.ip.into()),
             has_own_connection: false,
             rtcp: None,
@@ -170,6 +172,12 @@ impl<'a> Session<'a> {
         } else if is("rtcp-mux") {
             if let Some(media) = self.media.last_mut() {
                 media.rtcp_mux = true;
+            }
+        } else if is("rtpmap") {
+            let map = RtpMap::read(argument.of(self.bytes));
+            if let Some((media, map)) = self.media.last_mut().filter(|media| media.rtpmaps.len() < MAX_RTPMAPS).zip(map)
+            {
+                media.rtpmaps.push(map);
             }
         } else if is("rtcp") {
             let Some(media) = self.media.last_mut() else {

@@ -34,3 +34,53 @@ fn descriptions_that_cannot_be_anchored_say_why() {
     // What is refused already may be anything.
     assert!(!read(&format!("{head}m=image 0 udptl t38\r\n")).unwrap()[0].active);
 }
+
+fn audio(formats: &str, attributes: &str) -> Remote {
+    let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+    let sdp = format!("{head}m=audio 4000 RTP/AVP {formats}\r\n{attributes}");
+    remotes(&Session::parse(sdp.as_bytes()).unwrap()).unwrap().remove(0)
+}
+
+fn format(payload_type: u8, codec: Codec, clock_rate: u32) -> Format {
+    Format { payload_type, codec, clock_rate }
+}
+
+#[test]
+fn only_formats_that_say_something_are_kept() {
+    let attributes = "a=rtpmap:0 PCMU/8000\r\na=rtpmap:9 G722/8000\r\na=rtpmap:111 opus/48000/2\r\n\
+        a=rtpmap:97 X-OWN/8000\r\na=rtpmap:98 L16/16000\r\na=rtpmap:101 telephone-event/8000\r\n\
+        a=rtpmap:8 G729/8000\r\n";
+    let expected = [
+        format(111, Codec::Opus, 48_000),
+        format(98, Codec::Other, 16_000),
+        format(101, Codec::TelephoneEvent, 8_000),
+        format(8, Codec::G729, 8_000),
+    ];
+    assert_eq!(audio("0 9 111 97 98 101 8", attributes).formats, expected);
+    let many: String = (96..128).map(|number| format!("a=rtpmap:{number} opus/48000\r\n")).collect();
+    assert_eq!(audio("96", &many).formats.len(), MAX_FORMATS);
+}
+
+#[test]
+fn a_party_sends_by_the_numbers_of_the_other() {
+    let a = audio("111 101", "a=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n");
+    let b = audio("96 111", "a=rtpmap:96 opus/48000/2\r\na=rtpmap:111 telephone-event/8000\r\n");
+    let from_a = [
+        format(96, Codec::Opus, 48_000),
+        format(111, Codec::TelephoneEvent, 8_000),
+        format(101, Codec::TelephoneEvent, 8_000),
+    ];
+    assert_eq!(formats_from(Some(&a), Some(&b)), from_a);
+    assert_eq!(formats_from(Some(&a), None), a.formats);
+    assert_eq!(formats_from(None, None), []);
+}
+
+#[test]
+fn who_is_to_be_silent_follows_from_both_directions() {
+    for (attribute, silent, held) in
+        [("sendrecv", false, false), ("sendonly", false, true), ("recvonly", true, false), ("inactive", true, true)]
+    {
+        let remote = audio("0", &format!("a={attribute}\r\n"));
+        assert_eq!((remote.silent, remote.held), (silent, held), "{attribute}");
+    }
+}

@@ -197,7 +197,7 @@ fn an_offer_in_a_reliable_183_is_answered_in_the_prack() {
     let acknowledged = net.expect(CALLEE, "PRACK");
     assert_eq!(acknowledged.body(), sdp("198.51.100.1", 20_002));
     assert_eq!(acknowledged.header("RAck"), "5 1 INVITE");
-    let (_, spec) = net.session();
+    let (_, mut spec) = net.session();
     assert_eq!(spec.legs[0].streams[0].remote_rtp, Some("192.0.2.10:4000".parse().unwrap()));
     assert_eq!(spec.legs[1].streams[0].remote_rtp, Some("198.51.100.20:6000".parse().unwrap()));
     net.receive(CALLEE, &answer(&acknowledged, "200 OK", "", CALLEE, ""));
@@ -206,6 +206,10 @@ fn an_offer_in_a_reliable_183_is_answered_in_the_prack() {
     assert_eq!(ok.body(), "");
     net.receive(CALLER, &caller_request("ACK", 1, "c1", ok.tag("To"), ""));
     net.expect(CALLEE, "ACK");
+    for stream in spec.legs.iter_mut().flat_map(|leg| &mut leg.streams) {
+        assert!(stream.quiet, "nobody need speak before the answer");
+        stream.quiet = false;
+    }
     assert_eq!(net.session().1.legs, spec.legs);
     net.quiet();
 }

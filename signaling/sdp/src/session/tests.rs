@@ -169,3 +169,20 @@ fn sizes_are_bounded() {
     let refused = error(&sections(MAX_MEDIA + 1));
     assert_eq!((refused.kind, refused.line as usize), (ParseErrorKind::TooManyMedia, MAX_MEDIA + 2));
 }
+
+#[test]
+fn payload_types_are_those_of_their_section() {
+    let sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=rtpmap:99 stray/8000\r\n\
+        m=audio 4000 RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap: nonsense\r\n\
+        a=RTPMAP:101 telephone-event/8000\r\nm=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n";
+    let session = Session::parse(sdp).unwrap();
+    let maps = |index: usize| {
+        let maps = &session.media()[index].rtpmaps;
+        maps.iter().map(|map| (map.payload_type, map.encoding, map.clock_rate)).collect::<Vec<_>>()
+    };
+    assert_eq!(maps(0), [(111, &b"opus"[..], 48_000), (101, b"telephone-event", 8_000)]);
+    assert_eq!(maps(1), [(96, &b"VP8"[..], 90_000)]);
+    let many = "a=rtpmap:96 opus/48000\r\n".repeat(MAX_RTPMAPS + 1);
+    let many = format!("v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 96\r\n{many}");
+    assert_eq!(Session::parse(many.as_bytes()).unwrap().media()[0].rtpmaps.len(), MAX_RTPMAPS);
+}
