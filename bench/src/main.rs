@@ -17,7 +17,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure the relay: CPU per packet and latency, on each datapath in turn.
     Relay(commands::relay::Args),
     Signaling(commands::signaling::Args),
     /// Place calls through a running Moorline and verify every packet.

@@ -13,6 +13,7 @@ use crate::Histogram;
 mod endpoint;
 mod engine;
 mod flow;
+mod outbox;
 mod packet;
 pub(crate) mod receive;
 mod rtcp;
@@ -33,12 +34,24 @@ pub struct MediaPlan {
     pub b: Vec<Endpoint>,
     /// How long every stream sends.
     pub duration: Duration,
-    /// The time between packets of a stream: 5 to 60 ms.
+    /// How much speech a packet holds: 5 to 60 ms. It is also the time between packets of a stream, unless
+    /// `pace` says otherwise.
     pub packet_ms: u32,
+    /// How the packets are spread in time; by default bursts of a millisecond.
+    pub pace: Option<Pace>,
     /// Send RTCP too, to the port after the RTP port, where the endpoints have RTCP sockets.
     pub rtcp: bool,
     /// Determines SSRCs, first sequence numbers and timestamps, and the pattern.
     pub seed: u64,
+}
+
+/// How packets are spread in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The time between packets of a stream.
+    pub interval: Duration,
+    /// The time between bursts: the streams are spread evenly over those of an interval.
+    pub tick: Duration,
 }
 
 /// One call's relay addresses, as each side knows them.
@@ -74,6 +87,9 @@ pub struct MediaReport {
     pub wrong_source: u64,
     /// Refused by the kernel; not among the sent.
     pub send_errors: u64,
+    /// Bursts left out because this thread did not get to them in time: the rate was lower by them. Only with a
+    /// [`Pace`].
+    pub bursts_skipped: u64,
     /// RTCP packets that left.
     pub rtcp_sent: u64,
     /// RTCP packets that arrived from the right source.
@@ -108,6 +124,9 @@ impl MediaReport {
 /// second.
 pub fn run(plan: MediaPlan, progress: &mut dyn FnMut(u64, u64)) -> io::Result<MediaReport> {
     let mut engine = Engine::new(plan.a, plan.b, plan.packet_ms, plan.rtcp, plan.seed)?;
+    if let Some(pace) = plan.pace {
+        engine.set_pace(pace)?;
+    }
     for (call, (a_far, b_far)) in (0u32..).zip(plan.pairs) {
         let ends = Ends { a_far, b_far, a_far_rtcp: rtcp_after(a_far), b_far_rtcp: rtcp_after(b_far) };
         engine.command(Command::Start { call, ends });

@@ -168,12 +168,23 @@ fn threads_ns(process: u32) -> Result<Vec<(String, u64)>, Error> {
     let mut threads = Vec::new();
     for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let task = task?.path();
-        // The first figure is the time spent on the CPU.
-        let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
-        let ns = schedstat.split(' ').next().unwrap_or_default().parse()?;
+        let ns = schedstat_ns(task.join("schedstat"))?;
         threads.push((std::fs::read_to_string(task.join("comm"))?.trim().to_owned(), ns));
     }
     Ok(threads)
+}
+
+/// The time that a thread has spent on the CPU: the first figure of its `schedstat`.
+pub(super) fn schedstat_ns(path: impl AsRef<Path>) -> Result<u64, Error> {
+    let schedstat = std::fs::read_to_string(path)?;
+    Ok(schedstat.split(' ').next().unwrap_or_default().parse()?)
+}
+
+/// A command whose process the kernel ends with this one, whatever ends this.
+pub(super) fn tied(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// The median; of an even number, the upper of the two in the middle.

@@ -7,13 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::endpoint::Endpoint;
 use super::flow::{Flow, Place};
-use super::packet::{Label, MAX_PACKET, Recipe};
+use super::outbox::Outbox;
+use super::packet::{Label, Recipe};
 use super::receive::{Arrival, Batch};
-use super::{Ends, MediaReport, rtcp};
+use super::{Ends, MediaReport, Pace, rtcp};
 use crate::{Histogram, clock};
 
-/// The time between two looks at the sockets and two bursts of packets.
+/// The time between two looks at the sockets and two bursts of packets, unless a [`Pace`] says otherwise.
 const TICK_NS: u64 = 1_000_000;
+
+/// With a [`Pace`], this much is made up for at once: more would be a burst that no telephone sends.
+const CATCH_UP_NS: u64 = 1_000_000;
+
+/// The most bursts in an interval.
+const MAX_SLOTS: u64 = 100_000;
 
 /// Stragglers are awaited this long after the last packet was sent.
 pub(crate) const DRAIN_NS: u64 = 200_000_000;
@@ -48,9 +55,14 @@ impl Counters {
 /// in between, then [`Engine::finish`].
 pub(crate) struct Engine {
     sides: [Vec<Endpoint>; 2],
+    /// Beside each endpoint, what is to leave by it.
+    outboxes: [Vec<Outbox>; 2],
     verifier: Verifier,
-    /// The streams that send at each millisecond of the packet time.
+    /// The streams that send at each tick of the interval.
     slots: Vec<Vec<(u32, usize)>>,
+    tick_ns: u64,
+    /// How far behind the clock bursts are still made up for.
+    catch_up_ns: u64,
     next_tick: u64,
     /// The slot of the next tick.
     slot: usize,
@@ -68,16 +80,34 @@ impl Engine {
         if !(5..=60).contains(&packet_ms) {
             return Err(invalid("packet_ms is 5 to 60"));
         }
+        let outboxes = [&a, &b].map(|endpoints| endpoints.iter().map(|_| Outbox::new()).collect());
         Ok(Engine {
             sides: [a, b],
+            outboxes,
             verifier: Verifier { recipe: Recipe { seed, packet_ms }, calls: Vec::new(), report: empty_report() },
             slots: vec![Vec::new(); packet_ms as usize],
+            tick_ns: TICK_NS,
+            catch_up_ns: u64::MAX,
             next_tick: clock::monotonic(),
             slot: 0,
             batch: Batch::new(),
             rtcp,
             counters: Arc::default(),
         })
+    }
+
+    /// Spreads the packets otherwise. Before the first call.
+    pub(crate) fn set_pace(&mut self, pace: Pace) -> io::Result<()> {
+        let (interval, tick) = (clock::nanos(pace.interval), clock::nanos(pace.tick));
+        let slots =
+            interval.checked_div(tick).filter(|slots| (1..=MAX_SLOTS).contains(slots) && slots * tick == interval);
+        let slots = slots.ok_or_else(|| {
+            let text = "the interval is a multiple of the tick, up to 100,000 of it";
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?;
+        self.slots = vec![Vec::new(); usize::try_from(slots).unwrap_or_default()];
+        (self.tick_ns, self.catch_up_ns, self.slot) = (tick, CATCH_UP_NS.max(tick), 0);
+        Ok(())
     }
 
     pub(crate) fn counters(&self) -> Arc<Counters> {
@@ -100,10 +130,16 @@ impl Engine {
         clock::sleep_until(self.next_tick);
         self.receive();
         let now = clock::monotonic();
+        let behind = now.saturating_sub(self.next_tick);
+        if behind > self.catch_up_ns {
+            let skipped = (behind - self.catch_up_ns) / self.tick_ns;
+            self.verifier.report.bursts_skipped += skipped;
+            self.next_tick += skipped * self.tick_ns;
+        }
         // Ticks that were missed are made up for, so that the rate holds.
         while self.next_tick <= now {
             self.send_slot();
-            self.next_tick += TICK_NS;
+            self.next_tick += self.tick_ns;
         }
         self.counters.sent.store(self.verifier.report.packets_sent, Relaxed);
         self.counters.received.store(self.verifier.report.packets_received, Relaxed);
@@ -135,23 +171,15 @@ impl Engine {
     }
 
     fn send_slot(&mut self) {
-        let Engine { sides, verifier, slots, slot, rtcp, .. } = self;
+        let Engine { sides, outboxes, verifier, slots, slot, rtcp, .. } = self;
         let Verifier { recipe, calls, report } = verifier;
-        let mut packet = [0; MAX_PACKET];
         slots[*slot].retain(|(call, side)| {
             let flow = calls.get_mut(*call as usize).and_then(|flows| Some(&mut flows.as_mut()?[*side]));
             let Some(flow) = flow.filter(|flow| flow.sending) else { return false };
-            let endpoint = &sides[*side][flow.endpoint];
-            let from_a = *side == 0;
+            let (endpoint, from_a) = (&sides[*side][flow.endpoint], *side == 0);
             let label = Label { call: *call, from_a, index: flow.sent, sent_ns: clock::monotonic() };
-            let length = recipe.write(label, &mut packet);
-            match endpoint.rtp.send_to(&packet[..length], flow.to) {
-                Ok(_) => {
-                    flow.sent += 1;
-                    report.packets_sent += 1;
-                }
-                Err(_) => report.send_errors += 1,
-            }
+            let (outbox, to) = (&mut outboxes[*side][flow.endpoint], flow.to);
+            flow.sent += 1;
             // Once in 50 packets, about a second, and not at the very start.
             if let (true, 25, Some(socket)) = (*rtcp, flow.sent % 50, &endpoint.rtcp) {
                 let bytes = rtcp::write(recipe.ssrc(*call, from_a), label.sent_ns, flow.sent, recipe.packet_ms * 8);
@@ -160,8 +188,17 @@ impl Engine {
                     Err(_) => report.send_errors += 1,
                 }
             }
+            if outbox.is_full() {
+                flush(outbox, endpoint, *side, calls, report);
+            }
+            outbox.push(*call, to, |packet| recipe.write(label, packet));
             true
         });
+        for (side, (outboxes, endpoints)) in outboxes.iter_mut().zip(sides).enumerate() {
+            for (outbox, endpoint) in outboxes.iter_mut().zip(endpoints) {
+                flush(outbox, endpoint, side, calls, report);
+            }
+        }
         *slot = (*slot + 1) % slots.len();
     }
 
@@ -176,6 +213,22 @@ impl Engine {
             }
         }
     }
+}
+
+/// Sends what waits. A packet that the kernel refused was not sent: its index goes to the next.
+fn flush(
+    outbox: &mut Outbox,
+    endpoint: &Endpoint,
+    side: usize,
+    calls: &mut [Option<[Flow; 2]>],
+    report: &mut MediaReport,
+) {
+    report.packets_sent += outbox.flush(&endpoint.rtp, |call| {
+        report.send_errors += 1;
+        if let Some(Some(flows)) = calls.get_mut(call as usize) {
+            flows[side].sent -= 1;
+        }
+    });
 }
 
 /// Judges arrivals.
@@ -262,6 +315,7 @@ fn empty_report() -> MediaReport {
         crossed: 0,
         wrong_source: 0,
         send_errors: 0,
+        bursts_skipped: 0,
         rtcp_sent: 0,
         rtcp_received: 0,
         rtcp_wrong: 0,

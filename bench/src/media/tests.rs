@@ -14,6 +14,7 @@ fn plan(pairs: Vec<(SocketAddr, SocketAddr)>, a: Endpoint, b: Endpoint) -> Media
         b: vec![b],
         duration: Duration::from_millis(400),
         packet_ms: 20,
+        pace: None,
         rtcp: false,
         seed: 42,
     }
@@ -125,6 +126,18 @@ fn directly_from_side_to_side_all_is_clean() {
 }
 
 #[test]
+fn packets_are_spread_and_the_interval_is_what_was_asked_for() {
+    let (a, b) = (Endpoint::bind(LOOPBACK, false).unwrap(), Endpoint::bind(LOOPBACK, false).unwrap());
+    let pairs = vec![(b.address(), a.address()); 30];
+    let pace = Pace { interval: Duration::from_millis(100), tick: Duration::from_micros(500) };
+    let report = run(MediaPlan { pace: Some(pace), ..plan(pairs, a, b) }, &mut |_, _| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    // 400 ms: at most 5 packets a stream. What was skipped is told, and not more was.
+    assert!(report.packets_sent <= 60 * 5, "{report:?}");
+    assert!(report.packets_sent + report.bursts_skipped * 60 / 200 + 60 >= 60 * 4, "{report:?}");
+}
+
+#[test]
 fn ipv6_is_as_good() {
     let bind = || Endpoint::bind(IpAddr::V6(Ipv6Addr::LOCALHOST), true).unwrap();
     let (a, b) = (bind(), bind());
@@ -145,6 +158,7 @@ fn several_endpoints_share_the_calls() {
         b: b.into(),
         duration: Duration::from_millis(200),
         packet_ms: 10,
+        pace: None,
         rtcp: false,
         seed: 1,
     };
@@ -205,4 +219,9 @@ fn plans_that_cannot_run_are_refused() {
     let mut slow = plan(Vec::new(), bind(), bind());
     slow.packet_ms = 61;
     assert!(run(slow, &mut |_, _| {}).is_err());
+    for (interval, tick) in [(20_000, 0), (20_000, 300), (100, 200), (2_000_000, 1)] {
+        let pace = Pace { interval: Duration::from_micros(interval), tick: Duration::from_micros(tick) };
+        let uneven = MediaPlan { pace: Some(pace), ..plan(Vec::new(), bind(), bind()) };
+        assert!(run(uneven, &mut |_, _| {}).is_err(), "{pace:?}");
+    }
 }

@@ -1,149 +1,173 @@
-//! One measurement, and what comes of several.
+//! One measurement: traffic through a relay that runs, and what it cost.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use moorline_bench::media::{Endpoint, MediaPlan, run};
+use moorline_bench::media::{MediaPlan, MediaReport, Pace, run};
 use moorline_bench::scrape::Metrics;
 
-use super::media::Media;
-use crate::commands::process::{median, pin};
+use super::cpu::Cpu;
+use super::system::{Setup, System};
+use crate::commands::process::{Error, median, pin};
 
-/// What the relay is given to do.
-pub(super) struct Load {
+/// What the relay is given to do: two-way calls, 160 bytes of speech in each packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Traffic {
     pub(super) calls: u32,
-    pub(super) duration: Duration,
-    pub(super) core: usize,
+    /// The time between packets of a stream.
+    pub(super) interval_ms: u32,
+    /// What is measured, after a second that is not.
+    pub(super) seconds: u64,
 }
 
 /// What was measured.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
-    /// Packets that the relay says it relayed on the datapath that was asked for.
-    pub(super) relayed: u64,
-    shard_ns: f64,
-    process_ns: f64,
-    /// How busy the shard's thread was.
-    busy: f64,
-    residence_us: [f64; 2],
-    one_way_us: [f64; 2],
-    sent: u64,
-    lost: u64,
-    /// Packets per return of the shard from its sleep.
-    batch: f64,
+    /// CPU per packet: one receive and one send.
+    pub(super) packet_ns: f64,
+    /// Of that, the relay's own process.
+    pub(super) process_ns: f64,
+    /// How busy the relay is of one core; and the load, with its receive work.
+    pub(super) busy: f64,
+    pub(super) load_busy: f64,
+    /// Packets that came back verified, a second.
+    pub(super) rate: f64,
+    pub(super) one_way_us: [f64; 3],
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+    /// Changed, crossed, from a wrong source, twice, or late.
+    pub(super) wrong: u64,
+    /// Part of the traffic that the load did not get to in time, and left out.
+    pub(super) skipped: f64,
+    /// Packets per return of the shard from its sleep, and residence p50 and p99: Moorline's own.
+    pub(super) batch: Option<f64>,
+    pub(super) residence_us: Option<[f64; 2]>,
 }
 
-const QUANTILES: [f64; 2] = [0.5, 0.99];
+const WARM_UP: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_micros(100);
+const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
-/// Puts the load on, on a core of its own, and reads the relay's clocks and counters before and after.
-pub(super) fn measure(media: &Media, load: &Load) -> Result<Figures, Box<dyn std::error::Error>> {
-    pin(load.core)?;
-    let side = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let (a, b) = (Endpoint::bind(side, false)?, Endpoint::bind(side, false)?);
-    let sessions = media.open(load.calls, a.address(), b.address())?;
-    let plan = MediaPlan {
-        pairs: sessions.pairs.clone(),
-        a: vec![a],
-        b: vec![b],
-        duration: load.duration,
-        packet_ms: 20,
-        rtcp: false,
-        seed: 1,
+/// Puts the traffic on from a core of its own.
+pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: &Traffic) -> Result<Figures, Error> {
+    let pairs = system.open(setup, traffic.calls as usize)?;
+    let [a, b] = setup.lab.endpoints()?;
+    let counters_before = system.counters(setup)?;
+    pin(setup.load_core)?;
+    let duration = WARM_UP + Duration::from_secs(traffic.seconds) + Duration::from_millis(200);
+    let pace = Pace { interval: Duration::from_millis(traffic.interval_ms.into()), tick: TICK };
+    let plan =
+        MediaPlan { pairs, a: vec![a], b: vec![b], duration, packet_ms: 20, pace: Some(pace), rtcp: false, seed: 1 };
+
+    let start = Instant::now();
+    let mut window: Vec<(Instant, Cpu, u64)> = Vec::new();
+    let mut failure = None;
+    let report = run(plan, &mut |_, received| {
+        let due = [WARM_UP, WARM_UP + Duration::from_secs(traffic.seconds)];
+        if due.get(window.len()).is_some_and(|due| start.elapsed() >= *due) {
+            match Cpu::read(&setup.lab, system.process()) {
+                Ok(cpu) => window.push((Instant::now(), cpu, received)),
+                Err(error) => failure = Some(error),
+            }
+        }
+    })?;
+    let [first, last] = window[..] else {
+        return Err(failure.unwrap_or_else(|| "the load was too late to measure anything".into()));
     };
-    let (before, cpu_before) = (media.metrics()?, media.cpu_ns()?);
-    let report = run(plan, &mut |_, _| {})?;
-    let (cpu_after, after) = (media.cpu_ns()?, media.metrics()?);
-    drop(sessions);
-
-    let labels = [("datapath", media.datapath.as_str()), ("kind", "rtp")];
-    let count = |metrics: &Metrics| metrics.value("moorline_media_packets_total", &labels).unwrap_or_default();
-    let wakeups = |metrics: &Metrics| metrics.value("moorline_media_wakeups_total", &[]).unwrap_or_default();
-    let relayed = count(&after) - count(&before);
-    let residence = |metrics: &Metrics| metrics.histogram("moorline_media_residence_seconds", &[]).unwrap_or_default();
-    let residence = residence(&after).since(&residence(&before));
-    let shard_ns = (cpu_after.0 - cpu_before.0) as f64;
-    Ok(Figures {
-        relayed: relayed as u64,
-        shard_ns: shard_ns / relayed.max(1.0),
-        process_ns: (cpu_after.1 - cpu_before.1) as f64 / relayed.max(1.0),
-        busy: shard_ns / load.duration.as_nanos() as f64,
-        residence_us: QUANTILES.map(|quantile| residence.quantile(quantile).unwrap_or_default() * 1e6),
-        one_way_us: QUANTILES.map(|quantile| report.one_way.value_at_quantile(quantile) as f64 / 1e3),
-        sent: report.packets_sent,
-        lost: report.lost,
-        batch: relayed / (wakeups(&after) - wakeups(&before)).max(1.0),
-    })
+    let counters = counters_before.zip(system.counters(setup)?);
+    Ok(Figures::of(traffic, &report, first, last, counters.as_ref()))
 }
 
 impl Figures {
-    pub(super) const HEADER: &'static str = concat!(
-        "datapath   CPU per packet (process)   core busy   batch   ",
-        "residence p50, p99   one-way p50, p99     lost"
-    );
-
-    /// The median of each figure by itself; what was lost is a sum.
-    pub(super) fn median(rounds: &[Figures]) -> Figures {
-        let median = |figure: &dyn Fn(&Figures) -> f64| median(rounds.iter().map(figure));
+    fn of(
+        traffic: &Traffic,
+        report: &MediaReport,
+        first: (Instant, Cpu, u64),
+        last: (Instant, Cpu, u64),
+        counters: Option<&(Metrics, Metrics)>,
+    ) -> Figures {
+        let (time, cpu, packets) = (last.0 - first.0, last.1.since(first.1), last.2.saturating_sub(first.2));
+        let of_core = |ns: u64| ns as f64 / time.as_nanos() as f64;
+        let per_packet = |ns: u64| ns as f64 / packets.max(1) as f64;
+        let bursts = (WARM_UP.as_secs() + traffic.seconds) as f64 / TICK.as_secs_f64();
         Figures {
-            relayed: median(&|figures| figures.relayed as f64) as u64,
-            shard_ns: median(&|figures| figures.shard_ns),
-            process_ns: median(&|figures| figures.process_ns),
-            busy: median(&|figures| figures.busy),
-            residence_us: [0, 1].map(|index| median(&|figures| figures.residence_us[index])),
-            one_way_us: [0, 1].map(|index| median(&|figures| figures.one_way_us[index])),
-            sent: rounds.iter().map(|figures| figures.sent).sum(),
-            lost: rounds.iter().map(|figures| figures.lost).sum(),
-            batch: median(&|figures| figures.batch),
+            packet_ns: per_packet(cpu.process_ns + cpu.kernel_ns),
+            process_ns: per_packet(cpu.process_ns),
+            busy: of_core(cpu.process_ns + cpu.kernel_ns),
+            load_busy: of_core(cpu.load_ns),
+            rate: packets as f64 / time.as_secs_f64(),
+            one_way_us: QUANTILES.map(|quantile| report.one_way.value_at_quantile(quantile) as f64 / 1e3),
+            sent: report.packets_sent,
+            lost: report.lost,
+            wrong: report.corrupted + report.crossed + report.wrong_source + report.duplicated + report.reordered,
+            skipped: report.bursts_skipped as f64 / bursts,
+            batch: counters.map(|(before, after)| {
+                let since =
+                    |name| after.value(name, &[]).unwrap_or_default() - before.value(name, &[]).unwrap_or_default();
+                since("moorline_media_packets_total") / since("moorline_media_wakeups_total").max(1.0)
+            }),
+            residence_us: counters.and_then(|(before, after)| {
+                let residence = |metrics: &Metrics| metrics.histogram("moorline_media_residence_seconds", &[]);
+                let since = residence(after)?.since(&residence(before)?);
+                Some([0.5, 0.99].map(|quantile| since.quantile(quantile).unwrap_or_default() * 1e6))
+            }),
         }
     }
 
-    pub(super) fn row(&self, datapath: &str) -> String {
-        let Figures { shard_ns, process_ns, busy, batch, residence_us, one_way_us, sent, lost, .. } = self;
-        format!(
-            "{datapath:<9}  {:>7.2} µs ({:.2} µs)       {:>5.1} %   {batch:>5.1}   {:>4.0} µs, {:>5.0} µs   {:>6.0} µs, {:>6.0} \
-             µs   {lost} of {sent}",
-            shard_ns / 1e3,
-            process_ns / 1e3,
-            busy * 100.0,
-            residence_us[0],
-            residence_us[1],
-            one_way_us[0],
-            one_way_us[1],
-        )
+    /// Of the packets sent, the part that did not come back.
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / self.sent.max(1) as f64
     }
 
-    pub(super) fn key_values(&self, datapath: &str) -> String {
-        let [residence_p50, residence_p99] = self.residence_us;
-        let [one_way_p50, one_way_p99] = self.one_way_us;
-        [
-            ("cpu_per_packet_ns", self.shard_ns),
-            ("process_cpu_per_packet_ns", self.process_ns),
-            ("busy_percent", self.busy * 100.0),
-            ("residence_p50_us", residence_p50),
-            ("residence_p99_us", residence_p99),
-            ("one_way_p50_us", one_way_p50),
-            ("one_way_p99_us", one_way_p99),
-            ("sent", self.sent as f64),
-            ("lost", self.lost as f64),
-        ]
-        .map(|(key, value)| format!("{datapath}_{key}={value:.0}"))
-        .join("\n")
+    /// The median of each figure by itself; packets are sums.
+    pub(super) fn median(rounds: &[Figures]) -> Figures {
+        let median = |figure: &dyn Fn(&Figures) -> f64| median(rounds.iter().map(figure));
+        let sum = |count: fn(&Figures) -> u64| rounds.iter().map(count).sum();
+        let is_told = |figure: fn(&Figures) -> bool| rounds.iter().all(figure);
+        Figures {
+            packet_ns: median(&|round| round.packet_ns),
+            process_ns: median(&|round| round.process_ns),
+            busy: median(&|round| round.busy),
+            load_busy: median(&|round| round.load_busy),
+            rate: median(&|round| round.rate),
+            one_way_us: [0, 1, 2].map(|index| median(&|round| round.one_way_us[index])),
+            sent: sum(|round| round.sent),
+            lost: sum(|round| round.lost),
+            wrong: sum(|round| round.wrong),
+            skipped: median(&|round| round.skipped),
+            batch: is_told(|round| round.batch.is_some()).then(|| median(&|round| round.batch.unwrap_or_default())),
+            residence_us: is_told(|round| round.residence_us.is_some())
+                .then(|| [0, 1].map(|index| median(&|round| round.residence_us.unwrap_or_default()[index]))),
+        }
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p99, p999] = self.one_way_us;
         write!(
             f,
-            "{:.2} µs CPU per packet, residence p99 {:.0} µs, one-way p50 {:.0} µs, p99 {:.0} µs, {} of {} lost",
-            self.shard_ns / 1e3,
-            self.residence_us[1],
-            self.one_way_us[0],
-            self.one_way_us[1],
+            "{:.2} µs CPU per packet ({:.2} process, {:.2} kernel threads), {:.0} % of a core; {:.0} packets/s, \
+             one way p50 {p50:.0}, p99 {p99:.0}, p99.9 {p999:.0} µs; lost {} of {}",
+            self.packet_ns / 1e3,
+            self.process_ns / 1e3,
+            (self.packet_ns - self.process_ns) / 1e3,
+            self.busy * 100.0,
+            self.rate,
             self.lost,
-            self.sent
-        )
+            self.sent,
+        )?;
+        if self.wrong > 0 {
+            write!(f, ", WRONG {}", self.wrong)?;
+        }
+        if let (Some(batch), Some([p50, p99])) = (self.batch, self.residence_us) {
+            write!(f, "; batch {batch:.1}, residence p50 {p50:.0}, p99 {p99:.0} µs")?;
+        }
+        write!(f, "; load {:.0} % of its core", self.load_busy * 100.0)?;
+        if self.skipped > 0.001 {
+            write!(f, ", {:.1} % skipped", self.skipped * 100.0)?;
+        }
+        Ok(())
     }
 }
 
@@ -153,15 +177,17 @@ mod tests {
 
     #[test]
     fn medians_are_taken_of_each_figure() {
-        let rounds = [(3.0, 1), (1.0, 0), (2.0, 4)].map(|(shard_ns, lost)| Figures {
-            shard_ns,
+        let rounds = [(3.0, 1), (1.0, 0), (2.0, 4)].map(|(packet_ns, lost)| Figures {
+            packet_ns,
             lost,
             sent: 10,
-            residence_us: [5.0, shard_ns],
+            one_way_us: [5.0, packet_ns, 9.0],
+            batch: Some(packet_ns * 2.0),
             ..Figures::default()
         });
         let median = Figures::median(&rounds);
-        assert_eq!((median.shard_ns, median.residence_us, median.lost, median.sent), (2.0, [5.0, 2.0], 5, 30));
-        assert!(median.key_values("epoll").contains("epoll_cpu_per_packet_ns=2\n"));
+        assert_eq!((median.packet_ns, median.one_way_us), (2.0, [5.0, 2.0, 9.0]));
+        assert_eq!((median.lost, median.sent, median.batch), (5, 30, Some(4.0)));
+        assert!((median.loss() - 1.0 / 6.0).abs() < 1e-9);
     }
 }

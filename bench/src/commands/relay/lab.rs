@@ -1,0 +1,224 @@
+//! The network of the measurement: three namespaces and the two links between them.
+//!
+//! ```text
+//! core 192.0.2.10 ---- 192.0.2.1 sbc 198.51.100.1, 47.103.169.64/27 ---- 198.51.100.20 carrier
+//! ```
+//!
+//! The links are veth pairs whose receive work is done by kernel threads (threaded NAPI): those of the SBC's ends run
+//! on the relay's core, as a network card's interrupts would, and those of the other ends on the load's core, before
+//! all else there, so that receive timestamps are prompt. It all hangs on this process, and goes with it.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use moorline_bench::media::Endpoint;
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
+use nix::unistd::{Pid, geteuid};
+
+use crate::commands::process::Error;
+
+pub(super) const CORE: SocketAddr = address([192, 0, 2, 10]);
+pub(super) const CARRIER: SocketAddr = address([198, 51, 100, 20]);
+pub(super) const SBC_CORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(super) const SBC_CARRIER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// Moorline's media addresses towards the carrier.
+pub(super) const MEDIA_RANGE: &str = "47.103.169.64/27";
+
+const fn address(ip: [u8; 4]) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3])), 40_000)
+}
+
+/// A namespace of the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Core,
+    Sbc,
+    Carrier,
+}
+
+/// The network. The calling thread stays outside of its namespaces but for [`Lab::within`].
+#[derive(Debug)]
+pub(super) struct Lab {
+    outside: File,
+    namespaces: [File; 3],
+    /// The kernel threads that receive for the relay, and that do its core's other network work.
+    pub(super) relay_kthreads: Vec<u32>,
+    /// Those that receive for the load.
+    pub(super) load_kthreads: Vec<u32>,
+}
+
+impl Lab {
+    /// Builds it. Before this process has other threads, as it moves into namespaces of its own.
+    pub(super) fn enter(relay_core: usize, load_core: usize) -> Result<Lab, Error> {
+        if !geteuid().is_root() {
+            return Err("network namespaces, and threads of the kernel to pin, need root: run this as root".into());
+        }
+        let tools = [("ip", "iproute2"), ("ethtool", "ethtool"), ("mount", "mount"), ("chrt", "util-linux")];
+        let missing: Vec<&str> =
+            tools.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
+        if !missing.is_empty() {
+            return Err(format!("not installed: apt-get install {}", missing.join(" ")).into());
+        }
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+            .map_err(|error| format!("network namespaces of our own: {error}"))?;
+        // Names of namespaces are files in /run/netns: in one that nobody else sees.
+        shell("mount --make-rprivate / && mount -t tmpfs -o mode=0755 lab /run && mkdir /run/netns")?;
+        let id = std::process::id();
+        shell(&network(id))?;
+        let open = |name: &str| File::open(Path::new("/run/netns").join(name));
+        let namespaces = [open("core")?, open("sbc")?, open("carrier")?];
+        let outside = File::open("/proc/thread-self/ns/net")?;
+        let napi = |device: String| kthreads(|name| name.starts_with(&format!("napi/{device}-")));
+        let mut relay_kthreads = napi(format!("core{id}"))?;
+        relay_kthreads.extend(napi(format!("carrier{id}"))?);
+        let load_kthreads = napi(format!("sbc{id}"))?;
+        if relay_kthreads.len() != 2 || load_kthreads.len() != 2 {
+            return Err("this kernel has no threaded NAPI on veth: 5.13 or later is needed".into());
+        }
+        for (kthreads, core) in [(&relay_kthreads, relay_core), (&load_kthreads, load_core)] {
+            let mut cores = CpuSet::new();
+            cores.set(core)?;
+            for id in kthreads {
+                sched_setaffinity(Pid::from_raw(i32::try_from(*id)?), &cores)
+                    .map_err(|error| format!("core {core} for a thread of the kernel: {error}"))?;
+            }
+        }
+        for id in &load_kthreads {
+            shell(&format!("chrt --fifo --pid 50 {id}"))?;
+        }
+        relay_kthreads.extend(kthreads(|name| name == format!("ksoftirqd/{relay_core}"))?);
+        let lab = Lab { outside, namespaces, relay_kthreads, load_kthreads };
+        lab.refuse_way_out(id)?;
+        Ok(lab)
+    }
+
+    /// Does something in a namespace; what it starts and opens stays there.
+    pub(super) fn within<T>(&self, place: Place, act: impl FnOnce() -> T) -> Result<T, Error> {
+        setns(&self.namespaces[place as usize], CloneFlags::CLONE_NEWNET)?;
+        let done = act();
+        setns(&self.outside, CloneFlags::CLONE_NEWNET)?;
+        Ok(done)
+    }
+
+    /// The sockets of the load: side A in the core, side B at the carrier.
+    pub(super) fn endpoints(&self) -> Result<[Endpoint; 2], Error> {
+        let bind = |place, address: SocketAddr| -> Result<Endpoint, Error> {
+            Ok(self.within(place, || Endpoint::from_sockets(UdpSocket::bind(address)?, None))??)
+        };
+        Ok([bind(Place::Core, CORE)?, bind(Place::Carrier, CARRIER)?])
+    }
+
+    /// Looks at every namespace for links and routes that lead elsewhere.
+    fn refuse_way_out(&self, id: u32) -> Result<(), Error> {
+        let own = ["lo".to_owned(), format!("core{id}"), format!("carrier{id}"), format!("sbc{id}")];
+        for place in [None, Some(Place::Core), Some(Place::Sbc), Some(Place::Carrier)] {
+            let look = || Ok::<_, Error>((output("ip -o link show up")?, output("ip route show default")?));
+            let (links, routes) = place.map_or_else(|| Ok(look()), |place| self.within(place, look))??;
+            let foreign = links.lines().filter_map(link_name).find(|name| !own.iter().any(|own| own == name));
+            if let Some(way_out) = foreign.or(routes.lines().next()) {
+                return Err(format!("there is a way out of the lab, nothing was run: {way_out}").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The commands that make the network. Neighbours are told, so that no packet waits for ARP.
+fn network(id: u32) -> String {
+    let links = [
+        ("core", "192.0.2.10/24", "192.0.2.1/24", "02:00:00:00:01"),
+        ("carrier", "198.51.100.20/24", "198.51.100.1/24", "02:00:00:00:02"),
+    ];
+    let mut text = String::from("set -e\n");
+    for place in ["core", "sbc", "carrier"] {
+        text += &format!(
+            "ip netns add {place}\n\
+             in_{place}() {{ ip netns exec {place} \"$@\"; }}\n\
+             in_{place} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 \
+             net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0\n\
+             in_{place} ip link set lo up\n"
+        );
+    }
+    for (place, far, near, mac) in links {
+        let (near_ip, far_ip) = (near.trim_end_matches("/24"), far.trim_end_matches("/24"));
+        text += &format!(
+            "ip link add sbc{id} netns {place} address {mac}:02 type veth peer name {place}{id} netns sbc address {mac}:01\n\
+             in_{place} ip address add {far} dev sbc{id}\n\
+             in_sbc ip address add {near} dev {place}{id}\n\
+             in_{place} ip link set sbc{id} up\n\
+             in_sbc ip link set {place}{id} up\n\
+             in_{place} ip neighbour replace {near_ip} lladdr {mac}:01 nud permanent dev sbc{id}\n\
+             in_sbc ip neighbour replace {far_ip} lladdr {mac}:02 nud permanent dev {place}{id}\n"
+        );
+        for (place, device) in [(place, format!("sbc{id}")), ("sbc", format!("{place}{id}"))] {
+            // A veth end receives by NAPI as long as it has GRO and the other end no TSO, and NAPI may have threads.
+            text += &format!(
+                "in_{place} ethtool -K {device} gro on tso off\n\
+                 in_{place} sh -c 'echo 1 > /sys/class/net/{device}/threaded'\n"
+            );
+        }
+    }
+    for host in 64..96 {
+        text += &format!("in_sbc ip address add 47.103.169.{host}/32 dev carrier{id}\n");
+    }
+    text += &format!("in_carrier ip route add {MEDIA_RANGE} via {SBC_CARRIER}\n");
+    text
+}
+
+/// `2: sbc7@if3: <...`: the name without its peer.
+fn link_name(line: &str) -> Option<&str> {
+    line.split(": ").nth(1)?.split('@').next()
+}
+
+/// The threads of the kernel that have such a name.
+fn kthreads(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<u32>, Error> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let id = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+        // One that has ended meanwhile is none of ours.
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        found.extend(id.filter(|_| is_wanted(name.trim())));
+    }
+    Ok(found)
+}
+
+pub(super) fn shell(script: &str) -> Result<(), Error> {
+    output(script).map(drop)
+}
+
+fn output(script: &str) -> Result<String, Error> {
+    let output = Command::new("sh").args(["-c", script]).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let script = if script.len() > 200 { "making the network" } else { script };
+    Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
+}
+
+/// Whether a command is in the path.
+pub(super) fn is_there(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_named_without_their_peers() {
+        assert_eq!(link_name("2: sbc7@if3: <BROADCAST,UP> mtu 1500"), Some("sbc7"));
+        assert_eq!(link_name("1: lo: <LOOPBACK,UP> mtu 65536"), Some("lo"));
+        assert_eq!(link_name("nothing"), None);
+    }
+
+    #[test]
+    fn names_of_devices_fit() {
+        // The longest process number that Linux gives; IFNAMSIZ without its NUL.
+        assert!(format!("carrier{}", 1 << 22).len() <= 15);
+        assert!(network(7).contains("ip link add sbc7 netns carrier"));
+    }
+}

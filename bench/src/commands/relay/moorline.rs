@@ -1,0 +1,148 @@
+//! Moorline's media process: started, asked, and stopped.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use moorline_bench::scrape::{Metrics, fetch};
+
+use super::lab::{CARRIER, CORE, MEDIA_RANGE, Place, SBC_CORE};
+use super::system::{Pair, Setup, System};
+use crate::commands::process::{Error, Running, pin, tied};
+
+/// A media process with one shard.
+pub(super) struct Moorline {
+    process: Running,
+    control: PathBuf,
+    executable: PathBuf,
+    /// Processes that hold sessions open until the end of their input.
+    holders: Vec<Child>,
+    pairs: Vec<Pair>,
+}
+
+/// In the SBC's namespace, where nothing else is.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9061);
+
+impl Moorline {
+    pub(super) fn start(setup: &Setup, settings: &[&str]) -> Result<Moorline, Error> {
+        let config = setup.directory.join("moorline.toml");
+        let control = setup.directory.join("media.sock");
+        let settings: Vec<&str> = settings.iter().copied().chain(setup.settings.iter().map(String::as_str)).collect();
+        std::fs::write(&config, configuration(&control, setup.relay_core, setup.capacity, &settings))?;
+        // Born on the relay's core: its control thread shares it with the shard.
+        pin(setup.relay_core)?;
+        let mut command = tied(&setup.executable);
+        command.arg("media").arg("--config").arg(&config);
+        let mut process =
+            setup.lab.within(Place::Sbc, || Running::start("media", &mut command, &setup.directory))??;
+        setup.lab.within(Place::Sbc, || process.await_ready(|| fetch(ADMIN, "/metrics").is_ok()))??;
+        Ok(Moorline { process, control, executable: setup.executable.clone(), holders: Vec::new(), pairs: Vec::new() })
+    }
+
+    /// Opens sessions by `moorline session open`. They stay as long as the process that it starts.
+    fn open_more(&mut self, count: usize, core: usize) -> Result<(), Error> {
+        // What opens them must not wait for the relay's core.
+        pin(core)?;
+        let mut command = tied(&self.executable);
+        command.args(["session", "open", "--range", "core", "--range-b", "carrier", "--count", &count.to_string()]);
+        command.args(["--a", &CORE.to_string(), "--b", &CARRIER.to_string(), "--control"]).arg(&self.control);
+        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let output = holder.stdout.take().ok_or("no output of moorline session open")?;
+        self.holders.push(holder);
+        let before = self.pairs.len();
+        for line in BufReader::new(output).lines().take(count) {
+            self.pairs.push(pair(&line?)?);
+        }
+        let opened = self.pairs.len() - before;
+        if opened == count { Ok(()) } else { Err(format!("{opened} of {count} sessions opened").into()) }
+    }
+}
+
+impl System for Moorline {
+    fn open(&mut self, setup: &Setup, count: usize) -> Result<Vec<Pair>, Error> {
+        if let Some(more) = count.checked_sub(self.pairs.len()).filter(|more| *more > 0) {
+            self.open_more(more, setup.load_core)?;
+        }
+        Ok(self.pairs.iter().take(count).copied().collect())
+    }
+
+    fn process(&self) -> Option<&Running> {
+        Some(&self.process)
+    }
+
+    fn counters(&self, setup: &Setup) -> Result<Option<Metrics>, Error> {
+        Ok(Some(setup.lab.within(Place::Sbc, || fetch(ADMIN, "/metrics"))??))
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(), Error> {
+        for holder in &mut self.holders {
+            // `wait` closes its input first, which ends it.
+            holder.wait()?;
+        }
+        self.process.stop()
+    }
+}
+
+fn pair(line: &str) -> Result<Pair, Error> {
+    let (a, b) = line.split_once(' ').ok_or_else(|| format!("not two addresses: {line}"))?;
+    Ok((a.parse()?, b.parse()?))
+}
+
+/// The signaling process is not started, but a file without a peer for it is refused.
+fn configuration(control: &Path, core: usize, capacity: u32, settings: &[&str]) -> String {
+    let control = control.display();
+    let mut lines = String::new();
+    for setting in settings {
+        // To a String.
+        let _ = writeln!(lines, "{setting}");
+    }
+    format!(
+        r#"
+[media]
+control = "{control}"
+admin = "{ADMIN}"
+cores = [{core}]
+capacity = {capacity}
+port_rest_s = 1
+{lines}
+[[media.ranges]]
+name = "core"
+network = "{SBC_CORE}/32"
+first_port = 10000
+last_port = 65535
+
+[[media.ranges]]
+name = "carrier"
+network = "{MEDIA_RANGE}"
+
+[signaling]
+control = "{control}"
+
+[[signaling.trunks]]
+name = "nobody"
+listener = "local"
+targets = ["127.0.0.1:5080"]
+media_range = "core"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_in_the_media_table() {
+        let text = configuration(Path::new("/x/media.sock"), 3, 100, &["datapath = \"epoll\"", "port_rest_s = 2"]);
+        let (media, _) = text.split_once("[[media.ranges]]").unwrap();
+        assert!(media.contains("datapath = \"epoll\"\nport_rest_s = 2\n") && media.contains("cores = [3]"), "{text}");
+    }
+
+    #[test]
+    fn lines_of_sessions_are_read() {
+        assert_eq!(pair("192.0.2.1:2 47.1.1.1:4").unwrap().1.port(), 4);
+        assert!(pair("192.0.2.1:2").is_err() && pair("a b").is_err());
+    }
+}
