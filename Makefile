@@ -18,26 +18,27 @@ SKIPPED := $(CARGO_TARGET_DIR)/skipped
 # Commands that the tests, the lab and the benchmarks use, and the Debian packages they come from.
 TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester \
     kamailio:kamailio rtpengine:rtpengine-daemon baresip:baresip-core linphonec:linphone-cli sipsak:sipsak \
-    svwar:sipvicious freeradius:freeradius openssl:openssl python3:python3-venv
+    svwar:sipvicious freeradius:freeradius openssl:openssl python3:python3-venv clang:clang
 
 # The Python of the lab's phones.
 LAB_PYTHON ?= $(CARGO_TARGET_DIR)/lab-python/bin/python
 export LAB_PYTHON
 
-.PHONY: help demo test deps fmt clippy doc unit deny fuzz lab summary clean-summary
+.PHONY: help demo test deps fmt clippy doc bpf bpf-check unit deny fuzz lab summary clean-summary
 
 help:
 	@echo "make demo   build Moorline and place 50 calls through it on loopback"
 	echo "make test   everything that is checked: format, lints, docs, tests, fuzzing, and as root the lab"
 	echo "make deps   install what the above need (as root), or say what is missing"
 	echo "make fuzz   fuzz the parsers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	echo "make bpf    compile the BPF programs, whose objects are checked in"
 
 demo:
 	@command -v cc > /dev/null || $(MAKE) --no-print-directory deps
 	$(CARGO) build --release --locked --package moorline
 	"$(CARGO_TARGET_DIR)/release/moorline" demo
 
-test: clean-summary deps fmt clippy doc unit deny fuzz lab summary
+test: clean-summary deps fmt clippy doc bpf-check unit deny fuzz lab summary
 
 deps:
 	@missing=()
@@ -80,8 +81,32 @@ clippy:
 doc:
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 
+# The objects of BPF programs are checked in, so that building Moorline needs no clang. Without debugging
+# information the same clang makes the same bytes anywhere.
+BPF_CLANG_VERSION := 14
+BPF_FLAGS := -O2 -target bpf -Wall -Wextra -Werror
+BPF_PROGRAMS := $(wildcard xdp/program/*.bpf.c)
+
+bpf:
+	@for program in $(BPF_PROGRAMS); do clang $(BPF_FLAGS) -c "$$program" -o "$${program%.c}.o"; done
+
+bpf-check:
+	@mkdir -p "$(dir $(SKIPPED))"
+	version=$$({ clang -dumpversion || true; } 2> /dev/null)
+	if [ "$${version%%.*}" != $(BPF_CLANG_VERSION) ]; then
+	    echo "whether BPF objects are of their sources: they were made by clang $(BPF_CLANG_VERSION), here is $${version:-none}" >> $(SKIPPED)
+	    exit 0
+	fi
+	for program in $(BPF_PROGRAMS); do
+	    clang $(BPF_FLAGS) -c "$$program" -o "$(CARGO_TARGET_DIR)/compared.o"
+	    cmp "$(CARGO_TARGET_DIR)/compared.o" "$${program%.c}.o" || { echo "$${program%.c}.o is not of its source: make bpf" >&2; exit 1; }
+	done
+
+# Tests that lack what they need say so in this file.
+unit: export MOORLINE_SKIPPED = $(SKIPPED)
 unit:
-	@if $(CARGO) nextest --version > /dev/null 2>&1; then
+	@mkdir -p "$(dir $(SKIPPED))"
+	if $(CARGO) nextest --version > /dev/null 2>&1; then
 	    $(CARGO) nextest run --workspace --locked --no-fail-fast --status-level fail --final-status-level slow
 	    $(CARGO) test --workspace --locked --quiet --doc
 	else
@@ -147,7 +172,7 @@ summary:
 	    echo
 	    echo "=================================================================="
 	    echo "ALL THAT RAN HAS PASSED, BUT THIS WAS SKIPPED:"
-	    sed 's/^/  - /' "$(SKIPPED)"
+	    sort -u "$(SKIPPED)" | sed 's/^/  - /'
 	    echo "=================================================================="
 	else
 	    echo "all has passed, and nothing was skipped"

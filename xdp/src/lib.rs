@@ -1,12 +1,16 @@
-//! XDP and AF_XDP: what this host offers for kernel-bypass datapaths.
+//! BPF programs, XDP and AF_XDP: what this host offers, and what is loaded into its kernel.
 //!
-//! No datapath uses XDP yet; [`HostSupport`] says what one would find here.
-#![forbid(unsafe_code)]
+//! [`Lookup`] gives the io_uring datapath one socket for all ports of a shard. No datapath uses XDP yet;
+//! [`HostSupport`] says what one would find here.
+#![deny(unsafe_code)]
+
+pub mod lookup;
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
+pub use lookup::{Lookup, LookupError, LookupRange};
 pub use moorline_xdp_abi::FlowKey;
 
 /// What an XDP datapath needs of the host, as far as it can be seen without trying.
@@ -24,6 +28,7 @@ pub struct HostSupport {
 
 // Bit numbers of linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
@@ -72,12 +77,45 @@ impl fmt::Display for HostSupport {
     }
 }
 
-/// Whether the effective capabilities in a `/proc/PID/status` suffice; `CAP_SYS_ADMIN` includes `CAP_BPF`.
+/// Effective capabilities, as a bit mask.
+#[derive(Debug, Clone, Copy)]
+struct Capabilities(u64);
+
+impl Capabilities {
+    fn of_this_process() -> Capabilities {
+        Capabilities::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+    }
+
+    /// Those in a `/proc/PID/status`.
+    fn parse(status: &str) -> Capabilities {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        Capabilities(line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0))
+    }
+
+    fn has(self, capability: u32) -> bool {
+        self.0 & (1 << capability) != 0
+    }
+
+    /// `CAP_SYS_ADMIN` includes `CAP_BPF`.
+    fn may_use_bpf(self) -> bool {
+        self.has(CAP_BPF) || self.has(CAP_SYS_ADMIN)
+    }
+
+    /// What is missing to attach the lookup program, and to send what it receives.
+    fn missing_for_lookup(self) -> Vec<&'static str> {
+        let needs = [
+            (self.may_use_bpf(), "CAP_BPF"),
+            (self.has(CAP_NET_ADMIN), "CAP_NET_ADMIN"),
+            (self.has(CAP_NET_RAW), "CAP_NET_RAW"),
+        ];
+        needs.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
+    }
+}
+
+/// Whether a process may load XDP programs and attach them.
 fn may_load(status: &str) -> bool {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    let has = |capability: u32| effective & (1 << capability) != 0;
-    has(CAP_NET_ADMIN) && (has(CAP_BPF) || has(CAP_SYS_ADMIN))
+    let own = Capabilities::parse(status);
+    own.has(CAP_NET_ADMIN) && own.may_use_bpf()
 }
 
 #[cfg(test)]
@@ -93,6 +131,15 @@ mod tests {
         assert!(!may_load("CapEff:\t0000000000000000\n"));
         assert!(!may_load("CapEff:\tnonsense\n"));
         assert!(!may_load(""));
+    }
+
+    #[test]
+    fn what_lookup_lacks_is_named() {
+        let missing = |status| Capabilities::parse(status).missing_for_lookup();
+        assert!(missing("CapEff:\t0000008000003000\n").is_empty(), "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW");
+        assert!(missing("CapEff:\t0000000000203000\n").is_empty(), "CAP_SYS_ADMIN in place of CAP_BPF");
+        assert_eq!(missing("CapEff:\t0000008000001000\n"), ["CAP_NET_RAW"]);
+        assert_eq!(missing(""), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod lookup;
+
 use core::net::IpAddr;
 
 /// What a flow is known by: where its packets arrive. The key of the program's map of established flows.
