@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub(crate) mod attack;
 pub(crate) mod garbage;
 pub(crate) mod load;
 pub(crate) mod relay;

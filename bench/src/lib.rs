@@ -5,10 +5,12 @@
 //! already open. Both use the same media engine.
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod capture;
 pub mod load;
 pub mod media;
 pub mod picture;
+pub mod random;
 pub mod scrape;
 pub mod sim;
 

@@ -29,6 +29,8 @@ enum Command {
     Scrape(commands::scrape::Args),
     /// Send datagrams that are neither SIP nor media, or only parts of it.
     Garbage(commands::garbage::Args),
+    /// Forge media packets for the ports of other people's calls.
+    Attack(commands::attack::Args),
     /// Write a G.711 A-law file in which no 20 ms are like others.
     Speech(commands::speech::Args),
     /// Simulate random call flows through the cores, in virtual time, and check both ends of each.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::VerifyMedia(args) => commands::verify_media::run(&args),
         Command::Scrape(args) => commands::scrape::run(&args),
         Command::Garbage(args) => commands::garbage::run(&args),
+        Command::Attack(args) => commands::attack::run(&args),
         Command::Speech(args) => commands::speech::run(&args),
         Command::Sim(args) => commands::sim::run(&args),
     };

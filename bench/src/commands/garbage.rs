@@ -4,6 +4,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use moorline_bench::random::Random;
+
 use super::Outcome;
 
 #[derive(Debug, clap::Args)]
@@ -23,13 +25,14 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+/// An address and a range of its ports.
 #[derive(Debug, Clone, Copy)]
-struct Ports {
-    first: SocketAddr,
-    last: u16,
+pub(crate) struct Ports {
+    pub(crate) first: SocketAddr,
+    pub(crate) last: u16,
 }
 
-fn parse_ports(text: &str) -> Result<Ports, String> {
+pub(crate) fn parse_ports(text: &str) -> Result<Ports, String> {
     let (first, last) = match text.rsplit_once('-') {
         Some((first, last)) => (first, Some(last.parse().map_err(|_| format!("{last} is no port"))?)),
         None => (text, None),
@@ -40,7 +43,7 @@ fn parse_ports(text: &str) -> Result<Ports, String> {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let socket = UdpSocket::bind(args.from).map_err(|error| format!("{}: {error}", args.from))?;
-    let mut random = Random(args.seed | 1);
+    let mut random = Random::new(args.seed);
     let mut sent = 0u64;
     for round in 0..args.count {
         for ports in &args.to {
@@ -67,11 +70,8 @@ fn datagram(round: u32, random: &mut Random) -> Vec<u8> {
     const LONGEST: usize = 65_507;
     match round % 8 {
         0 => Vec::new(),
-        1 => {
-            let length = random.below(1400) as usize;
-            random.bytes(length)
-        }
-        2 => random.bytes(LONGEST),
+        1 => noise(random.below(1400) as usize, random),
+        2 => noise(LONGEST, random),
         3 => INVITE[..1 + random.below(INVITE.len() as u64 - 1) as usize].to_vec(),
         4 => vec![0x80; 11],
         // 15 contributing sources and an extension of 65,535 words, in 12 bytes.
@@ -81,24 +81,10 @@ fn datagram(round: u32, random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// xorshift64: enough to look random.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
+fn noise(length: usize, random: &mut Random) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    random.fill(&mut bytes);
+    bytes
 }
 
 #[cfg(test)]
@@ -115,7 +101,7 @@ mod tests {
 
     #[test]
     fn garbage_is_of_every_size() {
-        let mut random = Random(1);
+        let mut random = Random::new(1);
         let lengths: Vec<usize> = (0..8).map(|round| datagram(round, &mut random).len()).collect();
         assert_eq!((lengths[0], lengths[2], lengths[4]), (0, 65_507, 11));
         assert!(lengths[3] < INVITE.len());
