@@ -13,7 +13,7 @@ use moorline_relay::{BindError, EndpointId, Owner, Ports};
 use tokio::sync::oneshot;
 
 use super::slice::Slice;
-use super::{Answer, PAUSE, Shard, clock};
+use super::{Answer, PAUSE, Shard};
 use crate::datapath::Datapath;
 
 /// How long after a start requests are held.
@@ -79,7 +79,7 @@ impl<D: Datapath> Shard<D> {
     pub(super) fn try_held(&mut self, now: u64, slice: &mut Slice) -> io::Result<usize> {
         let mut answered = 0;
         while let Some(mut held) = self.held.sessions.pop_front_if(|held| held.again_at <= now) {
-            slice.begin(clock::monotonic_ns);
+            slice.begin(self.clock);
             answered += self.go_on(now, held.until, &mut held);
             if !held.asked.is_empty() {
                 held.again_at = now.saturating_add(PAUSE.as_nanos() as u64);

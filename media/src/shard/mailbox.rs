@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::Snapshot;
+use super::bell::Bell;
 
 /// Letters that may wait. A shard reads some thousand a second while it relays; more would only wait longer
 /// than a caller does.
@@ -38,8 +39,7 @@ pub(crate) struct Answer {
 /// Written by the control side, read by one shard.
 pub(crate) struct Mailbox {
     letters: ArrayQueue<Letter>,
-    /// The shard sleeps or is about to, and nobody has rung yet: a letter needs a wake-up.
-    asleep: AtomicBool,
+    bell: Bell<AtomicBool>,
     stopping: AtomicBool,
     wake: EventFd,
 }
@@ -48,7 +48,7 @@ impl Mailbox {
     pub(crate) fn new() -> io::Result<Mailbox> {
         Ok(Mailbox {
             letters: ArrayQueue::new(CAPACITY),
-            asleep: AtomicBool::new(false),
+            bell: Bell::new(),
             stopping: AtomicBool::new(false),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
         })
@@ -65,9 +65,7 @@ impl Mailbox {
             return Err(letter);
         }
         self.letters.push(letter)?;
-        // The first to find the shard asleep rings, the others rely on it: the shard reads the mail between the
-        // ring and its next sleep, and `fall_asleep` looks again. The load spares a shard that is awake the write.
-        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+        if self.bell.must_ring() {
             self.ring();
         }
         Ok(())
@@ -75,7 +73,7 @@ impl Mailbox {
 
     /// Tells the shard to end.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::Relaxed);
         self.ring();
     }
 
@@ -89,17 +87,15 @@ impl Mailbox {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Shard: says that it goes to sleep; false if there is mail and it should not. A letter posted after
-    /// this rings, or another one has, and one posted before it is seen here: the two sides each write and then
-    /// read, in one total order. A ring that comes late, once the shard is awake, only cuts the next sleep short.
+    /// Shard: says that it goes to sleep; false if there is mail, or it is to end, and it should not. A letter that
+    /// is posted after this rings, or another one has. `stop` always rings.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        self.letters.is_empty() && !self.stopping.load(Ordering::SeqCst)
+        self.bell.fall_asleep(|| !self.letters.is_empty() || self.is_stopping())
     }
 
     /// Shard: says that it is awake.
     pub(crate) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.bell.wake_up();
     }
 
     fn ring(&self) {

@@ -4,6 +4,7 @@
 //! due, then reads mail: both in pieces of some microseconds, and with packets waiting only for a part of the time
 //! that these took ([`slice`]), so that none of them can starve media, nor media them.
 
+mod bell;
 pub(crate) mod clock;
 mod held;
 mod mailbox;
@@ -67,13 +68,15 @@ pub(crate) struct Shard<D> {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     /// When the first of them was made.
     answers_since: u64,
+    /// Tells the time; a test's stands still.
+    clock: fn() -> u64,
 }
 
 impl<D: Datapath> Shard<D> {
     /// Runs until the mailbox says stop.
     fn run(&mut self) -> io::Result<()> {
         while !self.mailbox.is_stopping() {
-            let now = clock::monotonic_ns();
+            let now = (self.clock)();
             let relay = &mut self.relay;
             let relayed = self
                 .datapath
@@ -97,13 +100,13 @@ impl<D: Datapath> Shard<D> {
     /// first, so that this is a piece by itself too.
     fn goes_on(&mut self, slice: &Slice) -> io::Result<bool> {
         self.datapath.settle()?;
-        Ok(slice.allows(clock::monotonic_ns(), self.datapath.waiting()))
+        Ok(slice.allows((self.clock)(), self.datapath.waiting()))
     }
 
     /// Lets leases, silence and rest end that are over, as far as the slice allows.
     fn do_what_is_due(&mut self, now: u64, slice: &mut Slice) -> io::Result<()> {
         while self.relay.next_timeout().is_some_and(|due| due <= now) {
-            slice.begin(clock::monotonic_ns);
+            slice.begin(self.clock);
             self.relay.handle_timeout(now, &mut self.datapath);
             if !self.goes_on(slice)? {
                 break;
@@ -120,7 +123,7 @@ impl<D: Datapath> Shard<D> {
                 self.give_answers();
                 break;
             };
-            slice.begin(clock::monotonic_ns);
+            slice.begin(self.clock);
             match letter {
                 Letter::Request { owner, request, answer } => self.take(now, Asked { owner, request, answer }),
                 Letter::Release { owner, lease_ns } => {
@@ -196,7 +199,7 @@ impl<D: Datapath> Shard<D> {
     /// Sleeps until something comes or is due. While the control side is behind mail may wait.
     fn sleep(&mut self, backlog: bool) -> io::Result<()> {
         let longest = if backlog || !self.held.is_empty() { PAUSE } else { IDLE };
-        let now = clock::monotonic_ns();
+        let now = (self.clock)();
         let due = self.relay.next_timeout().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         let limit = longest.min(due);
         if !limit.is_zero() && (self.mailbox.fall_asleep() || backlog) {

@@ -118,6 +118,7 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         held: Held::default(),
         answers: Vec::with_capacity(ANSWERS),
         answers_since: 0,
+        clock: clock::monotonic_ns,
     })
 }
 

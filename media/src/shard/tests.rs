@@ -85,6 +85,7 @@ fn shard(packets_wait: bool, looks: usize) -> (Shard<Script>, mpsc::Receiver<Sai
         held: Held::default(),
         answers: Vec::new(),
         answers_since: 0,
+        clock: || 1_000,
     };
     (shard, said)
 }
