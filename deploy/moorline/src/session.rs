@@ -89,7 +89,7 @@ fn specification(args: &SessionOpenArgs, range: &str, number: u32) -> Result<Ses
         let port = u16::try_from(u32::from(far.port()) + step)
             .map_err(|_| format!("the far ports of {} sessions do not fit above {far}", args.count))?;
         let remote_rtp = Some(SocketAddr::new(far.ip(), port));
-        let stream = StreamSpec { active: true, remote_rtp, ..StreamSpec::default() };
+        let stream = StreamSpec { active: true, remote_rtp, one_ssrc: true, ..StreamSpec::default() };
         Ok(LegSpec { range: range.to_owned(), streams: vec![stream] })
     };
     let legs = vec![leg(range, args.a)?, leg(args.range_b.as_deref().unwrap_or(range), args.b)?];

@@ -34,7 +34,7 @@ pub use message::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{Dtmf, FarEnd, Quality, SessionReport, Silence, StreamReport};
-pub use session::{Latch, LegSpec, LocalAddresses, LocalSession, Profile, SessionSpec, StreamSpec};
+pub use session::{Ceiling, Latch, LegSpec, LocalAddresses, LocalSession, Profile, SessionSpec, StreamSpec};
 
 /// The protocol version this crate speaks. A server answers any other with [`RefusalCode::Version`].
 pub const VERSION: u16 = 1;

@@ -86,6 +86,29 @@ pub struct StreamSpec {
     /// Its silence is then not counted. Left out of the frame while false.
     #[cbor(n(10), default, skip_if = "std::ops::Not::not")]
     pub quiet: bool,
+    /// What the party may send on this stream at most; `None` leaves it to the server, which sets a bound of its
+    /// own.
+    #[cbor(n(11), default, skip_if = "Option::is_none")]
+    pub ceiling: Option<Ceiling>,
+    /// The party sends one synchronization source at a time, as audio is sent: while it speaks, packets of other
+    /// sources are refused. Where it is false (video with retransmissions or several layers) any source is let in.
+    #[cbor(n(12), default, skip_if = "std::ops::Not::not")]
+    pub one_ssrc: bool,
+    /// STUN (RFC 8489) from the party's address goes on to the other party; it is refused where this is false.
+    #[cbor(n(13), default, skip_if = "std::ops::Not::not")]
+    pub stun: bool,
+}
+
+/// The most that is let in on a stream, with a burst of as much as comes in a second. Neither may be 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct Ceiling {
+    /// Packets in a second.
+    #[n(0)]
+    pub packets_per_s: u32,
+    /// Their bytes in a second, RTP headers included; room for a packet of the largest size at least.
+    #[n(1)]
+    pub bytes_per_s: u32,
 }
 
 /// What the packets of a stream are: what its local port lets in. Secure profiles will join here.

@@ -4,10 +4,10 @@
 #![cfg(test)]
 
 use moorline_control::{
-    ClientFrame, ClientHello, Codec, Dtmf, EndReason, Ended, Event, FarEnd, Format, Latch, LegSpec, Listed, Listing,
-    LocalAddresses, LocalSession, MAX_FORMATS, MAX_SNAPSHOT, MediaRange, Profile, Quality, Refusal, RefusalCode, Reply,
-    Request, ServerFrame, ServerHello, SessionId, SessionReport, SessionSpec, Silence, StreamReport, StreamSpec,
-    VERSION, codec,
+    Ceiling, ClientFrame, ClientHello, Codec, Dtmf, EndReason, Ended, Event, FarEnd, Format, Latch, LegSpec, Listed,
+    Listing, LocalAddresses, LocalSession, MAX_FORMATS, MAX_SNAPSHOT, MediaRange, Profile, Quality, Refusal,
+    RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId, SessionReport, SessionSpec, Silence,
+    StreamReport, StreamSpec, VERSION, codec,
 };
 
 const SESSION: SessionId = SessionId { node: 1, virtual_shard: 2, random: 3 };
@@ -175,6 +175,18 @@ fn a_report_of_all_that_is_known_keeps_its_bytes() {
     let golden = include_str!("golden/report.hex").trim();
     assert_eq!(hex(&codec::encode(&reply).unwrap()), golden);
     assert_eq!(codec::decode::<ServerFrame>(&bytes(golden)).unwrap(), reply);
+}
+
+#[test]
+fn what_is_let_in_keeps_its_bytes() {
+    let mut spec = spec();
+    let stream = &mut spec.legs[0].streams[0];
+    stream.ceiling = Some(Ceiling { packets_per_s: 200, bytes_per_s: 22_400 });
+    (stream.one_ssrc, stream.stun) = (true, true);
+    let update = ClientFrame::Request { id: 3, request: Request::Update { session: SESSION, spec } };
+    let golden = include_str!("golden/ceiling.hex").trim();
+    assert_eq!(hex(&codec::encode(&update).unwrap()), golden);
+    assert_eq!(codec::decode::<ClientFrame>(&bytes(golden)).unwrap(), update);
 }
 
 #[test]

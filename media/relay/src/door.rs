@@ -10,6 +10,9 @@ use crate::session::is_nowhere;
 /// More networks than any trunk has; the control codec has the same bound.
 const MAX_NETWORKS: usize = 64;
 
+/// The burst that is let in must hold a packet of any size.
+const MIN_BYTES_PER_S: u32 = 2_048;
+
 /// Checks a specification and finds the range of each leg.
 pub(crate) fn check(ranges: &[Range], spec: &SessionSpec) -> Result<Vec<usize>, Refusal> {
     if spec.legs.len() > MAX_LEGS {
@@ -49,6 +52,9 @@ fn check_stream(stream: &StreamSpec, is_ipv4: bool) -> Result<(), String> {
     }
     if stream.sources.len() > MAX_NETWORKS {
         return Err(format!("{} source networks, {MAX_NETWORKS} at most", stream.sources.len()));
+    }
+    if stream.ceiling.is_some_and(|ceiling| ceiling.packets_per_s == 0 || ceiling.bytes_per_s < MIN_BYTES_PER_S) {
+        return Err(format!("a ceiling below one packet or {MIN_BYTES_PER_S} bytes in a second would let nothing in"));
     }
     [stream.remote_rtp, stream.remote_rtcp].into_iter().flatten().try_for_each(|remote| check_remote(remote, is_ipv4))
 }

@@ -6,6 +6,8 @@ use moorline_control::StreamReport;
 use moorline_rtp::{Jitter, Rtp, Sequence, Step, clock_rate};
 
 use crate::address::Address;
+use crate::ceiling::Tokens;
+use crate::guard::Guard;
 
 /// The clock that jitter is measured by where the payload type does not say one.
 const DEFAULT_CLOCK: u32 = 8_000;
@@ -44,13 +46,15 @@ pub(crate) struct Flow {
     pub(crate) stream: u8,
     pub(crate) role: Role,
     payload_type: u8,
-    /// When the last packet was accepted; 0 for never.
+    /// The guard lets in packets of `ssrc` without being asked.
+    pub(crate) settled: bool,
+    /// When the last packet was accepted, save RTCP beside RTP; 0 for never.
     pub(crate) last_seen: u64,
     packets: u64,
     bytes: u64,
     rtcp_packets: u64,
-    refused: u64,
-    ssrc: u32,
+    pub(crate) tokens: Tokens,
+    pub(crate) ssrc: u32,
     timestamp: u32,
     sequence: Sequence,
     jitter: Jitter,
@@ -75,11 +79,12 @@ impl Flow {
             stream,
             role,
             payload_type: 0,
+            settled: false,
             last_seen: 0,
             packets: 0,
             bytes: 0,
             rtcp_packets: 0,
-            refused: 0,
+            tokens: Tokens::NONE,
             ssrc: 0,
             timestamp: 0,
             sequence: Sequence::new(0),
@@ -150,21 +155,13 @@ impl Flow {
 
     /// Counts an accepted RTCP packet.
     #[inline]
-    pub(crate) fn count_rtcp(&mut self, now: u64) {
-        self.last_seen = now;
+    pub(crate) fn count_rtcp(&mut self) {
         self.rtcp_packets += 1;
-    }
-
-    /// Counts a refused packet.
-    #[inline]
-    pub(crate) fn count_refused(&mut self) {
-        self.refused += 1;
     }
 
     /// Adds this port's share to its stream's report.
     pub(crate) fn add_to(&self, report: &mut StreamReport) {
         report.rtcp_packets += self.rtcp_packets;
-        report.refused += self.refused;
         if self.packets > 0 {
             report.packets += self.packets;
             report.bytes += self.bytes;
@@ -181,14 +178,15 @@ impl Flow {
     pub(crate) fn hand_over(&mut self, report: &mut StreamReport) {
         self.add_to(report);
         let counts_anew = Flow::new(self.role, self.session, self.leg, self.stream);
-        let Flow { source, destination, from, last_seen, .. } = *self;
-        *self = Flow { source, destination, from, last_seen, ..counts_anew };
+        let Flow { source, destination, from, last_seen, tokens, .. } = *self;
+        *self = Flow { source, destination, from, last_seen, tokens, ..counts_anew };
     }
 }
 
-/// All flows of a shard, by endpoint.
+/// All flows of a shard, by endpoint, each with its guard.
 pub(crate) struct Flows {
     flows: Vec<Flow>,
+    guards: Vec<Guard>,
     /// Endpoints to give out again, the longest unused first.
     unused: VecDeque<u32>,
     bound: usize,
@@ -198,7 +196,8 @@ pub(crate) struct Flows {
 impl Flows {
     pub(crate) fn new(limit: usize) -> Flows {
         // Reserved now, touched as endpoints come into use: no packet waits for memory to be copied.
-        Flows { flows: Vec::with_capacity(limit), unused: VecDeque::new(), bound: 0, limit }
+        let (flows, guards) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
+        Flows { flows, guards, unused: VecDeque::new(), bound: 0, limit }
     }
 
     /// How many endpoints are bound.
@@ -212,30 +211,48 @@ impl Flows {
     }
 
     /// Takes an endpoint; `None` if all are bound.
-    pub(crate) fn insert(&mut self, flow: Flow) -> Option<u32> {
+    pub(crate) fn insert(&mut self, mut flow: Flow) -> Option<u32> {
+        let (guard, tokens) = Guard::new();
+        flow.tokens = tokens;
         let endpoint = match self.unused.pop_front() {
             Some(endpoint) => endpoint,
             None if self.flows.len() < self.limit => {
                 self.flows.push(Flow::UNBOUND);
+                self.guards.push(guard);
                 u32::try_from(self.flows.len() - 1).ok()?
             }
             None => return None,
         };
         *self.flows.get_mut(endpoint as usize)? = flow;
+        *self.guards.get_mut(endpoint as usize)? = guard;
         self.bound += 1;
         Some(endpoint)
     }
 
-    /// Gives an endpoint back, and its last state.
-    pub(crate) fn remove(&mut self, endpoint: u32) -> Flow {
-        match self.flows.get_mut(endpoint as usize) {
-            Some(flow) if flow.role != Role::Unbound => {
-                self.unused.push_back(endpoint);
-                self.bound -= 1;
-                std::mem::replace(flow, Flow::UNBOUND)
-            }
-            _ => Flow::UNBOUND,
+    /// Gives an endpoint back, and adds what it had received to its stream's report.
+    pub(crate) fn remove(&mut self, endpoint: u32, report: &mut StreamReport) {
+        self.add_to(endpoint, report);
+        if let Some(flow) = self.flows.get_mut(endpoint as usize).filter(|flow| flow.role != Role::Unbound) {
+            *flow = Flow::UNBOUND;
+            self.unused.push_back(endpoint);
+            self.bound -= 1;
         }
+    }
+
+    /// Adds a port's share to its stream's report.
+    pub(crate) fn add_to(&self, endpoint: u32, report: &mut StreamReport) {
+        if let (Some(flow), Some(guard)) = (self.get(endpoint), self.guard(endpoint))
+            && flow.role != Role::Unbound
+        {
+            flow.add_to(report);
+            report.refused += guard.refused;
+        }
+    }
+
+    /// When the last packet was accepted at a port; 0 for never.
+    pub(crate) fn last_seen(&self, endpoint: u32) -> u64 {
+        let media = self.get(endpoint).map_or(0, |flow| flow.last_seen);
+        media.max(self.guard(endpoint).map_or(0, |guard| guard.rtcp_seen))
     }
 
     #[inline]
@@ -246,5 +263,18 @@ impl Flows {
     #[inline]
     pub(crate) fn get_mut(&mut self, endpoint: u32) -> Option<&mut Flow> {
         self.flows.get_mut(endpoint as usize)
+    }
+
+    pub(crate) fn guard(&self, endpoint: u32) -> Option<&Guard> {
+        self.guards.get(endpoint as usize)
+    }
+
+    pub(crate) fn guard_mut(&mut self, endpoint: u32) -> Option<&mut Guard> {
+        self.guards.get_mut(endpoint as usize)
+    }
+
+    /// A flow and its guard.
+    pub(crate) fn pair_mut(&mut self, endpoint: u32) -> Option<(&mut Flow, &mut Guard)> {
+        Some((self.flows.get_mut(endpoint as usize)?, self.guards.get_mut(endpoint as usize)?))
     }
 }

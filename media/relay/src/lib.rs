@@ -7,16 +7,19 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod ceiling;
 mod config;
 mod counters;
 mod door;
 mod flow;
+mod guard;
 mod layout;
 mod pool;
 mod ports;
 mod relay;
 mod session;
 mod source;
+mod ssrc;
 mod verdict;
 
 pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use moorline_control::{Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamReport, StreamSpec};
+use moorline_control::{Ceiling, Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamReport, StreamSpec};
 
 use crate::address::Address;
 use crate::pool::Pair;
@@ -62,6 +62,9 @@ pub(crate) struct Stream {
     /// How often the client has said that the party may have moved.
     pub(crate) relatch: u32,
     pub(crate) sources: Vec<IpNet>,
+    pub(crate) ceiling: Option<Ceiling>,
+    pub(crate) one_ssrc: bool,
+    pub(crate) stun: bool,
     pub(crate) rtp: Source,
     pub(crate) rtcp: Source,
     /// What ports that the stream has given up had received.
@@ -134,8 +137,9 @@ pub(crate) fn other_leg(leg: u8) -> Option<u8> {
 }
 
 impl Stream {
-    /// Takes over what the client says of the stream now; its ports are not touched.
-    pub(crate) fn apply(&mut self, now: u64, spec: StreamSpec) {
+    /// Takes over what the client says of the stream now; its ports are not touched. True if the party receives
+    /// elsewhere than before.
+    pub(crate) fn apply(&mut self, now: u64, spec: StreamSpec) -> bool {
         let told = spec.remote_rtp.map(Address::from).unwrap_or_default();
         let told_rtcp = match spec.remote_rtcp {
             Some(address) if !is_nowhere(address) => Address::from(address),
@@ -145,6 +149,7 @@ impl Stream {
         self.profile = spec.profile;
         self.mux = spec.rtcp_mux && self.has_rtcp();
         self.sources = spec.sources;
+        (self.ceiling, self.one_ssrc, self.stun) = (spec.ceiling, spec.one_ssrc, spec.stun);
         let networks = |latch| Option::map(latch, |latch: &Latch| &latch.sources);
         // From a new signaling address, or after a re-INVITE that says the same SDP as before, the party may
         // send from elsewhere.
@@ -160,7 +165,7 @@ impl Stream {
         let Some(latch) = &self.latch else {
             self.rtp.clear();
             self.rtcp.clear();
-            return;
+            return moved && !answered;
         };
         let window_ns = window_ns(latch);
         let (sources, rtp, rtcp) = (&self.sources, self.told_rtp, self.told_rtcp);
@@ -179,6 +184,7 @@ impl Stream {
         if let Some(cause) = cause(rtcp_moved, doubted || rtp_lost || rtcp_lost) {
             self.rtcp.reopen(now, window_ns, cause);
         }
+        moved && !answered
     }
 
     /// Whether the profile has RTCP beside its media.

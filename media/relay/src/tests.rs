@@ -11,11 +11,14 @@ use crate::{BindError, Config, DropReason, EndpointId, Owner, Ports, Range, Rela
 
 mod bounds;
 mod calls;
+mod ceilings;
 mod fax;
 mod latching;
 mod leases;
 mod model;
 mod ports;
+mod refusals;
+mod ssrc;
 mod statistics;
 mod timeouts;
 
@@ -147,7 +150,7 @@ fn call(alice: StreamSpec, bob: StreamSpec) -> SessionSpec {
 }
 
 fn stream(remote: Option<&str>) -> StreamSpec {
-    StreamSpec { active: true, remote_rtp: remote.map(address), ..StreamSpec::default() }
+    StreamSpec { active: true, remote_rtp: remote.map(address), one_ssrc: true, ..StreamSpec::default() }
 }
 
 fn latch(network: &str, window_ms: u32) -> Option<Latch> {

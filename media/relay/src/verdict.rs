@@ -30,14 +30,16 @@ pub enum Traffic {
     Rtcp,
     /// UDPTL: fax (ITU-T T.38), not looked into.
     Udptl,
+    /// STUN (RFC 8489) between the parties, where a stream relays it.
+    Stun,
 }
 
 impl Traffic {
     /// How many kinds there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// All kinds, each at its own index.
-    pub const ALL: [Traffic; Traffic::COUNT] = [Traffic::Rtp, Traffic::Rtcp, Traffic::Udptl];
+    pub const ALL: [Traffic; Traffic::COUNT] = [Traffic::Rtp, Traffic::Rtcp, Traffic::Udptl, Traffic::Stun];
 
     /// The name as a metric label.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Traffic {
             Traffic::Rtp => "rtp",
             Traffic::Rtcp => "rtcp",
             Traffic::Udptl => "udptl",
+            Traffic::Stun => "stun",
         }
     }
 
@@ -60,7 +63,7 @@ impl Traffic {
 pub enum DropReason {
     /// The endpoint belongs to no session (any more).
     NoSession,
-    /// Neither RTP nor RTCP, or one of them on the port of the other.
+    /// Nothing that a media port knows, or RTP and RTCP on the port of the other.
     NotRtp,
     /// RTP or RTCP whose lengths do not agree with the datagram, or an empty datagram where any other is let in.
     Malformed,
@@ -72,11 +75,22 @@ pub enum DropReason {
     NoDestination,
     /// Came to the RTCP port of a stream whose profile has no RTCP.
     UnusedPort,
+    /// From the right source, but not of the synchronization source that speaks there: forged, or a change that
+    /// comes too early.
+    Ssrc,
+    /// Above the stream's ceiling of packets.
+    Rate,
+    /// Above the stream's ceiling of bytes.
+    Bandwidth,
+    /// STUN, where the stream does not relay it.
+    Stun,
+    /// DTLS: media is not encrypted here.
+    Dtls,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 12;
 
     /// All reasons, each at its own index.
     pub const ALL: [DropReason; DropReason::COUNT] = [
@@ -87,6 +101,11 @@ impl DropReason {
         DropReason::SourceNetwork,
         DropReason::NoDestination,
         DropReason::UnusedPort,
+        DropReason::Ssrc,
+        DropReason::Rate,
+        DropReason::Bandwidth,
+        DropReason::Stun,
+        DropReason::Dtls,
     ];
 
     /// The name as a metric label.
@@ -99,6 +118,11 @@ impl DropReason {
             DropReason::SourceNetwork => "source_network",
             DropReason::NoDestination => "no_destination",
             DropReason::UnusedPort => "unused_port",
+            DropReason::Ssrc => "ssrc",
+            DropReason::Rate => "rate",
+            DropReason::Bandwidth => "bandwidth",
+            DropReason::Stun => "stun",
+            DropReason::Dtls => "dtls",
         }
     }
 

@@ -1,6 +1,6 @@
 //! Ports for the streams that need them: all of them, or none.
 
-use moorline_control::{LocalAddresses, Refusal, RefusalCode};
+use moorline_control::{LocalAddresses, Refusal, RefusalCode, StreamReport};
 
 use super::Relay;
 use crate::flow::{Flow, Role};
@@ -175,7 +175,7 @@ impl Relay {
             }
             Err(error) => {
                 ports.unbind(EndpointId(rtp));
-                self.flows.remove(rtp);
+                self.flows.remove(rtp, &mut StreamReport::default());
                 Err(error)
             }
         }
@@ -189,7 +189,7 @@ impl Relay {
     ) -> Result<u32, BindError> {
         let endpoint = self.flows.insert(flow).ok_or(BindError::OutOfDescriptors)?;
         ports.bind(EndpointId(endpoint), address).inspect_err(|_| {
-            self.flows.remove(endpoint);
+            self.flows.remove(endpoint, &mut StreamReport::default());
         })?;
         Ok(endpoint)
     }
@@ -200,7 +200,7 @@ impl Relay {
             if let Some(ends) = found.take() {
                 for endpoint in [ends.rtp, ends.rtcp] {
                     ports.unbind(EndpointId(endpoint));
-                    self.flows.remove(endpoint);
+                    self.flows.remove(endpoint, &mut StreamReport::default());
                 }
                 self.pool.put_back(&ends.pair);
             }

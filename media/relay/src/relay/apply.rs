@@ -105,7 +105,8 @@ impl Relay {
                 if stream.profile != stream_spec.profile {
                     self.count_anew(stream);
                 }
-                stream.apply(now, stream_spec);
+                let moved = stream.apply(now, stream_spec);
+                self.set_guard(now, stream, moved);
             }
         }
         session.snapshot = spec.snapshot;
@@ -132,7 +133,7 @@ impl Relay {
         let Some(ends) = stream.ends.take() else { return };
         for endpoint in [ends.rtp, ends.rtcp] {
             ports.unbind(EndpointId(endpoint));
-            self.flows.remove(endpoint).add_to(&mut stream.past);
+            self.flows.remove(endpoint, &mut stream.past);
         }
         self.pool.rest(now, ends.pair);
     }
@@ -143,6 +144,20 @@ impl Relay {
             if let Some(flow) = self.flows.get_mut(endpoint) {
                 flow.hand_over(&mut stream.past);
             }
+        }
+    }
+
+    /// Tells the guards of a stream's ports what its client has said.
+    fn set_guard(&mut self, now: u64, stream: &Stream, moved: bool) {
+        for endpoint in stream.ends.iter().flat_map(|ends| [ends.rtp, ends.rtcp]) {
+            let Some((flow, guard)) = self.flows.pair_mut(endpoint) else { continue };
+            flow.tokens = guard.set_ceiling(stream.ceiling).unwrap_or(flow.tokens);
+            (guard.one_ssrc, guard.stun) = (stream.one_ssrc, stream.stun);
+            guard.ssrc.announce(now);
+            if moved {
+                guard.forget();
+            }
+            flow.settled &= guard.one_ssrc && !moved;
         }
     }
 

@@ -40,9 +40,7 @@ impl Relay {
     fn stream_report(&self, stream: &Stream) -> StreamReport {
         let mut report = StreamReport { source: stream.source(), ..stream.past };
         for endpoint in stream.ends.iter().flat_map(|ends| [ends.rtp, ends.rtcp]) {
-            if let Some(flow) = self.flows.get(endpoint) {
-                flow.add_to(&mut report);
-            }
+            self.flows.add_to(endpoint, &mut report);
         }
         report
     }

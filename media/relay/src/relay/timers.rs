@@ -84,8 +84,8 @@ impl Relay {
     }
 
     fn silent_since(&self, session: &Session) -> u64 {
-        let flows = session.ends().flat_map(|ends| [ends.rtp, ends.rtcp]).filter_map(|e| self.flows.get(e));
-        flows.map(|flow| flow.last_seen).max().unwrap_or(0).max(session.watch.since)
+        let seen = session.ends().flat_map(|ends| [ends.rtp, ends.rtcp]).map(|end| self.flows.last_seen(end));
+        seen.max().unwrap_or(0).max(session.watch.since)
     }
 
     /// Sets a session's media timeout, 0 for none. A running watch goes on if the timeout is the same.

@@ -128,8 +128,8 @@ fn what_is_not_media_is_refused_by_reason() {
     for (payload, reason) in [
         (&b""[..], DropReason::NotRtp),
         (&b"\x80"[..], DropReason::NotRtp),
-        (&stun, DropReason::NotRtp),
-        (&[22, 0xfe, 0xfd, 0][..], DropReason::NotRtp),
+        (&stun, DropReason::Stun),
+        (&[22, 0xfe, 0xfd, 0][..], DropReason::Dtls),
         (&rtp(1)[..11], DropReason::Malformed),
         (&[0x8f, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], DropReason::Malformed),
         (&rtcp(), DropReason::NotRtp),
@@ -139,7 +139,7 @@ fn what_is_not_media_is_refused_by_reason() {
     assert_eq!(world.packet("10.0.0.1:4001", alice.rtcp, &rtcp()[..7]), Err(DropReason::Malformed));
     assert_eq!(world.packet("10.0.0.1:4001", alice.rtcp, &rtp(1)), Err(DropReason::NotRtp));
     let counters = world.relay.counters();
-    assert_eq!(counters.dropped[DropReason::NotRtp.index()], 6);
+    assert_eq!(counters.dropped[DropReason::NotRtp.index()], 4);
     assert_eq!(counters.dropped[DropReason::Malformed.index()], 3);
     assert_eq!(world.report(id(1)).legs[0][0].refused, 9);
 }

@@ -52,6 +52,7 @@ fn let_in(shape: Shape, to_rtcp: bool, payload: &Payload) -> Result<Traffic, Dro
         (false, false, Payload::Rtp) => Ok(Traffic::Rtp),
         (false, true, Payload::Rtcp) => Ok(Traffic::Rtcp),
         (false, false, Payload::Rtcp) if shape.mux => Ok(Traffic::Rtcp),
+        (false, _, Payload::Other(bytes)) if matches!(bytes[..], [20..=63, ..]) => Err(DropReason::Dtls),
         (false, ..) => Err(DropReason::NotRtp),
     }
 }
