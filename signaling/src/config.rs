@@ -19,7 +19,7 @@ pub use accounts::{
     AlgorithmConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, RegistrarConfig, RegistrationConfig,
     SecretText, UserConfig, WhenFullConfig,
 };
-pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, UnknownMethodsConfig};
+pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
@@ -142,6 +142,13 @@ pub struct TrunkConfig {
     /// Whether fax streams (T.38) are carried; an offer of one is refused with 488 else, and fax goes on as audio.
     #[serde(default = "yes")]
     pub fax: bool,
+    /// Whether video streams are carried. Where one of a call's two trunks does not, they are refused by port 0
+    /// (RFC 3264 section 6) and the audio goes on without; an offer of video alone is refused with 488.
+    #[serde(default = "yes")]
+    pub video: bool,
+    /// What becomes of STUN on media ports: `refuse` or `relay`.
+    #[serde(default)]
+    pub stun: StunConfig,
     /// What becomes of transfers that it asks for, or that the other party of its calls asks for: `pass`, `handle` or
     /// `refuse`. Where the two trunks of a call differ, the latter counts.
     #[serde(default)]

@@ -236,8 +236,10 @@ impl Call {
 
     /// True while either party has every stream on hold: silence is no fault then.
     pub(crate) fn is_held(&self) -> bool {
+        // A stream that one party refuses says nothing, whatever the other one says of it.
+        let refused = |index: usize| self.said.iter().flatten().any(|said| said.get(index).is_some_and(|r| !r.active));
         let held = |said: &Option<Vec<Remote>>| {
-            said.as_ref().is_some_and(|streams| streams.iter().filter(|r| r.active).all(|r| r.held))
+            said.as_ref().is_some_and(|streams| streams.iter().enumerate().all(|(at, r)| refused(at) || r.held))
         };
         self.said.iter().any(held)
     }

@@ -4,16 +4,32 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
-use moorline_control::{Codec, Format, Latch, LegSpec, LocalSession, MAX_FORMATS, Profile, StreamSpec};
+use moorline_control::{Ceiling, Codec, Format, Latch, LegSpec, LocalSession, MAX_FORMATS, Profile, StreamSpec};
 use moorline_sdp::{Anchor, Session};
 
 use crate::policy::{MediaNat, Trunk};
+
+mod ceiling;
 
 /// How long after it was opened or redirected a stream may latch once the call is answered.
 const LATCH_WINDOW_MS: u32 = 10_000;
 
 /// The clock of payload types that nothing is known of.
 const USUAL_CLOCK: u32 = 8_000;
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub(crate) enum Kind {
+    /// Neither of the others, or not known.
+    #[n(0)]
+    #[default]
+    Other,
+    #[n(1)]
+    Audio,
+    #[n(2)]
+    Video,
+}
 
 /// What one party's SDP says of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -43,6 +59,12 @@ pub(crate) struct Remote {
     /// What the payload types that it receives stand for, beyond the static ones (RFC 3551).
     #[cbor(n(7), default)]
     pub(crate) formats: Vec<Format>,
+    /// What it carries.
+    #[cbor(n(8), default)]
+    pub(crate) kind: Kind,
+    /// What its formats need at most.
+    #[n(9)]
+    pub(crate) ceiling: Option<Ceiling>,
 }
 
 impl Remote {
@@ -57,6 +79,8 @@ impl Remote {
             silent: false,
             profile: Profile::Rtp,
             formats: Vec::new(),
+            kind: Kind::Other,
+            ceiling: None,
         }
     }
 }
@@ -85,6 +109,12 @@ fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusa
         profile: if fax { Profile::Udptl } else { Profile::Rtp },
         silent: media.is_silent(),
         formats: Vec::new(),
+        kind: match media.kind {
+            kind if kind.eq_ignore_ascii_case(b"audio") => Kind::Audio,
+            kind if kind.eq_ignore_ascii_case(b"video") => Kind::Video,
+            _ => Kind::Other,
+        },
+        ceiling: None,
     };
     if !remote.active {
         return Ok(remote);
@@ -101,6 +131,7 @@ fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusa
     remote.rtp = (!rtp.ip().is_unspecified()).then_some(rtp);
     remote.rtcp = media.rtcp().filter(|rtcp| !rtcp.ip().is_unspecified());
     remote.formats = formats(media);
+    remote.ceiling = Some(ceiling::of(media, &remote));
     Ok(remote)
 }
 
@@ -164,6 +195,7 @@ pub(crate) fn legs(
         let own = said(&sides[position], stream).or_else(|| said(&sides[1 - position], stream));
         own.map_or(Profile::Rtp, |remote| remote.profile)
     };
+    let stun = sides.iter().all(|side| side.trunk.dialogs.stun);
     let window_ms = if answered { LATCH_WINDOW_MS } else { ring_ms.saturating_add(LATCH_WINDOW_MS) };
     let leg = |(position, side): (usize, &SideView<'_>)| LegSpec {
         range: side.trunk.media_range.clone(),
@@ -184,6 +216,9 @@ pub(crate) fn legs(
                     sources: side.trunk.media_sources.clone(),
                     local,
                     relatch: side.relatch,
+                    ceiling: ceiling::of_both(remote.as_ref(), other.as_ref()),
+                    one_ssrc: [&remote, &other].into_iter().flatten().any(|said| said.kind == Kind::Audio),
+                    stun,
                     formats: formats_from(remote.as_ref(), other.as_ref()),
                     quiet: !answered
                         || remote.as_ref().zip(other.as_ref()).is_none_or(|(own, other)| quiet(own, other)),

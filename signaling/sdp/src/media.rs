@@ -22,6 +22,10 @@ pub struct Media<'a> {
     pub rtcp_mux: bool,
     /// What the section's `a=rtpmap` lines say, in their order, at most [`MAX_RTPMAPS`].
     pub rtpmaps: Vec<RtpMap<'a>>,
+    /// The greatest `b=AS` or `b=TIAS` of the section (RFC 8866 section 5.8, RFC 3890), in bits a second.
+    pub bandwidth: Option<u64>,
+    /// `a=ptime` (RFC 8866 section 6.4): the milliseconds of media in a packet, as this party wants them.
+    pub packet_ms: Option<u16>,
     /// The first own `c=`, else the first of the session.
     pub(crate) connection: Connection,
     /// The section has a `c=` of its own.

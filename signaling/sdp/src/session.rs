@@ -75,6 +75,7 @@ impl<'a> Session<'a> {
                     session.mark(What::Origin(address));
                 }
                 b'c' => session.read_connection(value).ok_or_else(|| fail(ParseErrorKind::Connection))?,
+                b'b' => session.read_bandwidth(value),
                 b'm' => {
                     if session.media.len() == MAX_MEDIA {
                         return Err(fail(ParseErrorKind::TooManyMedia));
@@ -156,12 +157,29 @@ impl<'a> Session<'a> {
             direction: Direction::default(),
             rtcp_mux: false,
             rtpmaps: Vec::new(),
+            bandwidth: None,
+            packet_ms: None,
             connection: self.connection.map_or(Connection::Absent, |session| session.ip.into()),
             has_own_connection: false,
             rtcp: None,
         });
         self.mark(What::Port(port));
         Some(())
+    }
+
+    /// `<type>:<number>`. Other types than those that bound a section's rate say nothing here, nor do the session's,
+    /// which are of all sections together.
+    fn read_bandwidth(&mut self, value: Span) {
+        let (name, argument) = attribute(self.bytes, value);
+        let unit = match name {
+            b"AS" => 1_000,
+            b"TIAS" => 1,
+            _ => return,
+        };
+        let digits = std::str::from_utf8(argument.of(self.bytes)).unwrap_or_default().trim();
+        if let (Some(media), Ok(number)) = (self.media.last_mut(), digits.parse::<u64>()) {
+            media.bandwidth = media.bandwidth.max(Some(number.saturating_mul(unit)));
+        }
     }
 
     fn read_attribute(&mut self, line: Line, name: &[u8], argument: Span) -> Option<()> {
@@ -172,6 +190,11 @@ impl<'a> Session<'a> {
         } else if is("rtcp-mux") {
             if let Some(media) = self.media.last_mut() {
                 media.rtcp_mux = true;
+            }
+        } else if is("ptime") {
+            let packet_ms = number(argument.of(self.bytes).trim_ascii()).filter(|ms| *ms > 0);
+            if let Some(media) = self.media.last_mut() {
+                media.packet_ms = media.packet_ms.or(packet_ms);
             }
         } else if is("rtpmap") {
             let map = RtpMap::read(argument.of(self.bytes));

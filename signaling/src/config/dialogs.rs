@@ -33,6 +33,18 @@ pub enum ReferConfig {
     Refuse,
 }
 
+/// What becomes of STUN (RFC 8489) on media ports, by which parties look for a way past Moorline (ICE) or keep a NAT
+/// open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StunConfig {
+    /// It is refused, and counted.
+    #[default]
+    Refuse,
+    /// It crosses, where the other party's trunk lets it too.
+    Relay,
+}
+
 /// What becomes of methods that Moorline does not know, inside a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +101,8 @@ impl TrunkConfig {
                 .enabled
                 .then_some(SessionTimers { refresh_s: self.session_timer.refresh_s, min_s: self.session_timer.min_s }),
             fax: self.fax,
+            video: self.video,
+            stun: self.stun == StunConfig::Relay,
             refer: match self.refer {
                 ReferConfig::Pass => Refer::Pass,
                 ReferConfig::Handle => Refer::Handle,

@@ -9,6 +9,10 @@ pub struct Dialogs {
     pub session_timers: Option<SessionTimers>,
     /// Fax streams (T.38 over UDPTL) are carried; refused with 488 else.
     pub fax: bool,
+    /// Video streams are carried; refused by port 0 else, beside audio that is carried.
+    pub video: bool,
+    /// STUN on media ports crosses, where the other trunk lets it too.
+    pub stun: bool,
     /// What becomes of a REFER.
     pub refer: Refer,
     /// Methods that Moorline does not know cross inside dialogs; else they are refused with 501.
@@ -21,6 +25,8 @@ impl Default for Dialogs {
             reliable_provisional: ReliableProvisional::default(),
             session_timers: Some(SessionTimers::default()),
             fax: true,
+            video: true,
+            stun: false,
             refer: Refer::default(),
             unknown_methods: true,
         }

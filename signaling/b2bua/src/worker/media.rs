@@ -10,10 +10,10 @@ use moorline_sip::{Message, OwnedMessage};
 
 use super::Worker;
 use super::setup::Refused;
-use crate::call::{Offer, Phase, Waiting};
+use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, Body};
 use crate::leg::Side;
-use crate::media::{Remote, SideView, legs};
+use crate::media::{Kind, Remote, SideView, legs};
 use crate::reliable::Provisional;
 use crate::snapshot;
 use crate::{Outcome, Output};
@@ -179,7 +179,7 @@ impl Worker {
         let view = |side: Side| SideView {
             trunk: &self.policy.trunks[call.leg(side).trunk],
             signaling: call.leg(side).flow.remote.ip(),
-            said: self.carried(call.view(side)),
+            said: self.carried(call, call.view(side)),
             relatch: call.leg(side).relatch,
         };
         let answered = call.phase == Phase::Answered;
@@ -206,10 +206,13 @@ impl Worker {
         })
     }
 
-    /// What may be asked of the media process: one that was replaced by an older one may relay less than before.
-    fn carried(&self, mut said: Vec<Option<Remote>>) -> Vec<Option<Remote>> {
+    /// What may be asked of the media process: one that was replaced by an older one may relay less than before. What
+    /// is not, is shown to both parties as refused, with port 0 (RFC 3264 section 6).
+    fn carried(&self, call: &Call, mut said: Vec<Option<Remote>>) -> Vec<Option<Remote>> {
+        let video = self.takes_video(call.legs.each_ref().map(|leg| leg.trunk));
         for remote in said.iter_mut().flatten() {
             remote.active &= self.media.relays_fax || remote.profile != Profile::Udptl;
+            remote.active &= video || remote.kind != Kind::Video;
         }
         said
     }
@@ -360,7 +363,13 @@ impl Worker {
 
     fn media_refused(&mut self, now: u64, id: SessionId, refusal: &Refusal) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let status = if refusal.is_capacity() || refusal.code == RefusalCode::NoSuchRange { 503 } else { 500 };
+        let status = match refusal.code {
+            RefusalCode::NoSuchRange => 503,
+            _ if refusal.is_capacity() => 503,
+            // What a party has said, such as an address of the other IP version than its media range.
+            RefusalCode::Unacceptable => 488,
+            _ => 500,
+        };
         let refused = Refused::because(status, &refusal.code.to_string());
         let waiting = std::mem::take(&mut call.waiting);
         let offer = waiting.iter().find_map(|waiting| match waiting {

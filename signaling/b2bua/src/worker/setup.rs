@@ -14,7 +14,7 @@ use crate::call::{Call, Invite, Phase, Waiting};
 use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing};
 use crate::leg::{Leg, Side};
-use crate::media::{self, Remote, Unusable};
+use crate::media::{self, Kind, Remote, Unusable};
 use crate::policy::ReliableProvisional;
 use crate::policy::Way;
 use crate::reliable::Reliable;
@@ -238,7 +238,7 @@ impl Worker {
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
         }
-        self.check_fax([trunk, egress], offer.as_deref().unwrap_or_default())?;
+        self.check_streams([trunk, egress], offer.as_deref().unwrap_or_default())?;
         // Last: from here on the call counts.
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
@@ -325,18 +325,29 @@ impl Worker {
     /// What an offer in a call says of its streams, or why it cannot be carried between its parties.
     pub(super) fn read_offer(&self, call: &Call, sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
         let streams = read(sdp)?;
-        self.check_fax(call.legs.each_ref().map(|leg| leg.trunk), &streams)?;
+        self.check_streams(call.legs.each_ref().map(|leg| leg.trunk), &streams)?;
         Ok(streams)
     }
 
-    /// Fax streams are carried where both trunks take them and the media process relays them.
-    pub(super) fn check_fax(&self, trunks: [usize; 2], streams: &[Remote]) -> Result<(), Refused> {
+    /// Fax streams are carried where both trunks take them and the media process relays them; video where both
+    /// trunks take it. An offer of refused video has something else in it, or is refused as a whole.
+    pub(super) fn check_streams(&self, trunks: [usize; 2], streams: &[Remote]) -> Result<(), Refused> {
         let fax = streams.iter().any(|stream| stream.active && stream.profile == Profile::Udptl);
         let taken = trunks.iter().all(|trunk| self.policy.trunks[*trunk].dialogs.fax);
         if fax && !(taken && self.media.relays_fax) {
             return Err(Refused::because(488, "No Fax Here"));
         }
+        let mut active = streams.iter().filter(|stream| stream.active).peekable();
+        let video_alone = active.peek().is_some() && active.all(|stream| stream.kind == Kind::Video);
+        if video_alone && !self.takes_video(trunks) {
+            return Err(Refused::because(488, "No Video Here"));
+        }
         Ok(())
+    }
+
+    /// Whether video is carried between two trunks.
+    pub(super) fn takes_video(&self, trunks: [usize; 2]) -> bool {
+        trunks.iter().all(|trunk| self.policy.trunks[*trunk].dialogs.video)
     }
 
     /// An answer to the first INVITE.

@@ -128,7 +128,7 @@ impl Worker {
                 if !self.media.is_connected() {
                     return Err(Refused::because(503, "No Media Process"));
                 }
-                self.check_fax([call.leg(moved).trunk, egress], &offer)?;
+                self.check_streams([call.leg(moved).trunk, egress], &offer)?;
                 if !self.place.calls.enter(self.policy.limits.calls) {
                     return Err(Refused::because(503, "Call Limit Reached"));
                 }

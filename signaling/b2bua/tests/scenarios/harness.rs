@@ -371,11 +371,16 @@ impl Media {
         }
     }
 
-    /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1; a stream keeps what it has.
+    /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1 or, of the range "six", on 2001:db8::1; a stream
+    /// keeps what it has.
     fn addresses(&mut self, spec: &SessionSpec, before: &LocalSession) -> LocalSession {
         let mut legs = Vec::new();
         for (position, leg) in spec.legs.iter().enumerate() {
-            let ip = if leg.range == "customers" { "192.0.2.1" } else { "198.51.100.1" };
+            let ip = match leg.range.as_str() {
+                "customers" => "192.0.2.1",
+                "six" => "2001:db8::1",
+                _ => "198.51.100.1",
+            };
             let mut streams = Vec::new();
             for (index, stream) in leg.streams.iter().enumerate() {
                 let known = before.legs.get(position).and_then(|leg| leg.get(index).copied().flatten());

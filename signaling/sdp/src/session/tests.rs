@@ -186,3 +186,14 @@ fn payload_types_are_those_of_their_section() {
     let many = format!("v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 96\r\n{many}");
     assert_eq!(Session::parse(many.as_bytes()).unwrap().media()[0].rtpmaps.len(), MAX_RTPMAPS);
 }
+
+#[test]
+fn bandwidth_and_packet_time_are_those_of_their_section() {
+    let sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nb=AS:9999\r\nt=0 0\r\na=ptime:5\r\n\
+        m=audio 4000 RTP/AVP 0\r\nb=CT:7\r\na=ptime: 20\r\na=ptime:30\r\n\
+        m=video 4002 RTP/AVP 96\r\nb=AS:512\r\nb=TIAS:400000\r\nb=AS:x\r\nb=\r\na=ptime:0\r\n";
+    let session = Session::parse(sdp).unwrap();
+    let of = |index: usize| (session.media()[index].bandwidth, session.media()[index].packet_ms);
+    assert_eq!(of(0), (None, Some(20)));
+    assert_eq!(of(1), (Some(512_000), None));
+}
