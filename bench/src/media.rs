@@ -20,6 +20,7 @@ mod rtcp;
 
 pub use endpoint::Endpoint;
 pub(crate) use engine::{Command, Counters, Engine};
+pub(crate) use packet::mix;
 
 use crate::clock;
 

@@ -1,15 +1,11 @@
 //! `moorline-bench load`: the own generator, each side perhaps in a network namespace of its own.
 
-use std::fs::File;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use moorline_bench::load::{Plan, Sockets, run_on};
-use moorline_bench::media::Endpoint;
-use nix::sched::{CloneFlags, setns};
+use moorline_bench::load::{Number, Plan, Sockets, run_on};
 
 use super::Outcome;
 
@@ -62,20 +58,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
         rate_per_s: args.rate,
         ring: Duration::from_millis(args.ring_ms),
         talk: Duration::from_secs(args.talk_s),
-        sbc: args.sbc,
-        caller: args.caller,
-        callee: args.callee,
-        caller_media: args.caller.ip(),
-        callee_media: args.callee.ip(),
-        called_prefix: args.called_prefix.clone(),
-        packet_ms: 20,
+        called: Number::with_prefix(&args.called_prefix),
         relay_networks: args.relay_network.clone(),
         seed: args.seed,
         rtcp: !args.no_rtcp,
+        verbatim: true,
+        ..Plan::new(args.sbc, args.caller, args.callee)
     };
-    let (caller, caller_media) = bind(args.caller_netns.as_deref(), plan.caller, plan.caller_media, plan.rtcp)?;
-    let (callee, callee_media) = bind(args.callee_netns.as_deref(), plan.callee, plan.callee_media, plan.rtcp)?;
-    let report = run_on(&plan, Sockets { caller, callee, caller_media, callee_media }, &mut |_| {})?;
+    let sockets = Sockets::bind_in(&plan, args.caller_netns.as_deref(), args.callee_netns.as_deref())?;
+    let report = run_on(&plan, sockets, &mut |_| {})?;
     let us = |histogram: &moorline_bench::Histogram, quantile: f64| histogram.value_at_quantile(quantile) / 1000;
     for (key, value) in [
         ("calls", u64::from(report.attempted)),
@@ -105,21 +96,4 @@ pub(crate) fn run(args: &Args) -> Outcome {
         println!("failed: {count} calls: {reason}");
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-type Side = (std::net::UdpSocket, Vec<Endpoint>);
-
-/// Binds one side's sockets, in a thread of its own where that must enter a namespace: sockets stay in the
-/// namespace in which they were made, and the thread ends with it.
-fn bind(namespace: Option<&str>, sip: SocketAddr, media: IpAddr, rtcp: bool) -> Result<Side, String> {
-    let bind = || Sockets::bind_side(sip, media, rtcp).map_err(|error| error.to_string());
-    let Some(name) = namespace else { return bind() };
-    let path = PathBuf::from("/run/netns").join(name);
-    let bind_inside = || {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let file = File::open(&path).map_err(|error| failed(&error))?;
-        setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error))?;
-        bind()
-    };
-    std::thread::scope(|scope| scope.spawn(bind_inside).join()).map_err(|_| "the binding thread panicked")?
 }

@@ -1,10 +1,12 @@
 //! The state of one call on both sides, and the retransmission both sides share.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::body::Far;
 use super::dialog::Dialog;
 use super::message::Message;
+use super::{Failure, credentials::Answer};
 
 /// RFC 3261 section 17.1.1.1.
 pub(crate) const T1_NS: u64 = 500_000_000;
@@ -29,6 +31,15 @@ impl Side {
     }
 }
 
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Caller => "caller",
+            Side::Callee => "callee",
+        })
+    }
+}
+
 /// A message that is sent again until it is answered.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -45,10 +56,19 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(bytes: Vec<u8>, to: SocketAddr, what: &'static str, now: u64) -> Pending {
+    /// Over a reliable transport nothing is sent again but the 200 (RFC 3261 section 13.3.1.4).
+    pub(crate) fn new(bytes: Vec<u8>, to: SocketAddr, what: &'static str, now: u64, reliable: bool) -> Pending {
         let longest = if what == "INVITE" { u64::MAX } else { T2_NS };
         let give_up = now + GIVE_UP_NS;
-        Pending { bytes, to, what, again: Some(now + T1_NS), interval: T1_NS, longest, give_up }
+        Pending {
+            bytes,
+            to,
+            what,
+            again: (!reliable || what == "200").then_some(now + T1_NS),
+            interval: T1_NS,
+            longest,
+            give_up,
+        }
     }
 
     /// Notes that it is sent again at `now`.
@@ -99,12 +119,24 @@ pub(crate) struct Call {
     pub(crate) phase: Phase,
     pub(crate) legs: [Leg; 2],
     pub(crate) invited_at: u64,
+    /// The number of the INVITE: 1, and 2 after a challenge.
+    pub(crate) invites: u32,
     pub(crate) got_provisional: bool,
+    /// The called party's state is known to the caller.
+    pub(crate) rings: bool,
     pub(crate) answered: bool,
+    /// To be cancelled once that is possible (RFC 3261 section 9.1).
+    pub(crate) wants_cancel: bool,
+    /// What the caller answers challenges with.
+    pub(crate) challenged: Option<Answer>,
+    /// When the callee sent its 200.
+    pub(crate) picked_up_at: Option<u64>,
+    /// When the BYE was sent.
+    pub(crate) bye_at: u64,
     /// The callee's INVITE while it rings, and where it came from.
     pub(crate) ringing: Option<(Message, SocketAddr)>,
     /// Something is wrong, but the call can go on to its end.
-    pub(crate) fault: Option<String>,
+    pub(crate) fault: Option<Failure>,
 }
 
 impl Call {
@@ -113,8 +145,14 @@ impl Call {
             phase: Phase::Planned,
             legs: Default::default(),
             invited_at: 0,
+            invites: 0,
             got_provisional: false,
+            rings: false,
             answered: false,
+            wants_cancel: false,
+            challenged: None,
+            picked_up_at: None,
+            bye_at: 0,
             ringing: None,
             fault: None,
         }
@@ -125,7 +163,7 @@ impl Call {
     }
 
     /// Keeps the first fault.
-    pub(crate) fn note_fault(&mut self, fault: impl Into<String>) {
+    pub(crate) fn note_fault(&mut self, fault: impl Into<Failure>) {
         self.fault.get_or_insert_with(|| fault.into());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Transport;
 use super::message::{Message, address_of, uri_of};
 
 /// What a side needs to write requests and answers.
@@ -20,6 +21,8 @@ pub(crate) struct Dialog {
     pub(crate) cseq: u32,
     /// This side's own address.
     pub(crate) address: SocketAddr,
+    /// What requests are sent over.
+    pub(crate) transport: Transport,
     /// Where requests go if neither route nor target names an address.
     pub(crate) fallback: SocketAddr,
 }
@@ -33,13 +36,14 @@ impl Dialog {
 
     /// Writes a request; `extra` are whole header lines.
     pub(crate) fn request(&self, method: &str, cseq: u32, branch: &str, extra: &str, body: &str) -> Vec<u8> {
-        let Dialog { call_id, local, remote, target, address, .. } = self;
+        let Dialog { call_id, local, remote, target, address, transport, .. } = self;
+        let (via, parameter) = (transport.in_via(), transport.in_uri());
         let routes: String = self.routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK{branch};rport\r\n{routes}\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/{via} {address};branch=z9hG4bK{branch};rport\r\n{routes}\
              Max-Forwards: 70\r\nFrom: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:load@{address}>\r\n{extra}{kind}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:load@{address}{parameter}>\r\n{extra}{kind}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()

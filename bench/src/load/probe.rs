@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 
+use super::Transport;
 use super::dialog::{Dialog, answer, answer_address};
 use super::message::{Message, Start};
 use crate::media::receive::{socket_address, stamp_of};
@@ -132,6 +133,7 @@ impl Probing<'_> {
             routes: Vec::new(),
             cseq: 1,
             address: *caller,
+            transport: Transport::Udp,
             fallback: *target,
         };
         let bytes = dialog.request("INVITE", 1, &format!("{now:x}.{call}.inv"), "", OFFER);

@@ -1,21 +1,25 @@
 //! The loop of the signaling thread: sockets, timers, and the phases of all calls.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::sync::mpsc::Sender;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollTimeout, poll};
 
-use super::call::{Call, GIVE_UP_NS, Pending, Phase, Side};
-use super::dialog::{answer, answer_address};
+use super::call::{Call, GIVE_UP_NS, Phase, Side};
 use super::message::{Message, Start};
-use super::{Plan, Progress, callee, caller};
-use crate::media::{Command, Counters, Ends};
+use super::series::Recorder;
+use super::socket::{Buffer, SipSocket};
+use super::{Failure, Plan, Progress, Watch, callee, caller};
+use crate::media::{Command, Counters};
 use crate::{Histogram, clock};
+
+mod ending;
+mod requests;
 
 /// The signaling part of a report.
 #[derive(Debug, Default)]
@@ -23,10 +27,21 @@ pub(crate) struct Outcome {
     pub(crate) attempted: u32,
     pub(crate) answered: u32,
     pub(crate) completed: u32,
-    pub(crate) failed: BTreeMap<String, u32>,
+    pub(crate) cancelled: u32,
+    pub(crate) failed: BTreeMap<Failure, u32>,
+    pub(crate) reached: u32,
+    pub(crate) strangers: u32,
+    pub(crate) challenged: u32,
+    pub(crate) waited: u32,
+    pub(crate) most_active: u32,
+    pub(crate) placing: Duration,
     pub(crate) retransmissions: u64,
     pub(crate) setup: Histogram,
     pub(crate) first_provisional: Histogram,
+    pub(crate) post_dial: Histogram,
+    pub(crate) invite_transit: Histogram,
+    pub(crate) answer_transit: Histogram,
+    pub(crate) release: Histogram,
 }
 
 /// What happens to a call at a time.
@@ -38,41 +53,60 @@ pub(crate) enum Event {
     HangUp,
     /// A look at the pending messages of both sides.
     Retransmit,
+    /// What the other side should have done by now.
+    Overdue,
+}
+
+/// The media thread, as the signaling thread knows it.
+pub(crate) struct Media<'a> {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) counters: &'a Counters,
+    /// One-way times so far, now and then.
+    pub(crate) one_way: Receiver<Histogram>,
 }
 
 /// Everything of a run that is not media.
 pub(crate) struct Signaling<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) sockets: [UdpSocket; 2],
+    /// The callee's is missing where nobody is called here.
+    pub(crate) sockets: [Option<SipSocket>; 2],
     pub(crate) addresses: [SocketAddr; 2],
     pub(crate) media: [Vec<SocketAddr>; 2],
     pub(crate) calls: Vec<Call>,
     /// Each side's Call-IDs.
     pub(crate) by_id: [HashMap<String, u32>; 2],
     pub(crate) outcome: Outcome,
-    commands: Sender<Command>,
+    engine: Option<Media<'a>>,
     timers: BinaryHeap<Reverse<(u64, Event, u32)>>,
+    /// Calls whose turn has come, but not their place.
+    waiting: VecDeque<u32>,
+    started_at: u64,
     talking: u32,
     over: u32,
+    /// No more calls are placed, and those that are up are hung up; by when this must be done.
+    stopped: Option<u64>,
+    /// When the last call was placed.
+    placed_at: u64,
 }
 
-/// Between the last packet sent and the BYE, so that it does not overtake the packet.
-const DRAIN_NS: u64 = 200_000_000;
+/// The time between two looks of the watcher.
+const WATCH_NS: u64 = 100_000_000;
+
+/// How long the calls of a load that is stopped may take to end.
+const STOP_NS: u64 = 5_000_000_000;
 
 /// Runs all calls to their end.
 pub(crate) fn run(
     plan: &Plan,
-    sockets: [UdpSocket; 2],
+    sockets: [Option<SipSocket>; 2],
     media: [Vec<SocketAddr>; 2],
-    commands: Sender<Command>,
-    counters: &Counters,
-    progress: &mut dyn FnMut(&Progress),
-) -> io::Result<Outcome> {
-    for socket in &sockets {
-        socket.set_nonblocking(true)?;
-    }
-    let addresses = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-    let start = clock::monotonic();
+    engine: Option<Media<'_>>,
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(&Watch<'_>),
+) -> io::Result<(Outcome, Recorder)> {
+    let address = |socket: &Option<SipSocket>, own: SocketAddr| socket.as_ref().map_or(own, SipSocket::address);
+    let addresses = [address(&sockets[0], plan.caller), address(&sockets[1], plan.callee)];
+    let started_at = clock::monotonic();
     let mut signaling = Signaling {
         plan,
         sockets,
@@ -81,35 +115,51 @@ pub(crate) fn run(
         calls: (0..plan.calls).map(|_| Call::new()).collect(),
         by_id: Default::default(),
         outcome: Outcome::default(),
-        commands,
+        engine,
         timers: BinaryHeap::new(),
+        waiting: VecDeque::new(),
+        started_at,
         talking: 0,
         over: 0,
+        stopped: None,
+        placed_at: started_at,
     };
     for number in 0..plan.calls {
         let offset = Duration::from_secs_f64(f64::from(number) / plan.rate_per_s);
-        signaling.at(start + clock::nanos(offset), Event::Place, number);
+        signaling.at(started_at + clock::nanos(offset), Event::Place, number);
     }
-    // Setup and ending each give up by themselves; this holds whatever happens.
-    let span = Duration::from_secs_f64(f64::from(plan.calls) / plan.rate_per_s) + plan.ring + plan.talk;
-    let deadline = start + clock::nanos(span) + 2 * GIVE_UP_NS;
-    let mut shown = start;
-    while signaling.over < plan.calls {
+    let mut recorder = Recorder::new(plan.expected());
+    let mut one_way = Histogram::new();
+    let mut buffer = Buffer::new();
+    let mut shown = started_at;
+    loop {
         let now = clock::monotonic();
-        if now >= deadline {
-            signaling.give_up_all();
+        let is_end = signaling.over >= plan.calls;
+        if now >= shown || is_end {
+            if let Some(latest) = signaling.engine.as_ref().and_then(|media| media.one_way.try_iter().last()) {
+                one_way = latest;
+            }
+            let progress = signaling.progress(now - started_at);
+            recorder.look(&progress, &signaling.outcome.setup, &one_way, is_end);
+            let Outcome { setup, post_dial, .. } = &signaling.outcome;
+            watch(&Watch { progress, setup, post_dial, one_way: &one_way });
+            shown = now + WATCH_NS;
         }
-        if now >= shown {
-            progress(&signaling.progress(now - start, counters));
-            shown = now + 100_000_000;
+        if is_end {
+            return Ok((signaling.outcome, recorder));
+        }
+        if stop.load(Relaxed) && signaling.stopped.is_none() {
+            signaling.stopped = Some(now + STOP_NS);
+            signaling.stop_all(now);
+        }
+        if now >= signaling.deadline() {
+            signaling.give_up_all();
         }
         signaling.fire(now);
         signaling.wait(shown)?;
-        signaling.receive(Side::Caller);
-        signaling.receive(Side::Callee);
+        signaling.receive(Side::Caller, &mut buffer);
+        signaling.receive(Side::Callee, &mut buffer);
     }
-    progress(&signaling.progress(clock::monotonic() - start, counters));
-    Ok(signaling.outcome)
 }
 
 impl Signaling<'_> {
@@ -119,57 +169,31 @@ impl Signaling<'_> {
     }
 
     /// What a send error loses is sent again by the timers.
-    pub(crate) fn send(&self, side: Side, bytes: &[u8], to: SocketAddr) {
-        let _ = self.sockets[side.index()].send_to(bytes, to);
-    }
-
-    /// Sends a message, and again until [`Pending`] is taken away.
-    pub(crate) fn send_until_answered(&mut self, number: u32, side: Side, pending: Pending) {
-        self.send(side, &pending.bytes, pending.to);
-        self.at(pending.due(), Event::Retransmit, number);
-        if let Some(call) = self.calls.get_mut(number as usize) {
-            call.leg(side).pending = Some(pending);
+    pub(crate) fn send(&mut self, side: Side, bytes: &[u8], to: SocketAddr) {
+        if let Some(socket) = &mut self.sockets[side.index()] {
+            socket.send(bytes, to);
         }
     }
 
-    /// Both sides are through: media starts.
-    pub(crate) fn start_media(&mut self, number: u32, now: u64) {
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        let [Some(a), Some(b)] = [call.legs[0].far, call.legs[1].far] else { return };
-        call.phase = Phase::Talking;
-        self.talking += 1;
-        let ends = Ends { a_far: a.rtp, b_far: b.rtp, a_far_rtcp: a.rtcp, b_far_rtcp: b.rtcp };
-        // The media thread is gone only if it panicked, which its join reports.
-        let _ = self.commands.send(Command::Start { call: number, ends });
-        self.at(now + clock::nanos(self.plan.talk), Event::StopMedia, number);
+    /// The header line of a side's own `Contact`.
+    pub(crate) fn contact(&self, side: Side) -> String {
+        format!("Contact: <sip:load@{}{}>\r\n", self.addresses[side.index()], self.plan.transport.in_uri())
     }
 
-    /// Ends a call for good; `reason` if it failed.
-    pub(crate) fn finish(&mut self, number: u32, reason: Option<String>) {
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        if call.phase == Phase::Over {
-            return;
-        }
-        if call.phase == Phase::Talking {
-            self.talking -= 1;
-            let _ = self.commands.send(Command::Stop { call: number });
-        }
-        call.phase = Phase::Over;
-        call.legs.iter_mut().for_each(|leg| leg.pending = None);
-        self.over += 1;
-        match reason.or(call.fault.take()) {
-            None => self.outcome.completed += 1,
-            Some(reason) => *self.outcome.failed.entry(reason).or_default() += 1,
-        }
+    pub(crate) fn note_placed(&mut self, now: u64) {
+        self.placed_at = now;
+        self.outcome.placing = Duration::from_nanos(now.saturating_sub(self.started_at));
     }
 
-    /// A BYE has been answered or received on `side`; the call is over when both sides know.
-    pub(crate) fn side_ended(&mut self, number: u32, side: Side) {
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        call.leg(side).ended = true;
-        if call.phase == Phase::Ending && call.legs.iter().all(|leg| leg.ended) {
-            self.finish(number, None);
+    /// Whatever happens, the load is over by then: each call gives up by itself before.
+    fn deadline(&self) -> u64 {
+        if let Some(stopped) = self.stopped {
+            return stopped;
         }
+        if self.outcome.attempted < self.plan.calls {
+            return u64::MAX;
+        }
+        self.placed_at + clock::nanos(self.plan.ring + self.plan.talk) + 3 * GIVE_UP_NS
     }
 
     fn fire(&mut self, now: u64) {
@@ -179,38 +203,35 @@ impl Signaling<'_> {
             }
             self.timers.pop();
             match event {
-                Event::Place => caller::place(self, number, now),
+                Event::Place => self.place(number, now),
                 Event::Answer => callee::pick_up(self, number, now),
                 Event::StopMedia => self.stop_media(number, now),
                 Event::HangUp => self.hang_up(number, now),
                 Event::Retransmit => self.retransmit(number, now),
+                Event::Overdue => self.overdue(number),
             }
         }
-    }
-
-    fn stop_media(&mut self, number: u32, now: u64) {
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        if call.phase == Phase::Talking {
-            call.phase = Phase::Draining;
-            self.talking -= 1;
-            let _ = self.commands.send(Command::Stop { call: number });
-            self.at(now + DRAIN_NS, Event::HangUp, number);
+        while self.has_room() && self.stopped.is_none() {
+            let Some(number) = self.waiting.pop_front() else { break };
+            caller::place(self, number, now);
         }
     }
 
-    fn hang_up(&mut self, number: u32, now: u64) {
-        let side = if number.is_multiple_of(2) { Side::Caller } else { Side::Callee };
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        if call.phase != Phase::Draining {
+    /// Places a call, or has it wait where too many are under way.
+    fn place(&mut self, number: u32, now: u64) {
+        if self.stopped.is_some() {
             return;
         }
-        call.phase = Phase::Ending;
-        let Some(dialog) = &mut call.leg(side).dialog else { return };
-        dialog.cseq += 1;
-        let branch = format!("{:x}.{number}.bye", self.plan.seed);
-        let bytes = dialog.request("BYE", dialog.cseq, &branch, "", "");
-        let pending = Pending::new(bytes, dialog.destination(), "BYE", now);
-        self.send_until_answered(number, side, pending);
+        if self.has_room() && self.waiting.is_empty() {
+            caller::place(self, number, now);
+        } else {
+            self.outcome.waited += 1;
+            self.waiting.push_back(number);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.outcome.attempted.saturating_sub(self.over) < self.plan.concurrent
     }
 
     fn retransmit(&mut self, number: u32, now: u64) {
@@ -219,13 +240,15 @@ impl Signaling<'_> {
             let Some(pending) = &mut call.legs[side.index()].pending else { continue };
             if now >= pending.give_up {
                 let reason = format!("no answer to {}", pending.what);
-                self.finish(number, Some(reason));
+                self.finish(number, Some(reason.into()));
                 return;
             }
             if pending.again.is_some_and(|again| now >= again) {
                 pending.repeat(now);
                 let due = pending.due();
-                let _ = self.sockets[side.index()].send_to(&pending.bytes, pending.to);
+                if let Some(socket) = &mut self.sockets[side.index()] {
+                    socket.send(&pending.bytes, pending.to);
+                }
                 self.outcome.retransmissions += 1;
                 self.at(due, Event::Retransmit, number);
             } else if pending.again.is_none() {
@@ -235,17 +258,10 @@ impl Signaling<'_> {
         }
     }
 
-    fn give_up_all(&mut self) {
-        for number in 0..self.plan.calls {
-            self.finish(number, Some("not over in time".into()));
-        }
-    }
-
     fn wait(&self, shown: u64) -> io::Result<()> {
         let next = self.timers.peek().map_or(shown, |Reverse((time, ..))| shown.min(*time));
         let wait_ns = next.saturating_sub(clock::monotonic());
-        let [a, b] = &self.sockets;
-        let mut fds = [PollFd::new(a.as_fd(), PollFlags::POLLIN), PollFd::new(b.as_fd(), PollFlags::POLLIN)];
+        let mut fds: Vec<_> = self.sockets.iter().flatten().flat_map(SipSocket::interests).collect();
         // Rounded up: a timer may be late by a millisecond, but the loop does not spin.
         let timeout = PollTimeout::try_from(wait_ns.div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
@@ -254,82 +270,43 @@ impl Signaling<'_> {
         }
     }
 
-    fn receive(&mut self, side: Side) {
-        let mut datagram = [0; 8192];
+    fn receive(&mut self, side: Side, buffer: &mut Buffer) {
         // Bounded, so that timers are looked at even under a flood.
         for _ in 0..256 {
-            let Ok((length, source)) = self.sockets[side.index()].recv_from(&mut datagram) else { return };
+            let Some(socket) = &mut self.sockets[side.index()] else { return };
+            let Some((bytes, source)) = socket.receive(buffer) else { break };
             let now = clock::monotonic();
-            let Some(message) = datagram.get(..length).and_then(Message::parse) else { continue };
+            let Some(message) = Message::parse(&bytes) else { continue };
             match &message.start {
                 Start::Response { .. } => self.response(side, &message, now),
-                Start::Request { method, .. } if method == "INVITE" && side == Side::Callee => {
-                    callee::invite(self, message, source, now);
-                }
-                Start::Request { .. } => self.request(side, &message, source, now),
+                Start::Request { .. } => self.request(side, message, source, now),
             }
+        }
+        let mut refused: Vec<SocketAddr> = Vec::new();
+        while let Some(address) = self.sockets[side.index()].as_mut().and_then(SipSocket::refused) {
+            if !refused.contains(&address) {
+                refused.push(address);
+            }
+        }
+        for address in refused {
+            self.unreachable(side, address);
         }
     }
 
-    fn response(&mut self, side: Side, message: &Message, now: u64) {
-        let number = message.header("Call-ID").and_then(|id| self.by_id[side.index()].get(id)).copied();
-        let (Some(number), Start::Response { status, reason }) = (number, &message.start) else { return };
-        match message.cseq() {
-            Some((_, "INVITE")) if side == Side::Caller => caller::invite_answered(self, number, message, now),
-            Some((_, "BYE")) if *status >= 200 => {
-                let pending = self.calls.get_mut(number as usize).and_then(|call| call.leg(side).pending.take());
-                match (pending, status) {
-                    (None, _) => {}
-                    (Some(_), 200..300) => self.side_ended(number, side),
-                    (Some(_), _) => self.finish(number, Some(format!("BYE answered {status} {reason}"))),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A request other than the callee's INVITE.
-    fn request(&mut self, side: Side, message: &Message, source: SocketAddr, now: u64) {
-        let Start::Request { method, .. } = &message.start else { return };
-        let number = message.header("Call-ID").and_then(|id| self.by_id[side.index()].get(id)).copied();
-        let status = match (method.as_str(), number) {
-            ("ACK", number) => {
-                if let (Some(number), Side::Callee) = (number, side) {
-                    callee::acknowledged(self, number, now);
-                }
-                return;
-            }
-            ("BYE", Some(number)) => {
-                self.bye(number, side);
-                (200, "OK")
-            }
-            ("BYE" | "CANCEL", None) => (481, "Call/Transaction Does Not Exist"),
-            ("CANCEL", Some(_)) | ("OPTIONS", _) => (200, "OK"),
-            ("INVITE", _) => (488, "Not Acceptable Here"),
-            _ => (501, "Not Implemented"),
+    /// A transport error is an answer (RFC 3261 section 8.1.3.1): calls that wait for nothing else have failed.
+    fn unreachable(&mut self, side: Side, address: SocketAddr) {
+        let waits = |call: &Call| {
+            let pending = call.legs[side.index()].pending.as_ref();
+            call.phase == Phase::Setup && !call.got_provisional && pending.is_some_and(|pending| pending.to == address)
         };
-        let bytes = answer(message, source, status, "load", "", "");
-        self.send(side, &bytes, answer_address(message, source));
-        if let ("CANCEL", Some(number)) = (method.as_str(), number) {
-            callee::cancelled(self, number);
+        let numbers = (0u32..).zip(&self.calls).filter(|(_, call)| waits(call)).map(|(number, _)| number);
+        for number in numbers.collect::<Vec<u32>>() {
+            self.finish(number, Some(format!("{address} cannot be reached: nobody listens there").into()));
         }
     }
 
-    fn bye(&mut self, number: u32, side: Side) {
-        let Some(call) = self.calls.get_mut(number as usize) else { return };
-        let again = std::mem::replace(&mut call.leg(side).ended, true);
-        if again {
-            self.outcome.retransmissions += 1;
-            return;
-        }
-        match call.phase {
-            Phase::Ending => self.side_ended(number, side),
-            Phase::Over => {}
-            _ => self.finish(number, Some(format!("BYE for the {side:?} in mid-call"))),
-        }
-    }
-
-    fn progress(&self, elapsed_ns: u64, counters: &Counters) -> Progress {
+    fn progress(&self, elapsed_ns: u64) -> Progress {
+        let counters = self.engine.as_ref().map(|media| media.counters);
         Progress {
             elapsed: Duration::from_nanos(elapsed_ns),
             calls: self.plan.calls,
@@ -338,8 +315,12 @@ impl Signaling<'_> {
             active: self.talking,
             completed: self.outcome.completed,
             failed: self.outcome.failed.values().sum(),
-            packets_sent: counters.sent(),
-            packets_received: counters.received(),
+            cancelled: self.outcome.cancelled,
+            waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+            is_stopping: self.stopped.is_some(),
+            packets_sent: counters.map_or(0, Counters::sent),
+            packets_received: counters.map_or(0, Counters::received),
+            packets_missed: counters.map_or(0, Counters::missed),
         }
     }
 }

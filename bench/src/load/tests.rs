@@ -1,8 +1,11 @@
+use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
 use super::*;
+
+mod product;
 
 fn plan(sip_port: u16) -> Plan {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -11,16 +14,11 @@ fn plan(sip_port: u16) -> Plan {
         rate_per_s: 100.0,
         ring: Duration::from_millis(50),
         talk: Duration::from_millis(500),
-        sbc: local(sip_port),
-        caller: local(0),
-        callee: local(sip_port),
-        caller_media: IpAddr::from([127, 0, 0, 1]),
-        callee_media: IpAddr::from([127, 0, 0, 1]),
-        called_prefix: "400".into(),
-        packet_ms: 20,
-        relay_networks: Vec::new(),
+        called: Number::with_prefix("400"),
         seed: 5,
         rtcp: true,
+        verbatim: true,
+        ..Plan::new(local(sip_port), local(0), local(sip_port))
     }
 }
 
@@ -131,7 +129,7 @@ fn changes_on_the_way_fail_the_call() {
             edit(bytes);
             true
         });
-        assert_eq!(report.failed.get(reason), Some(&2), "{report:?}");
+        assert_eq!(report.failed.get(&Failure::from(reason)), Some(&2), "{report:?}");
         assert_eq!(report.completed, 0);
         assert!(!report.is_clean());
     };
@@ -152,7 +150,11 @@ fn media_outside_the_relays_networks_fails_the_call() {
     let mut plan = plan(free_port());
     plan.relay_networks = vec!["127.103.169.64/27".parse().unwrap()];
     let report = run(&plan, &mut |_| {}).unwrap();
-    assert_eq!(report.failed.get("offer: SDP names a media address that is not the relay's"), Some(&20), "{report:?}");
+    assert_eq!(
+        report.failed.get(&Failure::from("offer: SDP names a media address that is not the relay's")),
+        Some(&20),
+        "{report:?}"
+    );
     assert_eq!(report.packets_sent, 0);
 }
 
@@ -164,7 +166,7 @@ fn a_refusal_is_reported_by_its_status() {
         }
         true
     });
-    assert_eq!(report.failed.get("503 NO"), Some(&3), "{report:?}");
+    assert_eq!(report.failed.get(&Failure::refused(503, "NO")), Some(&3), "{report:?}");
     assert_eq!((report.answered, report.completed, report.packets_sent), (0, 0, 0));
 }
 
@@ -178,7 +180,8 @@ fn plans_that_make_no_sense_are_refused() {
     assert!(refused(|plan| plan.calls = 0));
     assert!(refused(|plan| plan.rate_per_s = 0.0));
     assert!(refused(|plan| plan.rate_per_s = f64::NAN));
-    assert!(refused(|plan| plan.called_prefix = "1\r\nX: y".into()));
+    assert!(refused(|plan| plan.concurrent = 0));
+    assert!(refused(|plan| plan.talk = Duration::from_secs(1_000_000)));
     assert!(refused(|plan| plan.packet_ms = 100));
     assert!(refused(|plan| plan.caller = "192.0.2.1:5060".parse().unwrap()));
 }

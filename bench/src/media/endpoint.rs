@@ -37,6 +37,11 @@ impl Endpoint {
         Err(last)
     }
 
+    /// Another one at the same address.
+    pub(crate) fn beside(&self) -> io::Result<Endpoint> {
+        Endpoint::bind(self.address.ip(), self.rtcp.is_some())
+    }
+
     /// Uses sockets that are bound already.
     pub fn from_sockets(rtp: UdpSocket, rtcp: Option<UdpSocket>) -> io::Result<Endpoint> {
         for socket in std::iter::once(&rtp).chain(&rtcp) {

@@ -39,6 +39,7 @@ pub(crate) enum Command {
 pub(crate) struct Counters {
     sent: AtomicU64,
     received: AtomicU64,
+    missed: AtomicU64,
 }
 
 impl Counters {
@@ -48,6 +49,11 @@ impl Counters {
 
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Packets after which others of their stream have arrived.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Relaxed)
     }
 }
 
@@ -68,6 +74,8 @@ pub(crate) struct Engine {
     slot: usize,
     batch: Batch,
     rtcp: bool,
+    /// The far end sends back what it gets: side A alone sends, and to itself.
+    echo: bool,
     counters: Arc<Counters>,
 }
 
@@ -84,7 +92,13 @@ impl Engine {
         Ok(Engine {
             sides: [a, b],
             outboxes,
-            verifier: Verifier { recipe: Recipe { seed, packet_ms }, calls: Vec::new(), report: empty_report() },
+            verifier: Verifier {
+                recipe: Recipe { seed, packet_ms, payload_type: 0 },
+                calls: Vec::new(),
+                report: empty_report(),
+                missed: 0,
+                echo: false,
+            },
             slots: vec![Vec::new(); packet_ms as usize],
             tick_ns: TICK_NS,
             catch_up_ns: u64::MAX,
@@ -92,6 +106,7 @@ impl Engine {
             slot: 0,
             batch: Batch::new(),
             rtcp,
+            echo: false,
             counters: Arc::default(),
         })
     }
@@ -108,6 +123,23 @@ impl Engine {
         self.slots = vec![Vec::new(); usize::try_from(slots).unwrap_or_default()];
         (self.tick_ns, self.catch_up_ns, self.slot) = (tick, CATCH_UP_NS.max(tick), 0);
         Ok(())
+    }
+
+    /// Has the packets carry that payload type instead of 0.
+    pub(crate) fn with_payload_type(mut self, payload_type: u8) -> Engine {
+        self.verifier.recipe.payload_type = payload_type;
+        self
+    }
+
+    /// Has side A alone send, and expect its packets back from where they went.
+    pub(crate) fn with_echo(mut self) -> Engine {
+        (self.echo, self.verifier.echo) = (true, true);
+        self
+    }
+
+    /// What has arrived so far; losses and jitter are known only in the end.
+    pub(crate) fn so_far(&self) -> &MediaReport {
+        &self.verifier.report
     }
 
     pub(crate) fn counters(&self) -> Arc<Counters> {
@@ -143,6 +175,7 @@ impl Engine {
         }
         self.counters.sent.store(self.verifier.report.packets_sent, Relaxed);
         self.counters.received.store(self.verifier.report.packets_received, Relaxed);
+        self.counters.missed.store(self.verifier.missed, Relaxed);
         now
     }
 
@@ -162,7 +195,7 @@ impl Engine {
         }
         let endpoint = |side: usize| index % self.sides[side].len();
         self.verifier.calls[index] = Some([Flow::new(endpoint(0), a_far, b_far), Flow::new(endpoint(1), b_far, a_far)]);
-        for side in 0..2 {
+        for side in 0..if self.echo { 1 } else { 2 } {
             // The emptiest slot: streams spread evenly over the packet time.
             if let Some(slot) = self.slots.iter_mut().min_by_key(|slot| slot.len()) {
                 slot.push((call, side));
@@ -172,7 +205,7 @@ impl Engine {
 
     fn send_slot(&mut self) {
         let Engine { sides, outboxes, verifier, slots, slot, rtcp, .. } = self;
-        let Verifier { recipe, calls, report } = verifier;
+        let Verifier { recipe, calls, report, .. } = verifier;
         slots[*slot].retain(|(call, side)| {
             let flow = calls.get_mut(*call as usize).and_then(|flows| Some(&mut flows.as_mut()?[*side]));
             let Some(flow) = flow.filter(|flow| flow.sending) else { return false };
@@ -237,6 +270,9 @@ struct Verifier {
     /// By call: the flow from A and the flow from B.
     calls: Vec<Option<[Flow; 2]>>,
     report: MediaReport,
+    missed: u64,
+    /// What side A sends comes back to it.
+    echo: bool,
 }
 
 impl Verifier {
@@ -251,7 +287,7 @@ impl Verifier {
             self.report.corrupted += 1;
             return;
         };
-        if sender == side {
+        if (sender == side) != self.echo {
             self.report.crossed += 1;
             return;
         }
@@ -261,7 +297,10 @@ impl Verifier {
             return;
         }
         let transit = arrival.at.saturating_sub(label.sent_ns);
-        match flow.arrive(label.index, transit) {
+        let missed = flow.missed;
+        let place = flow.arrive(label.index, transit);
+        self.missed = self.missed + u64::from(flow.missed) - u64::from(missed);
+        match place {
             Place::InOrder => {}
             Place::Late => self.report.reordered += 1,
             Place::Duplicate => {

@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     /// One bit for each index that arrived.
     seen: Vec<u64>,
     highest: Option<u32>,
+    /// Indexes below the highest that have not arrived.
+    pub(crate) missed: u32,
     transit: Option<u64>,
     jitter_ns: f64,
 }
@@ -45,6 +47,7 @@ impl Flow {
             sent: 0,
             seen: Vec::new(),
             highest: None,
+            missed: 0,
             transit: None,
             jitter_ns: 0.0,
         }
@@ -64,6 +67,10 @@ impl Flow {
         }
         self.seen[word] |= bit;
         let late = self.highest.is_some_and(|highest| index < highest);
+        self.missed = match self.highest {
+            _ if late => self.missed.saturating_sub(1),
+            highest => self.missed + index - highest.map_or(0, |highest| highest + 1),
+        };
         self.highest = self.highest.max(Some(index));
         // RFC 3550 section 6.4.1, on the time of sending instead of the nominal one: the jitter of the
         // path, without that of this generator.
@@ -99,7 +106,7 @@ mod tests {
         let places: Vec<Place> = [0, 2, 1, 2, 199, 0, 200].into_iter().map(|index| flow.arrive(index, 5)).collect();
         use Place::{Duplicate, InOrder, Late, Unsent};
         assert_eq!(places, [InOrder, InOrder, Late, Duplicate, InOrder, Duplicate, Unsent]);
-        assert_eq!(flow.received(), 4);
+        assert_eq!((flow.received(), flow.missed), (4, 196));
     }
 
     #[test]

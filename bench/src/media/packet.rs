@@ -14,6 +14,7 @@ pub(crate) const MAX_PACKET: usize = HEADER + 60 * 8;
 pub(crate) struct Recipe {
     pub(crate) seed: u64,
     pub(crate) packet_ms: u32,
+    pub(crate) payload_type: u8,
 }
 
 /// The identity of one packet, as its payload states it.
@@ -74,7 +75,7 @@ impl Recipe {
         whole.then_some(label)
     }
 
-    /// PCMU at 8,000 samples a second, one byte each.
+    /// 64 kbit/s: 8 bytes a millisecond.
     fn payload_length(&self) -> usize {
         self.packet_ms.clamp(5, 60) as usize * 8
     }
@@ -87,8 +88,8 @@ impl Recipe {
         let timestamp = u32::from_le_bytes([start[2], start[3], start[4], start[5]]).wrapping_add(samples);
         let mut header = [0; HEADER];
         header[0] = 0x80;
-        // The marker opens a talk spurt (RFC 3551 section 4.1); the payload type is 0.
-        header[1] = if label.index == 0 { 0x80 } else { 0 };
+        // The marker opens a talk spurt (RFC 3551 section 4.1).
+        header[1] = if label.index == 0 { 0x80 } else { 0 } | self.payload_type & 0x7f;
         header[2..4].copy_from_slice(&sequence.to_be_bytes());
         header[4..8].copy_from_slice(&timestamp.to_be_bytes());
         header[8..].copy_from_slice(&ssrc.to_be_bytes());
@@ -131,7 +132,7 @@ pub(crate) fn mix(value: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const RECIPE: Recipe = Recipe { seed: 7, packet_ms: 20 };
+    const RECIPE: Recipe = Recipe { seed: 7, packet_ms: 20, payload_type: 8 };
     const LABEL: Label = Label { call: 12, from_a: false, index: 70_000, sent_ns: 123_456_789_012 };
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
         let mut packet = [0; MAX_PACKET];
         let length = RECIPE.write(LABEL, &mut packet);
         let first = moorline_rtp::Rtp::parse(&packet[..length]).unwrap();
-        assert_eq!((first.payload_type(), first.marker(), first.payload().len()), (0, false, 160));
+        assert_eq!((first.payload_type(), first.marker(), first.payload().len()), (8, false, 160));
         let (sequence, timestamp, ssrc) = (first.sequence(), first.timestamp(), first.ssrc());
         let length = RECIPE.write(Label { index: LABEL.index + 1, ..LABEL }, &mut packet);
         let next = moorline_rtp::Rtp::parse(&packet[..length]).unwrap();

@@ -100,7 +100,7 @@ async fn load(stage: &Stage) -> Result<Result<Report, LoadError>, oneshot::error
         drop(said);
         let _interrupted = done.send(report);
     });
-    let mut bar = Bar::new(stage.expected());
+    let mut bar = Bar::new(stage.plan().expected());
     while let Some(progress) = news.recv().await {
         bar.show(&progress);
     }

@@ -75,7 +75,7 @@ fn without_a_free_port_a_call_gets_503_and_the_others_live() {
     // 30 addresses of 4 ports: two streams with RTCP each, so 60 streams or 30 calls.
     let stand = Stand::up(23, &[("last_port = 29999", "last_port = 20003")]);
     let report = load::run(&stand.plan(40, Duration::from_secs(4)), &mut |_| {}).expect("the load runs");
-    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.contains("503")).map(|(_, n)| n).sum();
+    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.status == Some(503)).map(|(_, n)| n).sum();
     assert!(refused > 0, "{report:#?}");
     assert_eq!(report.completed + refused, 40, "{report:#?}\n{}", stand.log());
     assert_eq!((report.lost, report.crossed, report.corrupted), (0, 0, 0), "{report:#?}");
@@ -154,7 +154,7 @@ fn limits_hold_across_workers() {
     let changes = [("lease_s = 10", "lease_s = 10\nworkers = 4"), ("[media]", limit)];
     let stand = Stand::up(26, &changes);
     let report = load::run(&stand.plan(30, Duration::from_secs(4)), &mut |_| {}).expect("the load runs");
-    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.contains("503")).map(|(_, n)| n).sum();
+    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.status == Some(503)).map(|(_, n)| n).sum();
     assert_eq!((report.completed, refused), (10, 20), "{report:#?}\n{}", stand.log());
     assert_eq!(stand.signaling_value("moorline_sip_calls_peak"), Some(10.0));
     stand.until_nothing_is_left();

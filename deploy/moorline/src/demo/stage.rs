@@ -41,16 +41,13 @@ impl Stage {
             rate_per_s: RATE.max(f64::from(args.calls) / PLACING.as_secs_f64()),
             ring: RING,
             talk: Duration::from_secs(args.seconds),
-            sbc: sip(1),
-            caller: sip(2),
-            callee: sip(3),
             caller_media: Self::host(net, 4),
             callee_media: Self::host(net, 5),
-            called_prefix: "1".into(),
-            packet_ms: 20,
             relay_networks: vec![format!("{}/27", Self::host(net, 64)).parse()?],
             seed: u64::from(pid),
             rtcp: true,
+            verbatim: true,
+            ..Plan::new(sip(1), sip(2), sip(3))
         };
         let stage = Stage { folder: tempfile::Builder::new().prefix("moorline-demo-").tempdir()?, net, plan };
         std::fs::write(stage.config(), stage.configuration())?;
@@ -66,11 +63,6 @@ impl Stage {
     /// The media range.
     pub(super) fn range(&self) -> String {
         format!("{}/27", Self::host(self.net, 64))
-    }
-
-    /// How long the whole load takes if all goes well.
-    pub(super) fn expected(&self) -> Duration {
-        Duration::from_secs_f64(f64::from(self.plan.calls) / self.plan.rate_per_s) + RING + self.plan.talk
     }
 
     pub(super) fn signaling_admin(&self) -> SocketAddr {

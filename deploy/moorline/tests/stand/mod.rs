@@ -165,16 +165,13 @@ impl Stand {
             rate_per_s: 20.0,
             ring: Duration::from_millis(100),
             talk,
-            sbc: self.address(1, 5060),
-            caller: self.address(2, 5060),
-            callee: self.address(3, 5060),
             caller_media: self.address(4, 0).ip(),
             callee_media: self.address(5, 0).ip(),
-            called_prefix: "1".into(),
-            packet_ms: 20,
             relay_networks: vec![format!("127.98.{}.64/27", self.net).parse().expect("a network")],
             seed: u64::from(self.net),
             rtcp: true,
+            verbatim: true,
+            ..Plan::new(self.address(1, 5060), self.address(2, 5060), self.address(3, 5060))
         }
     }
 }
