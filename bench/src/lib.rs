@@ -5,6 +5,7 @@
 //! already open. Both use the same media engine.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod attack;
 pub mod capture;
 pub mod load;
