@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+pub(crate) mod load;
+
 /// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
 #[derive(Debug, Parser)]
 #[command(name = "moorline", version, arg_required_else_help = true)]
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Session(SessionCommand),
     /// Place calls through both processes on loopback, and show what came of them.
     Demo(DemoArgs),
+    /// Place calls with media through any SBC, and report what became of them.
+    Load(Box<load::LoadArgs>),
 }
 
 #[derive(Debug, Args)]

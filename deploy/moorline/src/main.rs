@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod demo;
 mod host;
+mod load;
 mod session;
 mod supervise;
 mod up;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Session(SessionCommand::Open(args)) => session::open(args),
         Command::Demo(args) => demo::run(args),
+        Command::Load(args) => load::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("moorline: {error}");

@@ -34,7 +34,7 @@ fn help_names_every_command() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["up", "signaling", "media", "check", "session", "demo", "help"], "{text}");
+    assert_eq!(commands, ["up", "signaling", "media", "check", "session", "demo", "load", "help"], "{text}");
 }
 
 #[test]
