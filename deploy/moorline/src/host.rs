@@ -1,11 +1,18 @@
 //! What this host lacks for a configuration: advice, for nothing here is certain until it is tried.
 
+mod cards;
+mod placement;
+
+use std::collections::BTreeSet;
 use std::fs::read_to_string;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 
+use nix::ifaddrs::getifaddrs;
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::User;
+use nix::unistd::{Pid, User};
 
 use crate::config::Configuration;
 
@@ -24,6 +31,8 @@ pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
     descriptors(configuration, &mut advice);
     io_uring(&mut advice);
     addresses(configuration, &mut advice);
+    let (cores, named) = cores(configuration);
+    advice.extend(placement::advice(Path::new("/"), &interfaces(configuration), &cores, named));
     if let Some(user) = &configuration.signaling.user
         && !matches!(User::from_name(user), Ok(Some(_)))
     {
@@ -84,6 +93,34 @@ fn addresses(configuration: &Configuration, advice: &mut Vec<String>) {
             ));
         }
     }
+}
+
+/// The cores of the shards, and whether the configuration names them.
+fn cores(configuration: &Configuration) -> (Vec<usize>, bool) {
+    let named = &configuration.media.cores;
+    if !named.is_empty() {
+        return (named.clone(), true);
+    }
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    ((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect(), false)
+}
+
+/// The interfaces that the media ranges come in by: those named, and those that hold an address of a range.
+fn interfaces(configuration: &Configuration) -> BTreeSet<String> {
+    let ranges = &configuration.media.ranges;
+    let mut found: BTreeSet<String> = ranges.iter().filter_map(|range| range.interface.clone()).collect();
+    for held in getifaddrs().into_iter().flatten() {
+        let address = held.address.as_ref();
+        let ip = address.and_then(|address| {
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        });
+        let holds = |ip: IpAddr| ranges.iter().any(|range| range.interface.is_none() && range.network.contains(&ip));
+        if ip.is_some_and(holds) {
+            found.insert(held.interface_name);
+        }
+    }
+    found
 }
 
 /// True if the kernel will not bind the address.
