@@ -155,6 +155,34 @@ mod tests {
     }
 
     #[test]
+    fn the_load_of_shards_stays_within_a_run_of_the_least_whatever_comes_and_goes() {
+        for shards in [2u16, 3, 8] {
+            let run = 32;
+            let mut directory = Directory::new(shards, 100_000, run);
+            let (mut open, mut random, mut sequence) = (Vec::new(), 1u64, 0);
+            let mut next = |bound: usize| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as usize % bound
+            };
+            for n in 0..60_000 {
+                // Grows to some thousand sessions, which then end as often as others begin.
+                if open.len() > 4_000 || (!open.is_empty() && next(3) == 0) {
+                    let ended = open.swap_remove(next(open.len()));
+                    directory.route(ended).unwrap();
+                    sequence += 1;
+                    directory.answered(ended, sequence, &Reply::Closed(None));
+                }
+                directory.route_open(id(n), None).unwrap();
+                sequence += 1;
+                directory.answered(id(n), sequence, &opened());
+                open.push(id(n));
+                let (least, most) = (directory.load.iter().min().unwrap(), directory.load.iter().max().unwrap());
+                assert!(most - least <= 4 * run, "{:?}", directory.load);
+            }
+        }
+    }
+
+    #[test]
     fn sessions_that_end_at_once_go_to_all_shards() {
         let mut directory = Directory::new(3, 5000, 4);
         let shards = (0..24).map(|n| {

@@ -36,13 +36,16 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
 }
 
-/// Written by the control side, read by one shard.
+/// Written by the control side, read by one shard. No two share a cache line, nor a pair that is fetched together.
+#[repr(align(128))]
 pub(crate) struct Mailbox {
     letters: ArrayQueue<Letter>,
     bell: Bell<AtomicBool>,
     stopping: AtomicBool,
     wake: EventFd,
 }
+
+const _: () = assert!(align_of::<Mailbox>() == 128 && size_of::<Mailbox>().is_multiple_of(128));
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Mailbox> {
