@@ -44,6 +44,19 @@ pub enum MediaError {
         /// The limit.
         limit: u64,
     },
+    /// The limit of open files leaves room for fewer sessions than are configured.
+    #[error(
+        "capacity = {configured} needs more sockets than the limit of {limit} open files leaves room for, which is \
+         enough for {fitting} sessions: raise it (LimitNOFILE, ulimit -Hn), or lower the capacity"
+    )]
+    Capacity {
+        /// The sessions configured.
+        configured: u32,
+        /// Those there is room for.
+        fitting: u32,
+        /// The limit.
+        limit: u64,
+    },
     /// A shard could not start.
     #[error("shard {shard}: {reason}")]
     Start {

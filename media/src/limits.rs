@@ -10,10 +10,17 @@ const SOCKETS_PER_SESSION: u64 = 4;
 /// The kernel's `IORING_MAX_FIXED_FILES`.
 const MAX_FILE_TABLE: u64 = 1 << 20;
 
-/// Raises the soft limit of open files to the hard one. Failing leaves it as it is.
-pub(crate) fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
+/// Raises the limit of open files to the hard one, and where this process may, that one to what so many sessions
+/// need. Failing leaves it as it is.
+pub(crate) fn raise_open_files(sessions: u32) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let highest = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let wanted = (u64::from(sessions) * SOCKETS_PER_SESSION + RESERVED).min(highest.unwrap_or(MAX_FILE_TABLE));
+    // Beyond the hard limit takes CAP_SYS_RESOURCE.
+    if wanted > hard && setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
+        return;
+    }
+    if soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!(soft, hard, %error, "the limit of open files stays at its soft value");

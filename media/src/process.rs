@@ -57,7 +57,7 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
         }
     }
     config.cores = cores(&config)?;
-    limits::raise_open_files();
+    limits::raise_open_files(config.capacity);
     match choose(config.datapath)? {
         DatapathChoice::Epoll => serve::<Epoll>(config, None, shutdown),
         DatapathChoice::IoUring | DatapathChoice::Auto => {
@@ -108,6 +108,10 @@ fn serve<D: Datapath + 'static>(
     }
     if fitting < config.capacity {
         let configured = config.capacity;
+        // The default gives way; what an operator has asked for is given or refused.
+        if configured != Config::default().capacity {
+            return Err(MediaError::Capacity { configured, fitting, limit });
+        }
         tracing::warn!(configured, fitting, limit, "capacity lowered to what the limit of open files leaves room for");
         config.capacity = fitting;
     }
@@ -142,6 +146,7 @@ impl Running {
             said.push(queue);
             let plan = Plan {
                 core,
+                busy_poll_us: config.busy_poll_us,
                 relay: relay_config(config, shard),
                 interfaces: interfaces(config),
                 events,

@@ -10,6 +10,8 @@ pub(crate) const MAX_SHARDS: usize = 64;
 const MAX_CAPACITY: u32 = 1_000_000;
 /// The longest rest of a port: an hour keeps any late packet out.
 const MAX_PORT_REST_S: u32 = 3600;
+/// The longest busy-poll: a shard that looks for longer than a packet time would never sleep.
+const MAX_BUSY_POLL_US: u32 = 10_000;
 /// The longest interface name (`IFNAMSIZ` without its NUL).
 const MAX_INTERFACE: usize = 15;
 /// The longest path of a Unix socket (`sun_path` without its NUL).
@@ -55,6 +57,10 @@ impl Config {
         if self.port_rest_s > MAX_PORT_REST_S {
             let problem = format!("{} seconds", self.port_rest_s);
             return fault("port_rest_s", problem, format!("choose 0 to {MAX_PORT_REST_S}"));
+        }
+        if self.busy_poll_us > MAX_BUSY_POLL_US {
+            let problem = format!("{} microseconds", self.busy_poll_us);
+            return fault("busy_poll_us", problem, format!("choose 0 to {MAX_BUSY_POLL_US}"));
         }
         self.check_cores()?;
         self.check_ranges()

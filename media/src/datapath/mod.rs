@@ -73,6 +73,12 @@ pub(crate) trait Datapath: Ports + Sized {
     /// Only what makes the datapath unusable.
     fn sleep(&mut self, limit: Duration) -> io::Result<()>;
 
+    /// Asks the kernel to look into the network card's queue itself, for so long, before it puts the shard to sleep.
+    /// A datapath or a kernel that cannot does not.
+    fn busy_poll(&mut self, micros: u32) {
+        let _ = micros;
+    }
+
     /// Lets go of the ports unbound so far: others can bind them when this returns. A datapath may do so
     /// earlier.
     ///

@@ -150,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn no_wake_up_is_lost_in_any_interleaving_with_one_sender() {
-        no_wake_up_is_lost(1, 2, None);
+    fn no_wake_up_is_lost_with_one_sender_and_four_preemptions() {
+        no_wake_up_is_lost(1, 2, Some(4));
     }
 
     #[test]

@@ -54,6 +54,15 @@ pub(crate) struct Said {
     pub(crate) sequence: u64,
 }
 
+/// A shard's own state. It is built, and so its memory is first touched, on the pinned thread: on the memory node of
+/// its core.
+///
+/// On the packet path a shard writes to nothing that another thread reads or writes: relay, flows, tally and rings
+/// are its own, and figures leave by copy. What it shares is touched once a turn or less. It reads the mailbox's
+/// words (`letters`, which pads its two ends to lines of their own, and `stopping`), which others write when they
+/// post; it writes the bell when it sleeps and wakes; the event channel and the answers' are used when there is
+/// something to say. Of two shards, none touches what is the other's: each mailbox is an allocation of its own,
+/// aligned to a pair of cache lines.
 pub(crate) struct Shard<D> {
     index: u16,
     relay: Relay,
@@ -68,6 +77,10 @@ pub(crate) struct Shard<D> {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     /// When the first of them was made.
     answers_since: u64,
+    /// How long a shard that has had packets looks for more before it sleeps.
+    busy_poll_ns: u64,
+    /// Until then, that is.
+    awake_until: u64,
     /// Tells the time; a test's stands still.
     clock: fn() -> u64,
 }
@@ -89,7 +102,15 @@ impl<D: Datapath> Shard<D> {
             if backlog || self.answers.len() >= ANSWERS || now.saturating_sub(self.answers_since) >= ANSWERS_WAIT_NS {
                 self.give_answers();
             }
-            if relayed == 0 && read == 0 {
+            if relayed > 0 {
+                self.awake_until = now.saturating_add(self.busy_poll_ns);
+            }
+            if relayed > 0 || read > 0 {
+                continue;
+            }
+            if now < self.awake_until {
+                std::hint::spin_loop();
+            } else {
                 self.sleep(backlog)?;
             }
         }

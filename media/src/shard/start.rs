@@ -32,6 +32,7 @@ impl ShardLink {
 /// What a shard is made of.
 pub(crate) struct Plan {
     pub(crate) core: usize,
+    pub(crate) busy_poll_us: u32,
     pub(crate) relay: moorline_relay::Config,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) events: mpsc::Sender<Said>,
@@ -105,7 +106,10 @@ fn body<D: Datapath>(
 fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Result<Shard<D>, StartError> {
     pin(plan.core)?;
     let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, interfaces: plan.interfaces };
-    let datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
+    let mut datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
+    if plan.busy_poll_us > 0 {
+        datapath.busy_poll(plan.busy_poll_us);
+    }
     Ok(Shard {
         index: plan.relay.shard,
         relay: Relay::new(plan.relay)?,
@@ -118,6 +122,8 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         held: Held::default(),
         answers: Vec::with_capacity(ANSWERS),
         answers_since: 0,
+        busy_poll_ns: u64::from(plan.busy_poll_us) * 1000,
+        awake_until: 0,
         clock: clock::monotonic_ns,
     })
 }

@@ -15,6 +15,7 @@ enum Asked {
     Bind,
     Unbind,
     Settle,
+    Sleep,
 }
 
 /// Has no packet to relay. Says stop after some looks at the packets.
@@ -22,6 +23,8 @@ struct Script {
     asked: Vec<Asked>,
     packets_wait: bool,
     looks: usize,
+    /// From this many looks before the end on there are no packets.
+    quiet_from: usize,
     mailbox: Arc<Mailbox>,
 }
 
@@ -49,7 +52,7 @@ impl Datapath for Script {
         if self.looks == 0 {
             self.mailbox.stop();
         }
-        Ok(usize::from(self.packets_wait))
+        Ok(usize::from(self.packets_wait && self.looks >= self.quiet_from))
     }
 
     fn waiting(&mut self) -> bool {
@@ -57,6 +60,7 @@ impl Datapath for Script {
     }
 
     fn sleep(&mut self, _: Duration) -> io::Result<()> {
+        self.asked.push(Asked::Sleep);
         Ok(())
     }
 
@@ -76,7 +80,7 @@ fn shard(packets_wait: bool, looks: usize) -> (Shard<Script>, mpsc::Receiver<Sai
     let shard = Shard {
         index: 0,
         relay: Relay::new(config).unwrap(),
-        datapath: Script { asked: Vec::new(), packets_wait, looks, mailbox: Arc::clone(&mailbox) },
+        datapath: Script { asked: Vec::new(), packets_wait, looks, quiet_from: 0, mailbox: Arc::clone(&mailbox) },
         tally: Tally::new().unwrap(),
         mailbox,
         events,
@@ -85,6 +89,8 @@ fn shard(packets_wait: bool, looks: usize) -> (Shard<Script>, mpsc::Receiver<Sai
         held: Held::default(),
         answers: Vec::new(),
         answers_since: 0,
+        busy_poll_ns: 0,
+        awake_until: 0,
         clock: || 1_000,
     };
     (shard, said)
@@ -154,4 +160,19 @@ fn without_packets_letters_are_read_on_and_answered_together() {
     for (mut answer, sequence) in answers.into_iter().zip(1..) {
         assert_eq!(answer.try_recv().unwrap().sequence, sequence, "in order");
     }
+}
+
+#[test]
+fn a_shard_that_has_had_packets_looks_for_more_before_it_sleeps_and_an_idle_one_sleeps() {
+    thread_local!(static NOW: std::cell::Cell<u64> = const { std::cell::Cell::new(1_000_000) });
+    let (mut shard, _said) = shard(true, 40);
+    shard.clock = || NOW.replace(NOW.get() + 1_000);
+    shard.busy_poll_ns = 10_000;
+    shard.datapath.quiet_from = 20;
+    shard.run().unwrap();
+    let sleeps = between_looks(&shard.datapath.asked, Asked::Sleep);
+    let awake = sleeps.iter().take_while(|sleeps| **sleeps == 0).count();
+    assert!((20..=31).contains(&awake), "20 looks with packets, and some more: {awake}");
+    // The last look is the one that says stop.
+    assert!(sleeps[awake..sleeps.len() - 1].iter().all(|sleeps| *sleeps == 1), "then it sleeps each time: {sleeps:?}");
 }

@@ -278,4 +278,17 @@ async fn settings_that_this_host_cannot_meet_are_named() {
     assert!(error.contains("nobody-of-this-name"), "{error}");
     let error = run(|c| c.capacity = 0).await.unwrap();
     assert!(error.contains("media.capacity"), "{error}");
+    // A file table of the kernel holds 2^20 sockets.
+    let error = run(|c| (c.capacity, c.cores) = (1_000_000, vec![0])).await.unwrap();
+    assert!(error.contains("capacity = 1000000") && error.contains("open files"), "{error}");
+}
+
+#[tokio::test]
+async fn a_process_that_looks_for_packets_before_it_sleeps_relays_and_answers() {
+    for datapath in [DatapathChoice::Auto, DatapathChoice::Epoll] {
+        let media = Media::start_with(datapath, |config| config.busy_poll_us = 2_000).await;
+        let mut up = Up::new(&media).await;
+        up.still_lives().await;
+        media.stop().unwrap();
+    }
 }

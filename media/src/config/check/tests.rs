@@ -30,6 +30,7 @@ fn every_key_is_read() {
         cores = [2, 3]
         admin = "127.0.0.2:9100"
         capacity = 10
+        busy_poll_us = 50
         port_rest_s = 7
         [[ranges]]
         name = "carrier"
@@ -42,7 +43,7 @@ fn every_key_is_read() {
     "#;
     let config: Config = toml::from_str(text).unwrap();
     config.check().unwrap();
-    assert_eq!(config.cores, [2, 3]);
+    assert_eq!((config.cores.as_slice(), config.busy_poll_us), (&[2, 3][..], 50));
     assert_eq!(config.ranges[0].interface.as_deref(), Some("eth1"));
     assert_eq!(config.relay_ranges()[0].last_port, 29_999);
 }
@@ -63,6 +64,7 @@ fn faults_name_the_setting() {
     assert_eq!(fault_of(|c| c.control = "/x".repeat(60).into()).0, "media.control");
     assert_eq!(fault_of(|c| c.admin = "192.0.2.1:9061".parse().unwrap()).0, "media.admin");
     assert_eq!(fault_of(|c| c.capacity = 0).0, "media.capacity");
+    assert_eq!(fault_of(|c| c.busy_poll_us = 10_001).0, "media.busy_poll_us");
     assert_eq!(fault_of(|c| c.port_rest_s = 86_400).0, "media.port_rest_s");
     assert_eq!(fault_of(|c| c.cores = vec![0, 1, 0]).0, "media.cores[2]");
     assert_eq!(fault_of(|c| c.cores = (0..65).collect()).0, "media.cores");
