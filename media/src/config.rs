@@ -25,6 +25,14 @@ pub struct Config {
     /// How packets get in and out. `"auto"` is io_uring where the kernel offers it, else epoll; one that is
     /// named is used or the start fails.
     pub datapath: DatapathChoice,
+    /// Whether the io_uring datapath has one socket for all ports of a shard, or one for each port. One is cheaper for
+    /// every packet, and opens a session without a system call. It needs `CAP_BPF`, `CAP_NET_ADMIN` and
+    /// `CAP_NET_RAW`. `"auto"` is shared where the host offers it; one that is named is used or the start fails.
+    pub sockets: Sockets,
+    /// More packets a second than this to one port are dropped where they arrive, so that a flooded port cannot
+    /// fill the socket that it shares with others; counted as `port_flooded`. Far above what any codec sends: voice
+    /// has 50, video up to some 1,000. For shared sockets only; 0 sets no ceiling.
+    pub port_flood_pps: u32,
     /// CPU cores, by their numbers, each of which gets a shard: a thread of its own. Empty means every core
     /// that the process may run on.
     pub cores: Vec<usize>,
@@ -35,7 +43,8 @@ pub struct Config {
     pub busy_poll_us: u32,
     /// The loopback address of the read-only HTTP server with `/metrics` and `/healthz`.
     pub admin: SocketAddr,
-    /// How many sessions may be open at once. Each needs four sockets: the limit of open files is raised where that
+    /// How many sessions may be open at once. Each needs four sockets, unless
+    /// sockets are shared: the limit of open files is raised where that
     /// is allowed. Where it still leaves room for fewer, the start fails, except that the default of 4000 gives way
     /// with a warning.
     pub capacity: u32,
@@ -58,6 +67,18 @@ pub enum DatapathChoice {
     Epoll,
 }
 
+/// Which sockets the io_uring datapath has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sockets {
+    /// Shared if the host offers what is needed, else one for each port.
+    Auto,
+    /// One for all ports of a shard, by a program in the kernel's socket lookup, and raw sockets to send by.
+    Shared,
+    /// One for each port, which needs no privilege.
+    PerPort,
+}
+
 /// Local media addresses and ports.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -78,6 +99,9 @@ pub struct Range {
     /// The interface that media of this range comes in and goes out by, such as `eth1`; by default the
     /// routing table decides.
     pub interface: Option<String>,
+    /// The code point that tells routers how to treat media that is sent (DSCP, RFC 2474), 0 to 63. Voice is
+    /// expedited forwarding, 46 (RFC 4594 section 4.1); networks that do not honour it ignore it.
+    pub dscp: u8,
 }
 
 impl Default for Config {
@@ -86,6 +110,8 @@ impl Default for Config {
             control: PathBuf::from("/run/moorline/media.sock"),
             control_users: Vec::new(),
             datapath: DatapathChoice::Auto,
+            sockets: Sockets::Auto,
+            port_flood_pps: 5000,
             cores: Vec::new(),
             busy_poll_us: 0,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9061)),
@@ -106,6 +132,7 @@ impl Default for Range {
             advertised: None,
             routed: false,
             interface: None,
+            dscp: 46,
         }
     }
 }

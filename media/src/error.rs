@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use moorline_xdp::LookupError;
+
 use crate::ConfigFault;
 
 /// Why the media process could not start, or ended by itself.
@@ -22,6 +24,12 @@ pub enum MediaError {
         /// What is missing.
         reason: String,
     },
+    /// Shared sockets are not available on this host.
+    #[error("sockets = \"shared\" is not available: {0}; set sockets = \"per_port\", or \"auto\" to choose by host")]
+    SharedSockets(LookupError),
+    /// Another process has the media ports.
+    #[error("{0}: stop it, or give the two separate ranges")]
+    PortsTaken(LookupError),
     /// A core that the configuration names is not there for this process.
     #[error("cores names {core}, and this process may run on {available:?} only")]
     NoSuchCore {

@@ -18,6 +18,6 @@ mod metrics;
 mod process;
 mod shard;
 
-pub use config::{Config, ConfigFault, DatapathChoice, Range};
+pub use config::{Config, ConfigFault, DatapathChoice, Range, Sockets};
 pub use error::MediaError;
 pub use process::{run, run_until};

@@ -38,10 +38,24 @@ pub(crate) fn file_table(open_files: u64) -> u64 {
     open_files.min(MAX_FILE_TABLE)
 }
 
-/// How many ordinary sessions have room for their sockets. With io_uring these live in this many file tables, one
-/// for each shard, and so do not share the limit.
-pub(crate) fn sessions_that_fit(open_files: u64, tables: Option<u64>) -> u64 {
-    let (files, times) = tables.map_or((open_files, 1), |tables| (file_table(open_files), tables));
+/// Where the descriptors of media sockets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Descriptors {
+    /// In the process's own table.
+    Process,
+    /// In as many file tables of io_urings, one for each shard, which do not share the limit.
+    Tables(u64),
+    /// Nowhere: sessions have no sockets of their own.
+    Shared,
+}
+
+/// How many ordinary sessions have room for their sockets.
+pub(crate) fn sessions_that_fit(open_files: u64, descriptors: Descriptors) -> u64 {
+    let (files, times) = match descriptors {
+        Descriptors::Process => (open_files, 1),
+        Descriptors::Tables(tables) => (file_table(open_files), tables),
+        Descriptors::Shared => return u64::MAX,
+    };
     files.saturating_sub(RESERVED).saturating_mul(times) / SOCKETS_PER_SESSION
 }
 
@@ -51,17 +65,24 @@ mod tests {
 
     #[test]
     fn sessions_share_the_limit_unless_every_shard_has_its_own_table() {
-        assert_eq!(sessions_that_fit(20_000, None), 4_936);
-        assert_eq!(sessions_that_fit(20_000, Some(2)), 9_872);
-        assert_eq!(sessions_that_fit(200, Some(2)), 0);
+        assert_eq!(sessions_that_fit(20_000, Descriptors::Process), 4_936);
+        assert_eq!(sessions_that_fit(20_000, Descriptors::Tables(2)), 9_872);
+        assert_eq!(sessions_that_fit(200, Descriptors::Tables(2)), 0);
+        assert_eq!(sessions_that_fit(200, Descriptors::Shared), u64::MAX);
     }
 
     #[test]
     fn a_file_table_is_never_larger_than_the_kernel_allows() {
         assert_eq!(file_table(20_000), 20_000);
         assert_eq!(file_table(1 << 30), 1 << 20);
-        assert_eq!(sessions_that_fit(1 << 30, Some(1)), sessions_that_fit(1 << 20, Some(1)));
-        assert_eq!(sessions_that_fit(1 << 30, Some(2)), 2 * sessions_that_fit(1 << 20, None));
-        assert!(sessions_that_fit(1 << 30, None) > sessions_that_fit(1 << 20, None));
+        assert_eq!(
+            sessions_that_fit(1 << 30, Descriptors::Tables(1)),
+            sessions_that_fit(1 << 20, Descriptors::Tables(1))
+        );
+        assert_eq!(
+            sessions_that_fit(1 << 30, Descriptors::Tables(2)),
+            2 * sessions_that_fit(1 << 20, Descriptors::Process)
+        );
+        assert!(sessions_that_fit(1 << 30, Descriptors::Process) > sessions_that_fit(1 << 20, Descriptors::Process));
     }
 }

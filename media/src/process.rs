@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use moorline_control::{MediaRange, Profile, ServerHello, VERSION};
+use moorline_control::{Profile, ServerHello, VERSION};
+use moorline_xdp::{Lookup, LookupError, LookupRange};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use tokio::net::TcpListener;
@@ -11,12 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::config::{Config, DatapathChoice, MAX_SHARDS};
+use crate::config::{Config, DatapathChoice, MAX_SHARDS, Range, Sockets};
 use crate::control::{Access, ControlSocket};
 use crate::datapath::epoll::Epoll;
 use crate::datapath::uring::{self, Uring};
-use crate::datapath::{Datapath, Interface};
+use crate::datapath::{Datapath, MediaRange};
 use crate::error::MediaError;
+use crate::limits::Descriptors;
 use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
 use crate::{admin, control, limits};
 
@@ -58,11 +60,16 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     }
     config.cores = cores(&config)?;
     limits::raise_open_files(config.capacity);
-    match choose(config.datapath)? {
+    let datapath = match config.sockets {
+        // Only io_uring has them: nothing else is to be fallen back to.
+        Sockets::Shared => DatapathChoice::IoUring,
+        _ => config.datapath,
+    };
+    match choose(datapath)? {
         DatapathChoice::Epoll => serve::<Epoll>(config, None, shutdown),
         DatapathChoice::IoUring | DatapathChoice::Auto => {
-            let tables = config.cores.len() as u64;
-            serve::<Uring>(config, Some(tables), shutdown)
+            let lookup = share(&config)?;
+            serve::<Uring>(config, lookup, shutdown)
         }
     }
 }
@@ -96,13 +103,45 @@ fn choose(choice: DatapathChoice) -> Result<DatapathChoice, MediaError> {
     }
 }
 
+/// What makes shards share a socket among their ports, if the configuration and the host allow it.
+fn share(config: &Config) -> Result<Option<Arc<Lookup>>, MediaError> {
+    if config.sockets == Sockets::PerPort {
+        return Ok(None);
+    }
+    let spans = config.relay_ranges().into_iter().map(|range| range.span());
+    let ranges = spans.zip(&config.ranges).map(|(span, range)| LookupRange {
+        first: span.first,
+        addresses: span.addresses,
+        first_port: span.first_port,
+        ports: span.ports,
+        interface: range.interface.as_deref().and_then(|name| nix::net::if_::if_nametoindex(name).ok()),
+    });
+    let ceiling = Some(config.port_flood_pps).filter(|pps| *pps != 0);
+    match Lookup::attach(&ranges.collect::<Vec<_>>(), config.cores.len() as u16, ceiling) {
+        Ok(lookup) => Ok(Some(Arc::new(lookup))),
+        // With sockets of its own it would hear nothing either.
+        Err(error @ LookupError::Taken(_)) => Err(MediaError::PortsTaken(error)),
+        Err(error) if config.sockets == Sockets::Shared => Err(MediaError::SharedSockets(error)),
+        Err(error) => {
+            tracing::info!(reason = %error, "every media port gets a socket of its own: sharing one is not possible");
+            Ok(None)
+        }
+    }
+}
+
 fn serve<D: Datapath + 'static>(
     mut config: Config,
-    tables: Option<u64>,
+    lookup: Option<Arc<Lookup>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MediaError> {
     let limit = limits::open_files();
-    let fitting = u32::try_from(limits::sessions_that_fit(limit, tables)).unwrap_or(u32::MAX);
+    config.sockets = if lookup.is_some() { Sockets::Shared } else { Sockets::PerPort };
+    let descriptors = match &lookup {
+        Some(_) => Descriptors::Shared,
+        None if D::NAME == Uring::NAME => Descriptors::Tables(config.cores.len() as u64),
+        None => Descriptors::Process,
+    };
+    let fitting = u32::try_from(limits::sessions_that_fit(limit, descriptors)).unwrap_or(u32::MAX);
     if fitting == 0 {
         return Err(MediaError::OpenFiles { limit });
     }
@@ -118,7 +157,7 @@ fn serve<D: Datapath + 'static>(
     let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
 
     let (exits, exited) = mpsc::unbounded_channel();
-    let (running, said) = Running::start::<D>(&config, &exits)?;
+    let (running, said) = Running::start::<D>(&config, lookup, &exits)?;
     drop(exits);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -137,6 +176,7 @@ impl Running {
     /// the events of another.
     fn start<D: Datapath + 'static>(
         config: &Config,
+        lookup: Option<Arc<Lookup>>,
         exits: &mpsc::UnboundedSender<Exit>,
     ) -> Result<(Running, Vec<mpsc::Receiver<Said>>), MediaError> {
         let mut running = Running(Vec::with_capacity(config.cores.len()));
@@ -148,7 +188,8 @@ impl Running {
                 core,
                 busy_poll_us: config.busy_poll_us,
                 relay: relay_config(config, shard),
-                interfaces: interfaces(config),
+                ranges: media_ranges(config),
+                lookup: lookup.clone(),
                 events,
                 exits: exits.clone(),
             };
@@ -191,6 +232,7 @@ async fn attend<D: Datapath>(
     };
     tracing::info!(
         datapath = D::NAME,
+        sockets = ?config.sockets,
         cores = ?config.cores,
         capacity = config.capacity,
         control = %config.control.display(),
@@ -209,7 +251,7 @@ async fn attend<D: Datapath>(
 }
 
 fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
-    let ranges = config.ranges.iter().map(|range| MediaRange {
+    let ranges = config.ranges.iter().map(|range| moorline_control::MediaRange {
         name: range.name.clone(),
         network: range.network,
         first_port: range.first_port,
@@ -241,10 +283,12 @@ fn relay_config(config: &Config, shard: u16) -> moorline_relay::Config {
     }
 }
 
-fn interfaces(config: &Config) -> Vec<Interface> {
-    let named = config.ranges.iter().filter_map(|range| {
-        let name = range.interface.clone()?;
-        Some(Interface { network: range.network, ports: range.first_port..=range.last_port, name })
-    });
-    named.collect()
+fn media_ranges(config: &Config) -> Vec<MediaRange> {
+    let range = |range: &Range| MediaRange {
+        network: range.network,
+        ports: range.first_port..=range.last_port,
+        interface: range.interface.clone(),
+        dscp: range.dscp,
+    };
+    config.ranges.iter().map(range).collect()
 }

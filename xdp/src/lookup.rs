@@ -48,6 +48,17 @@ pub struct LookupRange {
     pub interface: Option<u32>,
 }
 
+/// Where a port is among the ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its entry.
+    pub entry: u32,
+    /// The position of its range.
+    pub range: usize,
+    /// The position of its address in the range.
+    pub address: u32,
+}
+
 /// Why there is no socket lookup.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,6 +91,8 @@ pub enum LookupError {
 /// The attached program and its tables. All shards share it; what packets and open ports touch is plain memory.
 pub struct Lookup {
     ranges: Vec<Range>,
+    /// The first address of each, and how many there are.
+    firsts: Vec<(IpAddr, u32)>,
     ports: Mapped,
     figures: Mapped,
     sockets: Mutex<SockMap<MapData>>,
@@ -130,6 +143,7 @@ impl Lookup {
         attached.attach(namespace).map_err(of("attaching the lookup program"))?;
         Ok(Lookup {
             ranges: own,
+            firsts: ranges.iter().map(|range| (range.first.to_canonical(), range.addresses)).collect(),
             ports,
             figures,
             sockets: Mutex::new(sockets),
@@ -159,6 +173,23 @@ impl Lookup {
     #[inline]
     pub fn entry(&self, address: SocketAddr) -> Option<u32> {
         self.ranges.iter().find_map(|range| range.entry(address.ip(), address.port()))
+    }
+
+    /// Where a port is; `None` if no range has it.
+    pub fn place(&self, address: SocketAddr) -> Option<Place> {
+        self.ranges.iter().enumerate().find_map(|(index, range)| {
+            let entry = range.entry(address.ip(), address.port())?;
+            Some(Place { entry, range: index, address: (entry - range.base) / range.stride })
+        })
+    }
+
+    /// The addresses of a range, in the order of the ranges that the program was attached for.
+    pub fn addresses(&self, range: usize) -> impl ExactSizeIterator<Item = IpAddr> + use<> {
+        let (first, count) = self.firsts.get(range).copied().unwrap_or((Ipv4Addr::UNSPECIFIED.into(), 0));
+        (0..count).map(move |n| match first {
+            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().wrapping_add(n)).into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().wrapping_add(n.into())).into(),
+        })
     }
 
     /// Opens the port of this entry for a shard, one of those that there were sockets given for.

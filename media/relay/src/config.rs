@@ -86,6 +86,19 @@ pub struct Range {
     pub routed: bool,
 }
 
+/// Where the local ports of a range are. The addresses differ in their last 32 bits only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The lowest address.
+    pub first: IpAddr,
+    /// How many addresses follow each other from there.
+    pub addresses: u32,
+    /// The lowest port, an even one.
+    pub first_port: u16,
+    /// How many ports follow each other from there.
+    pub ports: u32,
+}
+
 impl Range {
     /// How many addresses of a network are used at most: IPv6 prefixes are never enumerated.
     pub const MAX_ADDRESSES: u32 = 1024;
@@ -94,6 +107,13 @@ impl Range {
     pub fn pairs(&self) -> u32 {
         let layout = Layout::of(self);
         layout.addresses().saturating_mul(layout.pairs())
+    }
+
+    /// The local ports that sessions may get: some addresses in a row, the same ports on each.
+    pub fn span(&self) -> Span {
+        let layout = Layout::of(self);
+        let (first, _) = layout.span();
+        Span { first, addresses: layout.addresses(), first_port: layout.first_port(), ports: layout.pairs() * 2 }
     }
 
     fn check(&self, shards: u16) -> Result<(), ConfigError> {

@@ -50,6 +50,10 @@ impl Layout {
         self.addresses
     }
 
+    pub(crate) fn first_port(&self) -> u16 {
+        self.first_even
+    }
+
     /// Blocks in all.
     pub(crate) fn blocks(&self) -> u32 {
         self.addresses * self.pairs.div_ceil(PAIRS_PER_BLOCK)

@@ -22,7 +22,7 @@ mod source;
 mod ssrc;
 mod verdict;
 
-pub use config::{Config, ConfigError, Range, VIRTUAL_SHARDS};
+pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};
 pub use counters::{Counters, Relayed};
 pub use layout::shard_of;
 pub use ports::{BindError, EndpointId, Ports};

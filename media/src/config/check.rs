@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Config, Range};
+use super::{Config, DatapathChoice, Range, Sockets};
 
 /// The most shards: more would leave some without a fair part of the ports.
 pub(crate) const MAX_SHARDS: usize = 64;
@@ -12,6 +12,12 @@ const MAX_CAPACITY: u32 = 1_000_000;
 const MAX_PORT_REST_S: u32 = 3600;
 /// The longest busy-poll: a shard that looks for longer than a packet time would never sleep.
 const MAX_BUSY_POLL_US: u32 = 10_000;
+/// The lowest ceiling of a port's packets: what is not to be cut is video.
+const MIN_FLOOD_PPS: u32 = 1000;
+/// The highest: the lookup program counts 16 bits in a quarter of a second.
+const MAX_FLOOD_PPS: u32 = 200_000;
+/// The highest code point: it has six bits.
+const MAX_DSCP: u8 = 63;
 /// The longest interface name (`IFNAMSIZ` without its NUL).
 const MAX_INTERFACE: usize = 15;
 /// The longest path of a Unix socket (`sun_path` without its NUL).
@@ -61,6 +67,15 @@ impl Config {
         if self.busy_poll_us > MAX_BUSY_POLL_US {
             let problem = format!("{} microseconds", self.busy_poll_us);
             return fault("busy_poll_us", problem, format!("choose 0 to {MAX_BUSY_POLL_US}"));
+        }
+        if self.port_flood_pps != 0 && !(MIN_FLOOD_PPS..=MAX_FLOOD_PPS).contains(&self.port_flood_pps) {
+            let problem = format!("{} packets a second", self.port_flood_pps);
+            let remedy = format!("choose {MIN_FLOOD_PPS} to {MAX_FLOOD_PPS}, or 0 for no ceiling");
+            return fault("port_flood_pps", problem, remedy);
+        }
+        if self.sockets == Sockets::Shared && self.datapath == DatapathChoice::Epoll {
+            let remedy = "set datapath = \"io_uring\", or leave sockets out";
+            return fault("sockets", "the epoll datapath has a socket for each port", remedy);
         }
         self.check_cores()?;
         self.check_ranges()
@@ -133,6 +148,10 @@ fn check_range(range: &Range, at: impl Fn(&str) -> String) -> Result<(), ConfigF
     if u32::from(range.first_port).next_multiple_of(2) + 1 > u32::from(range.last_port) {
         let problem = format!("{} to {} holds no even port with the next", range.first_port, range.last_port);
         return fault(at("last_port"), problem, "choose a higher last port, such as 32767");
+    }
+    if range.dscp > MAX_DSCP {
+        let problem = format!("{} does not fit into six bits", range.dscp);
+        return fault(at("dscp"), problem, "choose 0 to 63, such as 46 for voice");
     }
     if let Some(advertised) = range.advertised {
         check_advertised(range, advertised, &at)?;

@@ -1,19 +1,62 @@
-//! What the kernel says beside a datagram: when it was received, and how many were lost before it.
+//! What the kernel says beside a datagram: when it was received, what it was sent to, and how many were lost
+//! before it.
+
+use std::net::SocketAddr;
+
+use super::address::{NAME_LEN, parse};
 
 /// Room for an `SCM_TIMESTAMPNS` message and an `SO_RXQ_OVFL` one, which comes once the socket has lost
 /// anything.
 pub(crate) const CONTROL_LEN: usize = HEADER + size_of::<libc::timespec>() + HEADER + size_of::<u64>();
+/// Room for an `IP_ORIGDSTADDR` or `IPV6_ORIGDSTADDR` message as well.
+pub(crate) const CONTROL_LEN_WITH_DESTINATION: usize = CONTROL_LEN + HEADER + NAME_LEN.next_multiple_of(8);
 const HEADER: usize = size_of::<libc::cmsghdr>();
 
 // The reading below assumes the 64-bit layout: header and timestamp are 16 bytes each, and a message takes a
 // multiple of 8.
-const _: () = assert!(HEADER == 16 && CONTROL_LEN == 56);
+const _: () = assert!(HEADER == 16 && CONTROL_LEN == 56 && CONTROL_LEN_WITH_DESTINATION == 104);
 
-/// The kernel's receive time, nanoseconds of the real-time clock; `None` if it is not there.
-pub(crate) fn received_ns(control: &[u8]) -> Option<u64> {
-    let stamp = find(control, libc::SCM_TIMESTAMPNS)?;
-    let seconds = u64::from_ne_bytes(*stamp.first_chunk()?);
-    let nanoseconds = u64::from_ne_bytes(*stamp.get(8..)?.first_chunk()?);
+/// What is known of a datagram beside its bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The kernel's receive time, nanoseconds of the real-time clock.
+    pub(crate) received_ns: Option<u64>,
+    /// The address and port that it was sent to.
+    pub(crate) destination: Option<SocketAddr>,
+    /// How many datagrams the socket has lost since it was opened, if any.
+    lost: Option<u32>,
+}
+
+impl Told {
+    /// Reads control messages; nothing of their lengths is promised, and unknown ones are passed over.
+    #[inline]
+    pub(crate) fn read(mut control: &[u8]) -> Told {
+        let mut told = Told::default();
+        while let Some((header, data)) = control.split_first_chunk::<HEADER>() {
+            let number = |at: usize| i32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            match (number(8), number(12)) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => told.received_ns = nanoseconds(data),
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    told.lost = data.first_chunk().map(|count| u32::from_ne_bytes(*count));
+                }
+                (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+                    told.destination = parse(data);
+                }
+                _ => {}
+            }
+            let len = header.first_chunk().map_or(0, |len| usize::from_ne_bytes(*len));
+            // A length below the header's own would never end.
+            let next = len.max(HEADER).checked_next_multiple_of(8).and_then(|next| control.get(next..));
+            let Some(next) = next else { break };
+            control = next;
+        }
+        told
+    }
+}
+
+fn nanoseconds(timespec: &[u8]) -> Option<u64> {
+    let seconds = u64::from_ne_bytes(*timespec.first_chunk()?);
+    let nanoseconds = u64::from_ne_bytes(*timespec.get(8..)?.first_chunk()?);
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
@@ -25,35 +68,24 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// How many more were lost before a datagram that came with these control messages. What is lost after
-    /// the last datagram is never said.
-    pub(crate) fn newly(&mut self, control: &[u8]) -> u32 {
-        let said = find(control, libc::SO_RXQ_OVFL).and_then(|count| count.first_chunk());
-        let Some(said) = said.map(|count| u32::from_ne_bytes(*count)) else { return 0 };
+    /// How many more were lost before a datagram. What is lost after the last datagram is never said.
+    #[inline]
+    pub(crate) fn newly(&mut self, told: &Told) -> u32 {
+        let Some(said) = told.lost else { return 0 };
         let newly = said.wrapping_sub(self.said);
         self.said = said;
         newly
     }
 }
 
-/// What follows the header of the first message of a kind; nothing of its length is promised.
-fn find(mut control: &[u8], wanted: i32) -> Option<&[u8]> {
-    while let Some(header) = control.first_chunk::<HEADER>() {
-        let len = usize::from_ne_bytes(*header.first_chunk()?);
-        let level = i32::from_ne_bytes(*header[8..].first_chunk()?);
-        let kind = i32::from_ne_bytes(*header[12..].first_chunk()?);
-        if level == libc::SOL_SOCKET && kind == wanted {
-            return control.get(HEADER..);
-        }
-        // A length below the header's own would never end.
-        control = control.get(len.max(HEADER).checked_next_multiple_of(8)?..)?;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::address::Name;
+
+    fn received_ns(control: &[u8]) -> Option<u64> {
+        Told::read(control).received_ns
+    }
 
     fn message(kind: i32, data: &[u64]) -> Vec<u8> {
         let mut bytes = (HEADER + data.len() * 8).to_ne_bytes().to_vec();
@@ -72,6 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn the_destination_is_found_behind_the_others() {
+        let stamp = message(libc::SCM_TIMESTAMPNS, &[1, 2]);
+        let cases = [
+            (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, "127.0.0.1:20000"),
+            (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR, "[2001:db8::7]:65535"),
+        ];
+        for (level, kind, address) in cases {
+            let address: SocketAddr = address.parse().unwrap();
+            let name = Name::new(address);
+            let mut own = (HEADER + name.bytes().len()).to_ne_bytes().to_vec();
+            own.extend(level.to_ne_bytes());
+            own.extend(kind.to_ne_bytes());
+            own.extend(name.bytes());
+            let control = [stamp.clone(), message(libc::SO_RXQ_OVFL, &[7]), own].concat();
+            assert!(control.len() <= CONTROL_LEN_WITH_DESTINATION);
+            let told = Told::read(&control);
+            assert_eq!((told.destination, told.received_ns, told.lost), (Some(address), Some(1_000_000_002), Some(7)));
+            assert_eq!(Told::read(&control[..control.len() - name.bytes().len()]).destination, None);
+        }
+    }
+
+    #[test]
     fn losses_are_said_once_and_counted_round_the_circle() {
         let stamp = message(libc::SCM_TIMESTAMPNS, &[1_700_000_000, 123_456_789]);
         let mut lost = Lost::default();
@@ -80,13 +134,13 @@ mod tests {
             said[HEADER..HEADER + 4].copy_from_slice(&count.to_ne_bytes());
             let control = [stamp.clone(), said].concat();
             assert!(control.len() <= CONTROL_LEN);
-            assert_eq!(lost.newly(&stamp), 0, "nothing is said while nothing is lost");
-            lost.newly(&control)
+            assert_eq!(lost.newly(&Told::read(&stamp)), 0, "nothing is said while nothing is lost");
+            lost.newly(&Told::read(&control))
         };
         assert_eq!([newly(3), newly(3), newly(10), newly(u32::MAX), newly(4)], [3, 0, 7, u32::MAX - 10, 5]);
         let mut cut = message(libc::SO_RXQ_OVFL, &[7]);
         cut.truncate(HEADER + 3);
-        assert_eq!(lost.newly(&cut), 0);
+        assert_eq!(lost.newly(&Told::read(&cut)), 0);
     }
 
     #[test]

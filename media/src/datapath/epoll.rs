@@ -18,7 +18,7 @@ use moorline_relay::{BindError, EndpointId, Ports, Verdict};
 
 use self::batch::{Inbox, Outbox, Queued};
 use super::control_message::Lost;
-use super::{BATCH, Datapath, Interface, KernelDrop, Packet, Setup, Tally, socket};
+use super::{BATCH, Datapath, KernelDrop, MediaRange, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
 /// The most packets taken from one socket before the others get their turn.
@@ -36,7 +36,7 @@ pub(crate) struct Epoll {
     ready: VecDeque<EndpointId>,
     /// A sleep has fetched readiness since the last batch.
     fetched: bool,
-    interfaces: Vec<Interface>,
+    ranges: Vec<MediaRange>,
     wake: OwnedFd,
     inbox: Inbox,
     outbox: Outbox,
@@ -61,7 +61,7 @@ impl Datapath for Epoll {
             slots: (0..setup.endpoints).map(|_| None).collect(),
             ready: VecDeque::with_capacity(setup.endpoints),
             fetched: false,
-            interfaces: setup.interfaces,
+            ranges: setup.ranges,
             wake: setup.wake,
             inbox: Inbox::new(BATCH),
             outbox: Outbox::new(BATCH),
@@ -95,7 +95,7 @@ impl Datapath for Epoll {
 
         for received in self.inbox.datagrams() {
             if let Some(slot) = self.slots.get_mut(received.endpoint.0 as usize).and_then(Option::as_mut) {
-                tally.overflow(slot.lost.newly(received.control));
+                tally.overflow(slot.lost.newly(&received.told));
             }
             if received.truncated {
                 tally.drop(KernelDrop::Truncated);
@@ -107,7 +107,7 @@ impl Datapath for Epoll {
             };
             let packet = Packet { endpoint: received.endpoint, source, payload: received.payload };
             if let Verdict::Forward { from, to, traffic } = verdict(packet) {
-                let received_ns = received.received_ns().unwrap_or_else(clock::realtime_ns);
+                let received_ns = received.told.received_ns.unwrap_or_else(clock::realtime_ns);
                 self.outbox.queue(Queued { from, index: received.index, to, traffic, received_ns });
             }
         }
@@ -160,7 +160,7 @@ impl Ports for Epoll {
     fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
         let slot = self.slots.get_mut(endpoint.0 as usize).filter(|slot| slot.is_none());
         let slot = slot.ok_or(BindError::OutOfDescriptors)?;
-        let socket = socket::open(address, &self.interfaces)?;
+        let socket = socket::open(address, &self.ranges)?;
         let token = Token(endpoint.0 as usize);
         self.poll
             .registry()

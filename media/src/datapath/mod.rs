@@ -15,11 +15,13 @@ pub(crate) mod uring;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_relay::{EndpointId, Ports, Verdict};
+use moorline_xdp::Lookup;
 
-pub(crate) use socket::Interface;
+pub(crate) use socket::MediaRange;
 pub(crate) use tally::{KernelDrop, Tally};
 
 /// The largest datagram that is relayed; a longer one is dropped and counted as truncated. Media stays
@@ -67,6 +69,9 @@ pub(crate) trait Datapath: Ports + Sized {
         true
     }
 
+    /// Brings up to date what the kernel counts by itself.
+    fn count(&mut self, _tally: &mut Tally) {}
+
     /// Sleeps until there is something to relay, the wake-up descriptor is written, or `limit` has passed.
     ///
     /// # Errors
@@ -93,8 +98,11 @@ pub(crate) struct Setup {
     pub(crate) endpoints: usize,
     /// An event descriptor that others write to end a sleep.
     pub(crate) wake: OwnedFd,
-    /// Interfaces that sockets of some addresses are bound to.
-    pub(crate) interfaces: Vec<Interface>,
+    /// The media ranges, in the order of the configuration.
+    pub(crate) ranges: Vec<MediaRange>,
+    /// Where one socket serves all ports: the lookup program that sees to that, made for the same ranges, and the
+    /// number of this shard.
+    pub(crate) shared: Option<(Arc<Lookup>, u16)>,
 }
 
 #[cfg(test)]

@@ -10,12 +10,22 @@ use moorline_relay::BindError;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Sockets with an address of this network and a port of this range see packets of one interface only.
+/// What the sockets of a media range have in common: those with an address of this network and one of these ports.
 #[derive(Debug, Clone)]
-pub(crate) struct Interface {
+pub(crate) struct MediaRange {
     pub(crate) network: IpNet,
     pub(crate) ports: RangeInclusive<u16>,
-    pub(crate) name: String,
+    /// They see packets of this interface only.
+    pub(crate) interface: Option<String>,
+    /// The differentiated services code point of what they send.
+    pub(crate) dscp: u8,
+}
+
+impl MediaRange {
+    /// The octet of the IP header that the code point is the upper six bits of (RFC 2474 section 3).
+    pub(crate) fn traffic_class(&self) -> u8 {
+        self.dscp << 2
+    }
 }
 
 /// Room for about a second of a voice stream, or a burst of video, while the shard is away. The kernel caps
@@ -23,23 +33,29 @@ pub(crate) struct Interface {
 const RECEIVE_BUFFER: usize = 256 * 1024;
 
 /// Opens and binds a media socket.
-pub(crate) fn open(address: SocketAddr, interfaces: &[Interface]) -> Result<OwnedFd, BindError> {
-    try_open(address, interfaces).map(OwnedFd::from).map_err(|error| match error.raw_os_error() {
+pub(crate) fn open(address: SocketAddr, ranges: &[MediaRange]) -> Result<OwnedFd, BindError> {
+    try_open(address, ranges).map(OwnedFd::from).map_err(|error| match error.raw_os_error() {
         Some(libc::EADDRINUSE) => BindError::AddressInUse,
         Some(libc::EMFILE | libc::ENFILE) => BindError::OutOfDescriptors,
         _ => BindError::System(format!("bind {address}: {error}")),
     })
 }
 
-fn try_open(address: SocketAddr, interfaces: &[Interface]) -> io::Result<Socket> {
+fn try_open(address: SocketAddr, ranges: &[MediaRange]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     // Bound to one IPv6 address, a socket hears nothing of IPv4, except on a mapped address (RFC 4291 2.5.5.2).
     if matches!(address.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
         socket.set_only_v6(true)?;
     }
-    let own = |i: &&Interface| i.network.contains(&address.ip()) && i.ports.contains(&address.port());
-    if let Some(interface) = interfaces.iter().find(own) {
-        socket.bind_device(Some(interface.name.as_bytes()))?;
+    let own = |range: &&MediaRange| range.network.contains(&address.ip()) && range.ports.contains(&address.port());
+    if let Some(range) = ranges.iter().find(own) {
+        if let Some(interface) = &range.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        match address.ip().to_canonical() {
+            IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4Tos, &range.traffic_class().into())?,
+            IpAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6TClass, &range.traffic_class().into())?,
+        }
     }
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     // Costs nothing until the buffer overflows.
@@ -108,11 +124,25 @@ mod tests {
     }
 
     #[test]
+    fn sockets_carry_the_code_point_of_their_range() {
+        for (address, network) in [("127.77.3.1:20000", "127.77.3.0/24"), ("[::1]:20790", "::1/128")] {
+            let range = MediaRange { network: network.parse().unwrap(), ports: 1..=65535, interface: None, dscp: 46 };
+            let socket = open(address.parse().unwrap(), &[range]).unwrap();
+            let tos = if address.starts_with('[') {
+                getsockopt(&socket, sockopt::Ipv6TClass)
+            } else {
+                getsockopt(&socket, sockopt::Ipv4Tos)
+            };
+            assert_eq!(tos, Ok(0xb8));
+        }
+    }
+
+    #[test]
     fn an_interface_that_is_not_there_is_named_with_the_address() {
         let network = "127.77.2.0/24".parse().unwrap();
-        let interfaces = [Interface { network, ports: 20000..=20010, name: "none0".into() }];
-        let error = open("127.77.2.1:20000".parse().unwrap(), &interfaces).unwrap_err();
+        let ranges = [MediaRange { network, ports: 20000..=20010, interface: Some("none0".into()), dscp: 46 }];
+        let error = open("127.77.2.1:20000".parse().unwrap(), &ranges).unwrap_err();
         assert!(matches!(&error, BindError::System(text) if text.contains("127.77.2.1:20000")), "{error:?}");
-        open("127.77.2.1:20011".parse().unwrap(), &interfaces).unwrap();
+        open("127.77.2.1:20011".parse().unwrap(), &ranges).unwrap();
     }
 }

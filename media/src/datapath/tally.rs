@@ -17,6 +17,8 @@ pub(crate) enum KernelDrop {
     Receive,
     /// Not received: the socket's receive buffer was full, the shard was too late.
     Overflow,
+    /// Not received: more came to one port in a moment than any codec sends.
+    PortFlooded,
     /// Not sent: no route, or the network or host is unreachable.
     Unreachable,
     /// Not sent: the socket's or the interface's queue is full.
@@ -28,11 +30,12 @@ pub(crate) enum KernelDrop {
 }
 
 impl KernelDrop {
-    pub(crate) const ALL: [KernelDrop; 8] = [
+    pub(crate) const ALL: [KernelDrop; 9] = [
         KernelDrop::Truncated,
         KernelDrop::Closed,
         KernelDrop::Receive,
         KernelDrop::Overflow,
+        KernelDrop::PortFlooded,
         KernelDrop::Unreachable,
         KernelDrop::QueueFull,
         KernelDrop::Filtered,
@@ -46,6 +49,7 @@ impl KernelDrop {
             KernelDrop::Closed => "closed",
             KernelDrop::Receive => "receive_error",
             KernelDrop::Overflow => "receive_buffer_full",
+            KernelDrop::PortFlooded => "port_flooded",
             KernelDrop::Unreachable => "send_unreachable",
             KernelDrop::QueueFull => "send_queue_full",
             KernelDrop::Filtered => "send_filtered",
@@ -87,6 +91,11 @@ impl Tally {
             unsent: [Relayed::default(); Traffic::COUNT],
             residence: Residence::new()?,
         })
+    }
+
+    /// Takes over how many packets have been cut from flooded ports, since the start.
+    pub(crate) fn flooded(&mut self, packets: u64) {
+        self.dropped[KernelDrop::PortFlooded as usize] = packets;
     }
 
     /// Counts a packet that the relay has counted as forwarded, and that was not sent.
@@ -198,7 +207,7 @@ mod tests {
             (0..=index).for_each(|_| tally.drop(reason));
         }
         let counted: Vec<u64> = KernelDrop::ALL.into_iter().map(|reason| tally.dropped(reason)).collect();
-        assert_eq!(counted, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(counted, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let mut names: Vec<&str> = KernelDrop::ALL.into_iter().map(KernelDrop::as_str).collect();
         names.sort_unstable();
         names.dedup();

@@ -153,6 +153,7 @@ impl<D: Datapath> Shard<D> {
                     self.relay.release(now, owner, lease_ns);
                 }
                 Letter::Scrape(answer) => {
+                    self.datapath.count(&mut self.tally);
                     let (shard, counters, tally) = (self.index, *self.relay.counters(), self.tally.clone());
                     let _ = answer.send(Box::new(Snapshot { shard, counters, tally }));
                 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use moorline_relay::Relay;
+use moorline_xdp::Lookup;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ANSWERS, Held, Mailbox, Said, Shard, clock};
-use crate::datapath::{Datapath, Interface, Setup, Tally};
+use crate::datapath::{Datapath, MediaRange, Setup, Tally};
 
 /// A running shard, as the control side sees it.
 pub(crate) struct ShardLink {
@@ -34,7 +35,9 @@ pub(crate) struct Plan {
     pub(crate) core: usize,
     pub(crate) busy_poll_us: u32,
     pub(crate) relay: moorline_relay::Config,
-    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) ranges: Vec<MediaRange>,
+    /// As [`Setup::shared`].
+    pub(crate) lookup: Option<Arc<Lookup>>,
     pub(crate) events: mpsc::Sender<Said>,
     pub(crate) exits: mpsc::UnboundedSender<Exit>,
 }
@@ -105,7 +108,8 @@ fn body<D: Datapath>(
 
 fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Result<Shard<D>, StartError> {
     pin(plan.core)?;
-    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, interfaces: plan.interfaces };
+    let shared = plan.lookup.map(|lookup| (lookup, plan.relay.shard));
+    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, ranges: plan.ranges, shared };
     let mut datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
     if plan.busy_poll_us > 0 {
         datapath.busy_poll(plan.busy_poll_us);

@@ -6,6 +6,7 @@ mod calls;
 mod clients;
 mod figures;
 mod ports;
+mod shared;
 mod stage;
 
 /// Runs each of the named functions on both datapaths.

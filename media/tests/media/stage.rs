@@ -11,7 +11,7 @@ use moorline_control::{
     ClientFrame, ClientHello, Event, LegSpec, LocalSession, Reply, Request, ServerFrame, ServerHello, SessionId,
     SessionSpec, StreamSpec, VERSION,
 };
-use moorline_media::{Config, DatapathChoice, MediaError, Range, run_until};
+use moorline_media::{Config, DatapathChoice, MediaError, Range, Sockets, run_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::oneshot;
@@ -43,6 +43,8 @@ impl Media {
         let mut config = Config {
             control: directory.path().join("media.sock"),
             datapath,
+            // Shared sockets behave otherwise where ports are held by others: `shared` tests them.
+            sockets: Sockets::PerPort,
             admin: SocketAddr::from(([127, block[0], block[1], 250], 9061)),
             capacity: 200,
             ranges: vec![Range { network: network.parse().unwrap(), ..Range::default() }],

@@ -8,7 +8,7 @@ use std::ptr::null_mut;
 use moorline_relay::{EndpointId, Traffic};
 
 use crate::datapath::address::{NAME_LEN, Name, parse};
-use crate::datapath::control_message::{CONTROL_LEN, received_ns};
+use crate::datapath::control_message::{CONTROL_LEN, Told};
 use crate::datapath::{KernelDrop, MAX_DATAGRAM, Tally};
 use crate::shard::clock;
 
@@ -38,16 +38,12 @@ pub(super) struct Datagram<'a> {
     /// It was longer than the room for it.
     pub(super) truncated: bool,
     name: &'a [u8],
-    pub(super) control: &'a [u8],
+    pub(super) told: Told,
 }
 
 impl Datagram<'_> {
     pub(super) fn source(&self) -> Option<SocketAddr> {
         parse(self.name)
-    }
-
-    pub(super) fn received_ns(&self) -> Option<u64> {
-        received_ns(self.control)
     }
 }
 
@@ -109,7 +105,7 @@ impl Inbox {
                 payload: &room.payload[..(header.msg_len as usize).min(MAX_DATAGRAM)],
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
                 name: &room.name[..(header.msg_hdr.msg_namelen as usize).min(NAME_LEN)],
-                control: &room.control[..header.msg_hdr.msg_controllen.min(CONTROL_LEN)],
+                told: Told::read(&room.control[..header.msg_hdr.msg_controllen.min(CONTROL_LEN)]),
             },
         )
     }

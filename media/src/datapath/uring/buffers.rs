@@ -54,6 +54,13 @@ impl Buffers {
         Some(unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), self.size) })
     }
 
+    /// The same for writing.
+    pub(super) fn get_mut(&mut self, buffer: u16) -> Option<&mut [u8]> {
+        let offset = usize::from(buffer).checked_mul(self.size).filter(|_| buffer < self.count)?;
+        // SAFETY: as in `get`, and `self` is borrowed exclusively: nobody else of this side reads it.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(offset), self.size) })
+    }
+
     /// Puts a buffer back into the ring; the kernel sees it after the next `publish`. Nothing may read the
     /// buffer from then on.
     pub(super) fn give_back(&mut self, buffer: u16) {

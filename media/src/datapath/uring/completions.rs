@@ -7,10 +7,12 @@ use io_uring::types::{Fixed, RecvMsgOut};
 use io_uring::{cqueue, opcode, squeue};
 use moorline_relay::{EndpointId, Verdict};
 
+use super::buffers::Buffers;
+use super::shared::{NoWay, OVERSIZE_PER_BATCH, V6};
 use super::slots::Token;
 use super::{Forwarded, REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
-use crate::datapath::control_message::received_ns;
+use crate::datapath::control_message::Told;
 use crate::datapath::{KernelDrop, MAX_DATAGRAM, Packet, Tally};
 use crate::shard::clock;
 
@@ -25,7 +27,7 @@ impl Uring {
         for completion in completions {
             match Token::decode(completion.user_data()) {
                 Some(token @ Token::Receive { endpoint, generation }) => {
-                    let open = self.slots.file_of(endpoint, generation).is_some();
+                    let open = self.shared.is_some() || self.slots.file_of(endpoint, generation).is_some();
                     if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
                         // Given back with the batch, whether it is sent from or not.
                         self.batch.used.push(buffer);
@@ -63,7 +65,7 @@ impl Uring {
     /// One received datagram: asks for the verdict and queues the send.
     fn packet(
         &mut self,
-        endpoint: EndpointId,
+        receive: EndpointId,
         buffer: u16,
         result: i32,
         tally: &mut Tally,
@@ -71,51 +73,81 @@ impl Uring {
     ) -> io::Result<()> {
         let filled = usize::try_from(result).ok();
         let bytes = filled.and_then(|filled| self.buffers.get(buffer)?.get(..filled));
-        let Some(received) = bytes.and_then(|bytes| RecvMsgOut::parse(bytes, &self.message).ok()) else {
+        let message = &self.messages[self.message_of(receive)];
+        let Some((bytes, received)) = bytes.and_then(|bytes| Some((bytes, RecvMsgOut::parse(bytes, message).ok()?)))
+        else {
             tally.drop(KernelDrop::Receive);
             return Ok(());
         };
-        if let Some(lost) = self.slots.lost(endpoint) {
-            tally.overflow(lost.newly(received.control_data()));
-        }
+        let told = Told::read(received.control_data());
+        let endpoint = match &mut self.shared {
+            None => {
+                if let Some(lost) = self.slots.lost(receive) {
+                    tally.overflow(lost.newly(&told));
+                }
+                Some(receive)
+            }
+            Some(shared) => {
+                tally.overflow(shared.lost(receive == V6, &told));
+                shared.owner(&told)
+            }
+        };
         let payload = received.payload_data();
         // The buffer is rounded up and may hold a little more than the limit.
         if received.is_payload_truncated() || payload.len() > MAX_DATAGRAM {
             tally.drop(KernelDrop::Truncated);
             return Ok(());
         }
+        let Some(endpoint) = endpoint else {
+            tally.drop(KernelDrop::Closed);
+            return Ok(());
+        };
         let Some(source) = parse(received.name_data()) else {
             tally.drop(KernelDrop::Receive);
             return Ok(());
         };
         if let Verdict::Forward { from, to, traffic } = verdict(Packet { endpoint, source, payload }) {
-            let stamp = received_ns(received.control_data()).unwrap_or_else(clock::realtime_ns);
-            let (address, bytes) = (payload.as_ptr(), payload.len() as u32);
-            let packet = Forwarded { received_ns: Some(stamp), traffic, bytes };
-            self.send(from, to, address, packet, tally)?;
+            let stamp = told.received_ns.unwrap_or_else(clock::realtime_ns);
+            let begin = (bytes.len() - payload.len()) as u16;
+            let length = payload.len() as u16;
+            let packet = Forwarded { received_ns: Some(stamp), traffic, bytes: length.into(), buffer, begin, length };
+            self.send(from, to, packet, tally)?;
         }
         Ok(())
     }
 
-    /// Queues the send of the payload at `address`, which lies in a buffer of the batch.
-    fn send(
-        &mut self,
-        from: EndpointId,
-        to: SocketAddr,
-        address: *const u8,
-        packet: Forwarded,
-        tally: &mut Tally,
-    ) -> io::Result<()> {
-        let Some(file) = self.slots.file(from) else {
-            tally.count_unsent(KernelDrop::Closed, packet.traffic, packet.bytes as usize);
-            return Ok(());
+    /// Queues the send of a packet, which lies in a buffer of the batch.
+    fn send(&mut self, from: EndpointId, to: SocketAddr, mut packet: Forwarded, tally: &mut Tally) -> io::Result<()> {
+        let file = match &mut self.shared {
+            None => self.slots.file(from).ok_or(NoWay::Closed),
+            Some(shared) => {
+                let end = usize::from(packet.begin + packet.length);
+                let bytes = self.buffers.get_mut(packet.buffer).and_then(|buffer| buffer.get_mut(..end));
+                bytes.ok_or(NoWay::Destination).and_then(|bytes| {
+                    let (begin, file) = shared.address(bytes, packet.begin.into(), from, to)?;
+                    (packet.begin, packet.length) = (begin as u16, (end - begin) as u16);
+                    Ok(file)
+                })
+            }
         };
+        let file = match file {
+            Ok(file) => file,
+            Err(no_way) => {
+                let reason = if no_way == NoWay::Closed { KernelDrop::Closed } else { KernelDrop::Send };
+                tally.count_unsent(reason, packet.traffic, packet.bytes as usize);
+                return Ok(());
+            }
+        };
+        let bytes = self.buffers.get(packet.buffer).and_then(|buffer| buffer.get(packet.begin.into()..));
+        let Some(address) = bytes.map(<[u8]>::as_ptr) else { return Ok(()) };
         // At most one send per completion of the batch, so the names never move.
         debug_assert!(self.batch.names.len() < self.batch.names.capacity());
         let place = self.batch.names.len() as u32;
+        // A raw socket takes the port of an IPv6 destination for a protocol.
+        let to = if self.shared.is_some() { SocketAddr::new(to.ip(), 0) } else { to };
         self.batch.names.push(Name::new(to));
         let Some(name) = self.batch.names.last() else { return Ok(()) };
-        let entry = opcode::Send::new(Fixed(file), address, packet.bytes)
+        let entry = opcode::Send::new(Fixed(file), address, packet.length.into())
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(name.as_ptr())
             .dest_addr_len(name.len())
@@ -129,14 +161,26 @@ impl Uring {
     /// After the submit of a batch: finds the sends that failed, and puts what else has completed aside. Sends
     /// do not wait, so by now each that failed has said so.
     pub(super) fn count_sent(&mut self, tally: &mut Tally) {
+        let mut oversize = 0;
         for completion in self.ring.completion() {
             let Some(Token::Send { place }) = Token::decode(completion.user_data()) else {
                 self.backlog.push_back(completion);
                 continue;
             };
-            let reason = KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result()));
+            let mut reason = KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result()));
             match self.batch.forwarded.get_mut(place as usize) {
                 Some(packet) => {
+                    if let Some(shared) = &self.shared
+                        && completion.result() == -libc::EMSGSIZE
+                        && oversize < OVERSIZE_PER_BATCH
+                    {
+                        oversize += 1;
+                        match packet.lies_in(&self.buffers).map(|bytes| shared.send_oversize(bytes)) {
+                            Some(Ok(())) => continue,
+                            Some(Err(error)) => reason = KernelDrop::of_send(&error),
+                            None => {}
+                        }
+                    }
                     packet.received_ns = None;
                     tally.count_unsent(reason, packet.traffic, packet.bytes as usize);
                 }
@@ -167,5 +211,13 @@ impl Uring {
                 self.failed.push(token);
             }
         }
+    }
+}
+
+impl Forwarded {
+    /// What is sent.
+    fn lies_in<'a>(&self, buffers: &'a Buffers) -> Option<&'a [u8]> {
+        let (begin, length) = (usize::from(self.begin), usize::from(self.length));
+        buffers.get(self.buffer)?.get(begin..)?.get(..length)
     }
 }

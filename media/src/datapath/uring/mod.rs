@@ -1,5 +1,6 @@
-//! The io_uring datapath: every port has a multishot receive into one ring of provided buffers, and all
-//! sends of a batch go out with one system call.
+//! The io_uring datapath: multishot receives into one ring of provided buffers, and all sends of a batch go out
+//! with one system call. Every port has a socket and a receive of its own, or one socket serves all ports of the
+//! shard ([`shared`]).
 //!
 //! What keeps it sound and in order:
 //! - a buffer goes back to the kernel only after the submit that sent its packet has returned. Sends carry
@@ -10,6 +11,7 @@
 mod buffers;
 mod completions;
 mod probe;
+mod shared;
 mod slots;
 
 use std::collections::VecDeque;
@@ -24,10 +26,11 @@ use moorline_relay::{BindError, EndpointId, Ports, Traffic, Verdict};
 
 use self::buffers::Buffers;
 use self::probe::{builder, explain, register};
+use self::shared::Shared;
 use self::slots::{Slots, Token};
 use super::address::{NAME_LEN, Name};
-use super::control_message::CONTROL_LEN;
-use super::{BATCH, Datapath, Interface, MAX_DATAGRAM, Packet, Setup, Tally, socket};
+use super::control_message::{CONTROL_LEN, CONTROL_LEN_WITH_DESTINATION};
+use super::{BATCH, Datapath, MAX_DATAGRAM, MediaRange, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
 pub(crate) use probe::probe;
@@ -35,7 +38,7 @@ pub(crate) use probe::probe;
 /// Receive buffers: 80 ms of 50,000 packets/s, while the shard does something else.
 const BUFFERS: u16 = 4096;
 /// What the kernel puts in front of the payload: its header, the source address, the control messages.
-const PREFIX: usize = 16 + NAME_LEN + CONTROL_LEN;
+const PREFIX: usize = 16 + NAME_LEN + CONTROL_LEN_WITH_DESTINATION;
 const BUFFER_SIZE: usize = (PREFIX + MAX_DATAGRAM).next_multiple_of(64);
 const BUFFER_GROUP: u16 = 0;
 /// Sends of a batch, receives armed again, and what control messages arm and cancel.
@@ -56,15 +59,20 @@ const SUBMIT_TRIES: u32 = 1000;
 const REARM_PAUSE: Duration = Duration::from_millis(10);
 
 const _: () = assert!(SUBMISSIONS as usize >= 2 * BATCH);
+// The headers of a datagram are written over what the kernel put in front of its payload.
+const _: () = assert!(PREFIX >= shared::ROOM && BUFFER_SIZE <= u16::MAX as usize);
 
 pub(crate) struct Uring {
     ring: IoUring,
     buffers: Buffers,
-    /// Tells the kernel how much room the source and the control messages have. Read by every armed
-    /// receive, so it stays where it is.
-    message: Box<libc::msghdr>,
+    /// Tells the kernel how much room the source and the control messages have, of IPv4 and of IPv6. Read by every
+    /// armed receive, so it stays where it is.
+    messages: Box<[libc::msghdr; 2]>,
+    /// The ports' own sockets, where they have any.
     slots: Slots,
-    interfaces: Vec<Interface>,
+    ranges: Vec<MediaRange>,
+    /// The shard's sockets for all ports, if these have none of their own.
+    shared: Option<Shared>,
     wake: OwnedFd,
     batch: Batch,
     /// Descriptors on their way into the file table, since the submission queue was last empty. Never grows,
@@ -100,6 +108,10 @@ struct Forwarded {
     received_ns: Option<u64>,
     traffic: Traffic,
     bytes: u32,
+    /// The buffer that it is sent from, and where in it, headers included if these are sent too.
+    buffer: u16,
+    begin: u16,
+    length: u16,
 }
 
 impl Datapath for Uring {
@@ -111,6 +123,9 @@ impl Datapath for Uring {
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
         self.rearm_failed()?;
+        if let Some(shared) = &mut self.shared {
+            shared.age();
+        }
         if self.backlog.is_empty() && self.ring.completion().is_empty() {
             let idle = {
                 let submissions = self.ring.submission();
@@ -144,6 +159,12 @@ impl Datapath for Uring {
             self.arm(token)?;
         }
         Ok(count)
+    }
+
+    fn count(&mut self, tally: &mut Tally) {
+        if let Some(shared) = &self.shared {
+            tally.flooded(shared.flooded());
+        }
     }
 
     fn waiting(&mut self) -> bool {
@@ -191,21 +212,37 @@ impl Uring {
     /// With this many receive buffers, a power of two.
     fn with_buffers(setup: Setup, buffers: u16) -> io::Result<Uring> {
         let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
-        let limit = crate::limits::file_table(crate::limits::open_files());
-        let files = u32::try_from(limit.min(setup.endpoints as u64)).unwrap_or(u32::MAX);
-        ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
+        let (shared, files) = match setup.shared {
+            Some((lookup, shard)) => {
+                let (shared, sockets) = Shared::new(lookup, shard, setup.ranges.clone(), setup.endpoints)?;
+                let descriptors: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+                // The table keeps them open; the descriptors close with `sockets`.
+                ring.submitter().register_files(&descriptors).map_err(|e| explain("the file table", &e))?;
+                (Some(shared), 0)
+            }
+            None => {
+                let limit = crate::limits::file_table(crate::limits::open_files());
+                let files = u32::try_from(limit.min(setup.endpoints as u64)).unwrap_or(u32::MAX);
+                ring.submitter().register_files_sparse(files).map_err(|e| explain("the file table", &e))?;
+                (None, files)
+            }
+        };
         let buffers = Buffers::new(buffers, BUFFER_SIZE);
         register(&ring, &buffers)?;
         // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
-        let mut message: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        message.msg_namelen = NAME_LEN as libc::socklen_t;
-        message.msg_controllen = CONTROL_LEN;
+        let mut messages: Box<[libc::msghdr; 2]> = Box::new(unsafe { std::mem::zeroed() });
+        let control_length = if shared.is_some() { CONTROL_LEN_WITH_DESTINATION } else { CONTROL_LEN };
+        for message in messages.iter_mut() {
+            message.msg_namelen = NAME_LEN as libc::socklen_t;
+            message.msg_controllen = control_length;
+        }
         let mut uring = Uring {
             ring,
             buffers,
-            message,
+            messages,
             slots: Slots::new(setup.endpoints, files),
-            interfaces: setup.interfaces,
+            ranges: setup.ranges,
+            shared,
             wake: setup.wake,
             batch: Batch {
                 completions: Vec::with_capacity(BATCH),
@@ -221,6 +258,10 @@ impl Uring {
             rearm_at: 0,
         };
         uring.arm_wake()?;
+        if uring.shared.is_some() {
+            uring.arm(shared::receive(false))?;
+            uring.arm(shared::receive(true))?;
+        }
         uring.submit()?;
         Ok(uring)
     }
@@ -239,11 +280,19 @@ impl Uring {
     /// Arms the receive of an endpoint, unless it was closed in the meantime.
     fn arm(&mut self, token: Token) -> io::Result<()> {
         let Token::Receive { endpoint, generation } = token else { return Ok(()) };
-        let Some(file) = self.slots.file_of(endpoint, generation) else { return Ok(()) };
-        let entry = opcode::RecvMsgMulti::new(Fixed(file), &raw const *self.message, BUFFER_GROUP)
-            .build()
-            .user_data(token.encode());
+        let file = match &self.shared {
+            Some(_) => Some(endpoint.0),
+            None => self.slots.file_of(endpoint, generation),
+        };
+        let Some(file) = file else { return Ok(()) };
+        let message = &self.messages[self.message_of(endpoint)];
+        let entry = opcode::RecvMsgMulti::new(Fixed(file), message, BUFFER_GROUP).build().user_data(token.encode());
         self.push(&entry)
+    }
+
+    /// Which of the messages a receive was armed with.
+    fn message_of(&self, receive: EndpointId) -> usize {
+        if self.shared.is_some() { usize::from(receive == shared::V6) } else { 0 }
     }
 
     /// Queues what puts a socket into the file table, arms its receive, and closes the descriptor: the table keeps
@@ -278,7 +327,7 @@ impl Uring {
             self.submit()?;
         }
         // SAFETY: what the entry points to outlives its operation. A send reads its payload and its name
-        // during the submit that ends the batch, and both stay until after it. A receive reads `message`,
+        // during the submit that ends the batch, and both stay until after it. A receive reads `messages`,
         // and writes into `buffers`; both live until `drop` has cancelled every receive. An update of the file
         // table reads its descriptor during the submit: `NO_FILE`, or one of `opened`, which is cleared only
         // when the queue is empty.
@@ -323,10 +372,13 @@ impl Uring {
 
 impl Ports for Uring {
     fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        if let Some(shared) = &mut self.shared {
+            return shared.open(endpoint, address);
+        }
         let fault = |e: io::Error| BindError::System(format!("bind {address}: registering the socket: {e}"));
         // The address may be one that was released and is not free yet.
         self.settle().map_err(fault)?;
-        let socket = socket::open(address, &self.interfaces)?;
+        let socket = socket::open(address, &self.ranges)?;
         if self.ring.submission().is_empty() {
             self.opened.clear();
         } else if self.opened.len() == self.opened.capacity() {
@@ -342,6 +394,9 @@ impl Ports for Uring {
     }
 
     fn unbind(&mut self, endpoint: EndpointId) {
+        if let Some(shared) = &mut self.shared {
+            return shared.close(endpoint);
+        }
         let Some((file, token)) = self.slots.close(endpoint) else { return };
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(token.encode()))
             .build()

@@ -1,0 +1,249 @@
+//! One socket for all ports of a shard, on hosts that let the process steer the kernel's socket lookup.
+//!
+//! What comes to an open port is received by the shard's own socket, with a control message that says which port it
+//! was; opening and closing a port are writes to a table. What is sent gets its headers here and leaves by a raw
+//! socket, which also sends from addresses that are not up yet.
+//!
+//! A port's successor must not see what came before it was opened and waits in the common socket. So a port is fresh
+//! for some time, and while it is its packets' receive times are compared with the time of its opening.
+
+mod header;
+mod sockets;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use moorline_relay::{BindError, EndpointId};
+use moorline_xdp::Lookup;
+
+use self::header::Sender;
+use super::slots::Token;
+use crate::datapath::control_message::{Lost, Told};
+use crate::datapath::{MediaRange, socket};
+use crate::shard::clock;
+
+pub(super) use header::ROOM;
+
+/// How long a port is fresh: far longer than packets wait in the socket.
+const FRESH_NS: u64 = 2_000_000_000;
+/// Marks a fresh port in the table of owners.
+const FRESH: u32 = 1 << 31;
+/// Ranges of more addresses send by one raw socket, which is bound to none.
+const BOUND_SENDERS: u32 = 256;
+/// Datagrams above the path's limit that are sent in one batch, by a socket made for each.
+pub(super) const OVERSIZE_PER_BATCH: usize = 16;
+
+/// The receive on the IPv6 socket; IPv4's is 0.
+pub(super) const V6: EndpointId = EndpointId(1);
+
+/// The receive on a shard's own socket. Its number is the socket's place in the file table too.
+pub(super) fn receive(v6: bool) -> Token {
+    Token::Receive { endpoint: if v6 { V6 } else { EndpointId(0) }, generation: 0 }
+}
+
+/// The ports of a shard.
+pub(super) struct Shared {
+    lookup: Arc<Lookup>,
+    shard: u16,
+    ranges: Vec<MediaRange>,
+    /// The place in the file table of each range's first sender, and whether every address has one.
+    senders: Vec<(u32, bool)>,
+    /// The endpoint of every port and 1, by the lookup program's numbers; 0 for none. Memory that is never touched
+    /// is never there.
+    owners: Vec<u32>,
+    locals: Vec<Local>,
+    /// Fresh ports with the end of that, in its order.
+    fresh: VecDeque<(u64, u32)>,
+    lost: [Lost; 2],
+    /// Numbers IPv4 packets; 0 would have the kernel do so.
+    id: u16,
+}
+
+/// An endpoint: what it takes to send from it.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Local {
+    sender: Option<Sender>,
+    entry: u32,
+    file: u32,
+    opened_ns: u64,
+    fresh_until: u64,
+}
+
+// One cache line for each packet sent.
+const _: () = assert!(size_of::<Local>() == 64);
+
+impl Shared {
+    /// Also answers the sockets of the file table, those to receive by first, IPv4's before IPv6's.
+    pub(super) fn new(
+        lookup: Arc<Lookup>,
+        shard: u16,
+        ranges: Vec<MediaRange>,
+        endpoints: usize,
+    ) -> io::Result<(Shared, Vec<OwnedFd>)> {
+        let mut files = Vec::new();
+        for v6 in [false, true] {
+            // A host may have one IP version only: no socket of the other unless it is needed.
+            let needed = v6_of(&ranges).any(|own| own == v6);
+            let receiver = sockets::receiver(v6 && needed)?;
+            if needed {
+                lookup.receive_by(shard, v6, &receiver).map_err(io::Error::other)?;
+            }
+            files.push(OwnedFd::from(receiver));
+        }
+        let mut senders = Vec::with_capacity(ranges.len());
+        for (index, (range, v6)) in ranges.iter().zip(v6_of(&ranges)).enumerate() {
+            let addresses = lookup.addresses(index);
+            let each = addresses.len() <= BOUND_SENDERS as usize;
+            senders.push((files.len() as u32, each));
+            let bound = if each { addresses.map(Some).collect() } else { vec![None] };
+            for address in bound {
+                files.push(sockets::sender(range, v6, address)?.into());
+            }
+        }
+        let shared = Shared {
+            owners: vec![0; lookup.entries()],
+            lookup,
+            shard,
+            ranges,
+            senders,
+            locals: vec![Local { sender: None, entry: 0, file: 0, opened_ns: 0, fresh_until: 0 }; endpoints],
+            fresh: VecDeque::with_capacity(endpoints),
+            lost: [Lost::default(); 2],
+            id: 0,
+        };
+        Ok((shared, files))
+    }
+
+    /// Opens a port.
+    pub(super) fn open(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let local = self.locals.get_mut(endpoint.0 as usize).filter(|local| local.sender.is_none());
+        let local = local.ok_or(BindError::OutOfDescriptors)?;
+        let absent = || BindError::System(format!("bind {address}: no media range has it"));
+        let place = self.lookup.place(address).ok_or_else(absent)?;
+        let (range, senders) = self.ranges.get(place.range).zip(self.senders.get(place.range)).ok_or_else(absent)?;
+        let owner = self.owners.get_mut(place.entry as usize).ok_or_else(absent)?;
+        if *owner != 0 {
+            return Err(BindError::AddressInUse);
+        }
+        let (first, each) = *senders;
+        let fresh_until = clock::monotonic_ns().saturating_add(FRESH_NS);
+        *local = Local {
+            sender: Some(Sender::new(address, range.traffic_class())),
+            entry: place.entry,
+            file: if each { first + place.address } else { first },
+            opened_ns: clock::realtime_ns(),
+            fresh_until,
+        };
+        *owner = (endpoint.0 + 1) | FRESH;
+        self.fresh.push_back((fresh_until, endpoint.0));
+        self.lookup.open(place.entry, self.shard);
+        Ok(())
+    }
+
+    /// Closes a port.
+    pub(super) fn close(&mut self, endpoint: EndpointId) {
+        let Some(local) = self.locals.get_mut(endpoint.0 as usize) else { return };
+        if local.sender.take().is_some() {
+            self.lookup.close(local.entry);
+            if let Some(owner) = self.owners.get_mut(local.entry as usize) {
+                *owner = 0;
+            }
+        }
+    }
+
+    /// Lets ports be fresh no longer whose time is over. Bounded: each was opened once since.
+    pub(super) fn age(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let now = clock::monotonic_ns();
+        while let Some((until, endpoint)) = self.fresh.pop_front_if(|(until, _)| *until <= now) {
+            // One that was closed and opened since is in the list again, behind.
+            let local = self.locals.get(endpoint as usize);
+            if let Some(local) = local.filter(|local| local.sender.is_some() && local.fresh_until == until)
+                && let Some(owner) = self.owners.get_mut(local.entry as usize)
+            {
+                *owner &= !FRESH;
+            }
+        }
+    }
+
+    /// How many datagrams the socket lost before this one.
+    #[inline]
+    pub(super) fn lost(&mut self, v6: bool, told: &Told) -> u32 {
+        self.lost[usize::from(v6)].newly(told)
+    }
+
+    /// The endpoint that a datagram came to; `None` if its port was closed, or opened only later.
+    #[inline]
+    pub(super) fn owner(&self, told: &Told) -> Option<EndpointId> {
+        let entry = self.lookup.entry(told.destination?)?;
+        let owner = *self.owners.get(entry as usize)?;
+        let endpoint = (owner & !FRESH).checked_sub(1)?;
+        if owner & FRESH != 0 {
+            let opened_ns = self.locals.get(endpoint as usize)?.opened_ns;
+            told.received_ns.filter(|received| *received >= opened_ns)?;
+        }
+        Some(EndpointId(endpoint))
+    }
+
+    /// Writes the headers of a datagram that lies at `packet[start..]`; answers where they begin and the sender's
+    /// place in the file table.
+    #[inline]
+    pub(super) fn address(
+        &mut self,
+        packet: &mut [u8],
+        start: usize,
+        from: EndpointId,
+        to: SocketAddr,
+    ) -> Result<(usize, u32), NoWay> {
+        let local = self.locals.get(from.0 as usize).ok_or(NoWay::Closed)?;
+        let sender = local.sender.as_ref().ok_or(NoWay::Closed)?;
+        self.id = self.id.checked_add(1).unwrap_or(1);
+        let begin = sender.write(packet, start, to, self.id).ok_or(NoWay::Destination)?;
+        Ok((begin, local.file))
+    }
+
+    /// Sends a datagram, headers and all, that is above the limit of its path: by an ordinary socket, so that the
+    /// kernel cuts it in fragments.
+    #[cold]
+    pub(super) fn send_oversize(&self, packet: &[u8]) -> io::Result<()> {
+        let (from, to, payload) = header::read(packet).ok_or(io::ErrorKind::InvalidData)?;
+        let socket = socket::open(from, &self.ranges).map_err(io::Error::other)?;
+        socket2::Socket::from(socket).send_to(payload, &to.into())?;
+        Ok(())
+    }
+
+    /// How many packets were cut from flooded ports.
+    pub(super) fn flooded(&self) -> u64 {
+        self.lookup.flooded(self.shard)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Others of this process may go on: what this shard has open would find no socket.
+        for local in self.locals.iter().filter(|local| local.sender.is_some()) {
+            self.lookup.close(local.entry);
+        }
+    }
+}
+
+/// Why a datagram has no headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoWay {
+    /// The port to send from is closed.
+    Closed,
+    /// Nothing can be sent from there to this destination.
+    Destination,
+}
+
+/// Whether each range is of IPv6. IPv4-mapped addresses are IPv4 on the wire.
+fn v6_of(ranges: &[MediaRange]) -> impl Iterator<Item = bool> {
+    ranges.iter().map(|range| matches!(range.network.addr().to_canonical(), IpAddr::V6(_)))
+}
