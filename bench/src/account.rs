@@ -56,7 +56,7 @@ pub struct PlanFigures {
     pub target: String,
     /// `UDP` or `TCP`.
     pub transport: String,
-    /// The caller's SIP address.
+    /// The caller's SIP address, without a port if the kernel chose it.
     pub caller: String,
     /// The callee's; `null` where somebody else answered.
     pub callee: Option<String>,
@@ -181,7 +181,7 @@ pub struct Distribution {
     pub p99_us: f64,
     pub p999_us: f64,
     pub max_us: f64,
-    /// Counts between bounds that are 1, 2 and 5 in each decade.
+    /// Counts between bounds that are equally far apart up to p99; the last one holds all above.
     pub buckets: Vec<Bucket>,
     /// The value below which a share of all is.
     pub curve: Vec<Quantile>,
@@ -270,7 +270,8 @@ impl Account {
             plan: PlanFigures {
                 target: plan.sbc.to_string(),
                 transport: plan.transport.to_string(),
-                caller: plan.caller.to_string(),
+                // The kernel's choice of a port tells nobody anything.
+                caller: if plan.caller.port() == 0 { plan.caller.ip().to_string() } else { plan.caller.to_string() },
                 callee: (!plan.uac_only).then(|| plan.callee.to_string()),
                 calls: plan.calls,
                 rate_per_s: plan.rate_per_s,
@@ -381,7 +382,6 @@ impl Distribution {
             return Distribution::default();
         }
         let at = |share: f64| micros(histogram.value_at_quantile(share));
-        let buckets = crate::picture::rows(histogram);
         Distribution {
             count: histogram.len(),
             min_us: micros(histogram.min()),
@@ -391,16 +391,34 @@ impl Distribution {
             p99_us: at(0.99),
             p999_us: at(0.999),
             max_us: micros(histogram.max()),
-            buckets: buckets
-                .into_iter()
-                .map(|(bound, count)| Bucket {
-                    up_to_us: micros(if bound == u64::MAX { histogram.max() } else { bound }),
-                    count,
-                })
-                .collect(),
+            buckets: buckets(histogram),
             curve: SHARES.iter().map(|share| Quantile { share: *share, us: at(*share) }).collect(),
         }
     }
+}
+
+/// As many bars as a plot shows well.
+const BUCKETS: u64 = 28;
+
+fn buckets(histogram: &Histogram) -> Vec<Bucket> {
+    let (from, to) = (histogram.min(), histogram.value_at_quantile(0.99));
+    let width = to.saturating_sub(from).div_ceil(BUCKETS).max(1);
+    let mut buckets: Vec<Bucket> = (1..=BUCKETS)
+        .map(|index| from.saturating_add(width * index))
+        .take_while(|bound| *bound < to.saturating_add(width))
+        .map(|bound| Bucket { up_to_us: micros(bound), count: 0 })
+        .collect();
+    buckets.push(Bucket { up_to_us: micros(histogram.max()), count: 0 });
+    for value in histogram.iter_recorded() {
+        // A value recorded on a bound belongs below it, though its slot of the histogram reaches beyond.
+        let above = histogram.lowest_equivalent(value.value_iterated_to()).saturating_sub(from);
+        let index = usize::try_from(above.saturating_sub(1) / width).unwrap_or(usize::MAX).min(buckets.len() - 1);
+        if let Some(bucket) = buckets.get_mut(index) {
+            bucket.count += value.count_at_value();
+        }
+    }
+    while buckets.pop_if(|bucket| bucket.count == 0).is_some() {}
+    buckets
 }
 
 impl Point {

@@ -176,22 +176,30 @@ fn media(out: &mut String, account: &Account) {
     if media.foreign > 0 {
         cells.push(("the far end's own", media.foreign));
     }
-    let rows: String =
+    if media.rtcp_sent > 0 {
+        cells.extend([
+            ("RTCP sent", media.rtcp_sent),
+            ("RTCP received", media.rtcp_received),
+            ("RTCP wrong", media.rtcp_wrong),
+        ]);
+    }
+    let mut rows: String =
         cells.iter().map(|(name, value)| format!("<tr><td class=\"text\">{name}</td><td>{value}</td></tr>")).collect();
-    let _ = write!(
-        out,
-        "<section><h2>Media</h2><div class=\"scroll\"><table><tr><th class=\"text\">RTP packets</th><th></th></tr>{rows}\
-         <tr><td class=\"text\">jitter, mean of the streams</td><td>{}</td></tr>\
-         <tr><td class=\"text\">jitter, worst stream</td><td>{}</td></tr></table></div></section>\n",
-        micros(media.jitter_us.round()),
-        micros(media.jitter_max_us.round())
-    );
+    for (name, jitter) in
+        [("jitter, mean of the streams", media.jitter_us), ("jitter, worst stream", media.jitter_max_us)]
+    {
+        let _ = write!(rows, "<tr><td class=\"text\">{name}</td><td>{}</td></tr>", micros(jitter.round()));
+    }
+    *out += "<section><h2>Media</h2></section>\n";
+    let packets = format!("<table>{rows}</table>");
     if media.one_way.count == 0 {
+        figure(out, "RTP packets", &packets);
         return;
     }
-    *out += "<section><h2>One-way delay of media</h2>";
-    table(out, &[("one way", &media.one_way)]);
+    *out += "<section>";
+    table(out, &[("one-way delay", &media.one_way)]);
     *out += "</section>\n";
+    figure(out, "RTP packets", &packets);
     figure(out, "One way", &histogram(&media.one_way));
     let heard: Vec<Point> = account.series.iter().filter(|point| point.one_way_max_us > 0.0).copied().collect();
     figure(
@@ -282,8 +290,12 @@ fn time_axis(series: &[Point]) -> Axis {
 }
 
 fn histogram(times: &Distribution) -> String {
-    let counts: Vec<(String, u64)> =
+    let mut counts: Vec<(String, u64)> =
         times.buckets.iter().map(|bucket| (format!("≤ {}", micros(bucket.up_to_us)), bucket.count)).collect();
+    // The last one reaches from there to the highest of all.
+    if let ([.., before, _], Some((label, _))) = (times.buckets.as_slice(), counts.last_mut()) {
+        *label = format!("> {}", micros(before.up_to_us));
+    }
     plot::bars(&counts)
 }
 

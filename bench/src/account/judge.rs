@@ -1,6 +1,6 @@
 //! Whether a load went as it should, and what to look at if not.
 
-use crate::load::{Failure, Plan, Report};
+use crate::load::{Failure, Plan, Report, Transport};
 
 /// How much may go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -79,7 +79,8 @@ pub fn advice(plan: &Plan, report: &Report) -> Vec<String> {
                 report.strangers
             ));
         } else {
-            advice.push(format!("the SBC never called {callee}; is its route set?"));
+            let over = if plan.transport == Transport::Tcp { " over TCP" } else { "" };
+            advice.push(format!("the SBC never called {callee}{over}; is its route set?"));
         }
     }
     if statuses(&[401, 407]) > 0 {

@@ -132,7 +132,7 @@ pub(super) fn bars(counts: &[(String, u64)]) -> String {
     grid(&mut svg, &y, count);
     let width = (WIDTH - LEFT - RIGHT) / counts.len().max(1) as f64;
     // Labels that would overlap are left out, the last one never.
-    let every = (58.0 / width).ceil().max(1.0) as usize;
+    let every = (72.0 / width).ceil().max(1.0) as usize;
     for (index, (label, value)) in counts.iter().enumerate() {
         let from = LEFT + index as f64 * width;
         // What is there shows, however little.

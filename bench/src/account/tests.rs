@@ -69,6 +69,23 @@ fn the_document_reads_as_it_was_written() {
 }
 
 #[test]
+fn buckets_hold_every_value_once() {
+    let mut histogram = Histogram::new();
+    for value in [5u64, 5, 900, 1_000, 1_000_000] {
+        histogram.record_n(value * 1_000, 1).unwrap();
+    }
+    histogram.record_n(500_000, 1_000).unwrap();
+    let found = Distribution::of(&histogram);
+    assert_eq!(found.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), found.count);
+    assert!(found.buckets.windows(2).all(|two| two[0].up_to_us < two[1].up_to_us), "{found:?}");
+    assert_eq!(found.buckets.last().map(|bucket| (bucket.up_to_us >= 1e6, bucket.count)), Some((true, 3)));
+    let mut one = Histogram::new();
+    one.record_n(7_000, 3).unwrap();
+    assert_eq!(Distribution::of(&one).buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 3);
+    assert_eq!(Distribution::of(&Histogram::new()), Distribution::default());
+}
+
+#[test]
 fn a_later_version_may_add_members() {
     let json = account().to_json().unwrap().replacen("{", "{\"of_tomorrow\": {\"x\": 1},", 1);
     assert_eq!(Account::from_json(&json).unwrap(), account());
@@ -111,6 +128,7 @@ fn advice_names_what_to_look_at() {
     says(&plan, &failing(Failure::refused(488, "x")), "--codec");
     says(&plan, &Report { strangers: 3, ..failing("no answer to 200".into()) }, "--number");
     let tcp = Plan { transport: Transport::Tcp, ..plan.clone() };
+    says(&tcp, &failing(Failure::refused(404, "x")), "the SBC never called 192.0.2.3:5080 over TCP; is its route set?");
     says(&tcp, &failing("1 cannot be reached: nobody listens there".into()), "over TCP");
     assert_eq!(advice(&plan, &Report { attempted: 5, reached: 5, completed: 5, ..Report::default() }), [""; 0]);
 }
