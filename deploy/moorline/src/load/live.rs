@@ -67,7 +67,7 @@ impl Live {
             return;
         };
         self.watched += 1;
-        if self.watched % DRAW_EVERY != 1 {
+        if !self.watched.is_multiple_of(DRAW_EVERY) {
             return;
         }
         // A load that takes longer than expected stands at the end, it does not go beyond.
@@ -91,9 +91,9 @@ impl Live {
         let Progress { active, attempted, calls, completed, failed, waiting, .. } = progress;
         let waiting = if *waiting > 0 { format!(", {waiting} waiting") } else { String::new() };
         let stopping = if progress.is_stopping { ", stopping" } else { "" };
-        let rate = self.rate;
+        let rate = if attempted < calls { format!(" ({:.1}/s)", self.rate) } else { String::new() };
         let mut lines = vec![format!(
-            "calls  {active} up, {attempted} of {calls} placed ({rate:.1}/s), {completed} done, {failed} failed{waiting}{stopping}"
+            "calls  {active} up, {attempted} of {calls} placed{rate}, {completed} done, {failed} failed{waiting}{stopping}"
         )];
         if self.with_media {
             let share = progress.packets_missed as f64 / progress.packets_sent.max(1) as f64 * 100.0;
