@@ -8,6 +8,7 @@ all_tests=(
     sipp-calls@epoll
     generator-calls@io_uring
     generator-calls@epoll
+    moorline-load@io_uring
     kill-signaling@io_uring
     kill-media@io_uring
     kill-media@epoll
