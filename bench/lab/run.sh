@@ -15,6 +15,10 @@ all_tests=(
     no-free-port@io_uring
     garbage@io_uring
     garbage@epoll
+    attack@io_uring
+    attack@epoll
+    attack-flood@io_uring
+    attack-flood@epoll
     sipp-tcp@io_uring
     baresip-udp@io_uring
     baresip-tcp@io_uring
@@ -121,6 +125,8 @@ run_test() {
     # In the background for the same reason.
     (
         set -euo pipefail
+        # shellcheck source=attacks.sh
+        source "$lab_dir/attacks.sh"
         # shellcheck source=calls.sh
         source "$lab_dir/calls.sh"
         # shellcheck source=captures.sh

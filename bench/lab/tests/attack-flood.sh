@@ -1,0 +1,29 @@
+# All at one port: the calls at other ports do not notice.
+
+margin_ppm=20000
+
+start_moorline
+start_calls control 4 1
+end_calls control
+await_idle 10
+
+watch_forged
+note_flows
+start_calls flooded "$((5 + 3 * (attack_seconds + 1)))" 2
+take_flows
+attack flood-stranger --source stranger --from "$stranger" --flows flows --only 1
+attack flood-party --source party --flows flows --only 1
+attack flood-garbage --source party --content garbage --flows flows --only 1
+end_calls flooded
+verify_watch
+unwatch
+# The call at the flooded port may lose what its party sends in that time: 50 packets a second.
+spared=$((50 * 3 * (attack_seconds + 1)))
+lost=$(figure flooded.log rtp_lost)
+lost_elsewhere=$((lost > spared ? lost - spared : 0))
+allowed=$(($(figure flooded.log rtp_sent) * ($(lost_ppm control) + margin_ppm) / 1000000))
+require "packets lost at ports that were not flooded" "$lost_elsewhere" -le "$allowed"
+summary "$attack_calls calls lost $lost of $(figure flooded.log rtp_sent) packets;" \
+    "without the flood $(figure control.log rtp_lost) of $(figure control.log rtp_sent)"
+await_idle 10
+stop_moorline
