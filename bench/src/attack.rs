@@ -84,7 +84,7 @@ const CATCH_UP_NS: u64 = 20_000_000;
 pub fn run(plan: &Plan) -> io::Result<Report> {
     check(plan).map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
     let mut outlet = Outlet::open()?;
-    let mut forger = Forger { plan, random: Random::new(plan.seed), next: 0 };
+    let mut forger = Forger { plan, random: Random::new(plan.seed), next: 0, round: 0 };
     let mut report = Report::default();
     let per_ns = f64::from(plan.rate_per_s) / 1e9;
     let start = clock::monotonic();
@@ -129,16 +129,22 @@ struct Forger<'a> {
     plan: &'a Plan,
     random: Random,
     next: usize,
+    /// How many datagrams each port before the next one has got.
+    round: u32,
 }
 
 impl Forger<'_> {
     fn forge(&mut self, outlet: &mut Outlet, report: &mut Report) {
         let targets = &self.plan.targets;
-        let target = targets[self.next % targets.len()];
-        self.next = (self.next + 1) % targets.len();
+        let (stream, index) = (self.next, self.round);
+        let target = targets[stream];
+        self.next += 1;
+        if self.next == targets.len() {
+            (self.next, self.round) = (0, self.round.wrapping_add(1));
+        }
         let from = self.source(target);
         let mut payload = [0; content::LONGEST];
-        let forged = self.plan.content.write(&mut self.random, &mut payload);
+        let forged = self.plan.content.write(&mut self.random, stream as u32, index, &mut payload);
         outlet.put(from, target.to, &payload[..forged.length], forged.carriage, &mut self.random, report);
     }
 

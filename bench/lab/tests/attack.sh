@@ -12,11 +12,12 @@ await_idle 10
 
 watch_forged
 note_flows
-start_calls attacked "$((5 + 6 * (attack_seconds + 1)))" 2
+start_calls attacked "$((5 + 7 * (attack_seconds + 1)))" 2
 take_flows
 attack stranger --source stranger --from "$stranger" --flows flows
 attack neighbour --source neighbour --flows flows
 attack party --source party --flows flows
+attack stream --source party --content stream --flows flows
 attack rtcp-neighbour --source neighbour --content rtcp --flows flows
 attack rtcp-party --source party --content rtcp --flows flows
 attack garbage --source party --content garbage --flows flows
@@ -26,6 +27,9 @@ unwatch
 require "calls' loss in a million" "$(lost_ppm attacked)" -le "$(($(lost_ppm control) + margin_ppm))"
 require "strangers refused as such" "$(refused_for stranger source_network)" -gt 0
 require "neighbours refused as such" "$(refused_for neighbour source)" -gt 0
+for name in party stream rtcp-party; do
+    require "forged sources refused as such ($name)" "$(refused_for "$name" ssrc)" -gt 0
+done
 summary "$attack_calls calls lost $(figure attacked.log rtp_lost) of $(figure attacked.log rtp_sent) packets;" \
     "without the attack $(figure control.log rtp_lost) of $(figure control.log rtp_sent)"
 await_idle 10

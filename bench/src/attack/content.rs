@@ -23,6 +23,8 @@ pub(super) const LONGEST: usize = 2000;
 pub enum Content {
     /// Proper RTP packets of 20 ms of G.711, each with an SSRC, a sequence number and a timestamp of its own.
     Rtp,
+    /// Proper RTP streams: one for each port attacked, with one SSRC and consecutive numbers.
+    Stream,
     /// Proper RTCP: sender reports, receiver reports, and goodbyes with and without a report before them.
     Rtcp,
     /// What is no media: nothing, short ones, STUN, DTLS, noise of all lengths, and fragments.
@@ -47,19 +49,33 @@ pub(super) struct Forged {
 }
 
 impl Content {
-    /// Writes the next datagram.
-    pub(super) fn write(self, random: &mut Random, out: &mut [u8; LONGEST]) -> Forged {
+    /// Writes the next datagram for a port, the `index`th of its `stream`.
+    pub(super) fn write(self, random: &mut Random, stream: u32, index: u32, out: &mut [u8; LONGEST]) -> Forged {
         match self {
             Content::Rtp => rtp(random, out),
+            Content::Stream => stream_of(random, stream, index, out),
             Content::Rtcp => rtcp(random, out),
             Content::Garbage => garbage(random, out),
         }
     }
 }
 
+/// An RTP packet with 20 ms of G.711.
+const G711: usize = 12 + 160;
+
+fn stream_of(random: &mut Random, stream: u32, index: u32, out: &mut [u8; LONGEST]) -> Forged {
+    random.fill(&mut out[12..G711]);
+    out[..2].copy_from_slice(&[0x80, 0]);
+    // Some number of its own to begin with.
+    let first = stream.wrapping_mul(0x9e37_79b9);
+    out[2..4].copy_from_slice(&((first >> 16) as u16).wrapping_add(index as u16).to_be_bytes());
+    out[4..8].copy_from_slice(&first.wrapping_add(index.wrapping_mul(160)).to_be_bytes());
+    out[8..12].copy_from_slice(&(!first).to_be_bytes());
+    whole(out, G711)
+}
+
 fn rtp(random: &mut Random, out: &mut [u8; LONGEST]) -> Forged {
-    const LENGTH: usize = 12 + 160;
-    random.fill(&mut out[1..LENGTH]);
+    random.fill(&mut out[1..G711]);
     out[0] = 0x80;
     // Mostly G.711, as the calls have it; a few of any other type that cannot be taken for RTCP.
     out[1] = match random.below(8) {
@@ -68,7 +84,7 @@ fn rtp(random: &mut Random, out: &mut [u8; LONGEST]) -> Forged {
         6 => 101,
         _ => 96 + (out[1] & 0x1f),
     };
-    whole(out, LENGTH)
+    whole(out, G711)
 }
 
 fn rtcp(random: &mut Random, out: &mut [u8; LONGEST]) -> Forged {

@@ -6,11 +6,11 @@ use super::*;
 fn datagrams(content: Content, count: usize) -> Vec<(Vec<u8>, Carriage)> {
     let mut random = Random::new(3);
     let mut out = [0; LONGEST];
-    let mut next = || {
-        let forged = content.write(&mut random, &mut out);
+    let mut next = |index| {
+        let forged = content.write(&mut random, 0, index, &mut out);
         (out[..forged.length].to_vec(), forged.carriage)
     };
-    (0..count).map(|_| next()).collect()
+    (0..count as u32).map(&mut next).collect()
 }
 
 #[test]
@@ -28,6 +28,20 @@ fn forged_rtp_is_proper_and_no_two_are_of_one_stream() {
     sources.sort_unstable();
     sources.dedup();
     assert!(sources.len() > 490);
+}
+
+#[test]
+fn a_forged_stream_is_consecutive() {
+    let packets = datagrams(Content::Stream, 100);
+    for pair in packets.windows(2) {
+        let [one, next] = [&pair[0].0, &pair[1].0].map(|packet| Rtp::parse(packet).unwrap());
+        assert_eq!(next.ssrc(), one.ssrc());
+        assert_eq!(next.sequence(), one.sequence().wrapping_add(1));
+        assert_eq!(next.timestamp(), one.timestamp().wrapping_add(160));
+    }
+    let mut out = [0; LONGEST];
+    Content::Stream.write(&mut Random::new(3), 1, 0, &mut out);
+    assert_ne!(Rtp::parse(&out[..172]).unwrap().ssrc(), Rtp::parse(&packets[0].0).unwrap().ssrc());
 }
 
 #[test]
@@ -58,7 +72,7 @@ fn garbage_is_of_every_kind() {
 
 #[test]
 fn what_is_long_enough_carries_the_mark() {
-    for content in [Content::Rtp, Content::Rtcp, Content::Garbage] {
+    for content in [Content::Rtp, Content::Stream, Content::Rtcp, Content::Garbage] {
         for (packet, _) in datagrams(content, 300) {
             let marked = packet.get(MARK_START..MARK_END) == Some(&MARK[..]);
             assert_eq!(marked, packet.len() >= MARK_END, "{content:?} of {} bytes", packet.len());
@@ -88,7 +102,7 @@ fn sources_are_as_planned() {
     };
     let sources = |source| {
         let plan = plan(source);
-        let mut forger = Forger { plan: &plan, random: Random::new(5), next: 0 };
+        let mut forger = Forger { plan: &plan, random: Random::new(5), next: 0, round: 0 };
         (0..200).map(|_| forger.source(target)).collect::<Vec<_>>()
     };
     assert!(sources(Source::Party).iter().all(|source| *source == party));

@@ -57,8 +57,10 @@ enum SourceArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ContentArg {
-    /// Proper RTP, to even ports.
+    /// Proper RTP of a new SSRC each, to even ports.
     Rtp,
+    /// An RTP stream with one SSRC and consecutive numbers to each even port.
+    Stream,
     /// Proper RTCP with goodbyes, to odd ports.
     Rtcp,
     /// Empty, short, STUN, DTLS, noise and fragments, to all ports.
@@ -74,12 +76,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let content = match args.content {
         ContentArg::Rtp => Content::Rtp,
+        ContentArg::Stream => Content::Stream,
         ContentArg::Rtcp => Content::Rtcp,
         ContentArg::Garbage => Content::Garbage,
     };
     let mut targets = targets(args)?;
     match args.content {
-        ContentArg::Rtp => targets.retain(|target| target.to.port() % 2 == 0),
+        ContentArg::Rtp | ContentArg::Stream => targets.retain(|target| target.to.port() % 2 == 0),
         ContentArg::Rtcp => targets.retain(|target| target.to.port() % 2 == 1),
         ContentArg::Garbage => {}
     }
