@@ -92,6 +92,9 @@ pub(crate) struct SessionOpenArgs {
     /// Give each session far ports of its own: two above those of the session before.
     #[arg(long)]
     pub(crate) increment_ports: bool,
+    /// Open so many a second; as fast as they are answered if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) per_second: Option<u32>,
 }
 
 #[derive(Debug, Args)]

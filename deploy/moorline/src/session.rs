@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use moorline_control::connection::{Receiver, Sender, connect};
 use moorline_control::{
@@ -59,7 +60,7 @@ async fn open_until_stopped(args: &SessionOpenArgs) -> Outcome {
         let spec = specification(args, &range, number)?;
         Ok(Request::Open { session: *id, spec })
     });
-    let replies = control.ask_all(opening.collect::<Result<_, Error>>()?).await?;
+    let replies = control.ask_all(opening.collect::<Result<_, Error>>()?, args.per_second).await?;
     let mut out = std::io::stdout().lock();
     for reply in replies {
         let Reply::Opened(local) = reply else { return Err(format!("unexpected answer: {reply:?}").into()) };
@@ -79,7 +80,7 @@ async fn open_until_stopped(args: &SessionOpenArgs) -> Outcome {
         Ok(()) = &mut end_of_input => {}
         error = control.lost() => return Err(error),
     }
-    control.ask_all(ids.into_iter().map(|session| Request::Close { session }).collect()).await?;
+    control.ask_all(ids.into_iter().map(|session| Request::Close { session }).collect(), None).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,20 +104,28 @@ struct Control {
 }
 
 impl Control {
-    /// Asks everything, at most a window ahead; the answers in the order of the requests.
-    async fn ask_all(&mut self, requests: Vec<Request>) -> Result<Vec<Reply>, Error> {
+    /// Asks everything, at most a window ahead and at most so many a second; the answers in the order of the requests.
+    async fn ask_all(&mut self, requests: Vec<Request>, per_second: Option<u32>) -> Result<Vec<Reply>, Error> {
         let mut replies: Vec<Option<Reply>> = vec![None; requests.len()];
         let mut waiting: VecDeque<usize> = (0..requests.len()).collect();
         let mut outstanding = 0;
+        let (start, mut asked) = (Instant::now(), 0);
         while outstanding > 0 || !waiting.is_empty() {
+            let due = per_second.map_or(f64::INFINITY, |rate| 1.0 + start.elapsed().as_secs_f64() * f64::from(rate));
             while outstanding < WINDOW
+                && f64::from(asked) < due.floor()
                 && let Some(index) = waiting.pop_front()
             {
                 let id = u32::try_from(index)?;
                 self.sender.feed(&ClientFrame::Request { id, request: requests[index].clone() }).await?;
-                outstanding += 1;
+                (outstanding, asked) = (outstanding + 1, asked + 1);
             }
             self.sender.flush().await?;
+            if outstanding == 0 {
+                // All that was due is answered.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
             let ServerFrame::Reply { id, reply } = self.receiver.receive().await? else { continue };
             let index = usize::try_from(id)?;
             outstanding -= 1;
