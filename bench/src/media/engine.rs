@@ -69,6 +69,8 @@ pub(crate) struct Engine {
     tick_ns: u64,
     /// How far behind the clock bursts are still made up for.
     catch_up_ns: u64,
+    /// Never sleeps: with a [`Pace`] a timer would be late, and dear.
+    is_restless: bool,
     next_tick: u64,
     /// The slot of the next tick.
     slot: usize,
@@ -102,6 +104,7 @@ impl Engine {
             slots: vec![Vec::new(); packet_ms as usize],
             tick_ns: TICK_NS,
             catch_up_ns: u64::MAX,
+            is_restless: false,
             next_tick: clock::monotonic(),
             slot: 0,
             batch: Batch::new(),
@@ -122,6 +125,7 @@ impl Engine {
         })?;
         self.slots = vec![Vec::new(); usize::try_from(slots).unwrap_or_default()];
         (self.tick_ns, self.catch_up_ns, self.slot) = (tick, CATCH_UP_NS.max(tick), 0);
+        self.is_restless = true;
         Ok(())
     }
 
@@ -157,9 +161,13 @@ impl Engine {
         }
     }
 
-    /// Sleeps until the next tick, receives what waits, sends what is due, and returns the time.
+    /// Sleeps until the next tick, or lets others of this core run, receives what waits, sends what is due, and returns the time.
     pub(crate) fn turn(&mut self) -> u64 {
-        clock::sleep_until(self.next_tick);
+        if self.is_restless {
+            std::thread::yield_now();
+        } else {
+            clock::sleep_until(self.next_tick);
+        }
         self.receive();
         let now = clock::monotonic();
         let behind = now.saturating_sub(self.next_tick);

@@ -1,12 +1,16 @@
 //! The network of the measurement: three namespaces and the two links between them.
 //!
 //! ```text
-//! core 192.0.2.10 ---- 192.0.2.1 sbc 198.51.100.1, 47.103.169.64/27 ---- 198.51.100.20 carrier
+//! core 192.0.2.10 ---- 192.0.2.1, 192.0.2.64/27 sbc 198.51.100.1, 47.103.169.64/27 ---- 198.51.100.20 carrier
+//! 198.18.1.10                                                                                198.18.2.20
 //! ```
 //!
+//! The load's own addresses are behind those of the links, as those of most parties are behind a router.
+//!
 //! The links are veth pairs whose receive work is done by kernel threads (threaded NAPI): those of the SBC's ends run
-//! on the relay's core, as a network card's interrupts would, and those of the other ends on the load's core, before
-//! all else there, so that receive timestamps are prompt. It all hangs on this process, and goes with it.
+//! on the relay's core, as a network card's interrupts would, and those of the other ends on the load's core. There
+//! they wait until the load yields, which it does all the time: the relay must not pay for an interrupt of the load's
+//! core with each packet that it sends, which no network card asks for. It all hangs on this process, and goes with it.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -19,11 +23,12 @@ use nix::unistd::{Pid, geteuid};
 
 use crate::commands::process::Error;
 
-pub(super) const CORE: SocketAddr = address([192, 0, 2, 10]);
-pub(super) const CARRIER: SocketAddr = address([198, 51, 100, 20]);
+pub(super) const CORE: SocketAddr = address([198, 18, 1, 10]);
+pub(super) const CARRIER: SocketAddr = address([198, 18, 2, 20]);
 pub(super) const SBC_CORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const SBC_CARRIER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// Moorline's media addresses towards the carrier.
+/// Moorline's media addresses towards the core, and towards the carrier.
+pub(super) const CORE_RANGE: &str = "192.0.2.64/27";
 pub(super) const MEDIA_RANGE: &str = "47.103.169.64/27";
 
 const fn address(ip: [u8; 4]) -> SocketAddr {
@@ -86,7 +91,7 @@ impl Lab {
             }
         }
         for id in &load_kthreads {
-            shell(&format!("chrt --fifo --pid 50 {id}"))?;
+            shell(&format!("chrt --batch --pid 0 {id}"))?;
         }
         relay_kthreads.extend(kthreads(|name| name == format!("ksoftirqd/{relay_core}"))?);
         let lab = Lab { outside, namespaces, relay_kthreads, load_kthreads };
@@ -128,8 +133,8 @@ impl Lab {
 /// The commands that make the network. Neighbours are told, so that no packet waits for ARP.
 fn network(id: u32) -> String {
     let links = [
-        ("core", "192.0.2.10/24", "192.0.2.1/24", "02:00:00:00:01"),
-        ("carrier", "198.51.100.20/24", "198.51.100.1/24", "02:00:00:00:02"),
+        ("core", "192.0.2.10/24", "192.0.2.1/24", "02:00:00:00:01", CORE.ip()),
+        ("carrier", "198.51.100.20/24", "198.51.100.1/24", "02:00:00:00:02", CARRIER.ip()),
     ];
     let mut text = String::from("set -e\n");
     for place in ["core", "sbc", "carrier"] {
@@ -141,16 +146,18 @@ fn network(id: u32) -> String {
              in_{place} ip link set lo up\n"
         );
     }
-    for (place, far, near, mac) in links {
+    for (place, far, near, mac, load) in links {
         let (near_ip, far_ip) = (near.trim_end_matches("/24"), far.trim_end_matches("/24"));
         text += &format!(
             "ip link add sbc{id} netns {place} address {mac}:02 type veth peer name {place}{id} netns sbc address {mac}:01\n\
              in_{place} ip address add {far} dev sbc{id}\n\
+             in_{place} ip address add {load}/32 dev lo\n\
              in_sbc ip address add {near} dev {place}{id}\n\
              in_{place} ip link set sbc{id} up\n\
              in_sbc ip link set {place}{id} up\n\
              in_{place} ip neighbour replace {near_ip} lladdr {mac}:01 nud permanent dev sbc{id}\n\
-             in_sbc ip neighbour replace {far_ip} lladdr {mac}:02 nud permanent dev {place}{id}\n"
+             in_sbc ip neighbour replace {far_ip} lladdr {mac}:02 nud permanent dev {place}{id}\n\
+             in_sbc ip route add {load}/32 via {far_ip}\n"
         );
         for (place, device) in [(place, format!("sbc{id}")), ("sbc", format!("{place}{id}"))] {
             // A veth end receives by NAPI as long as it has GRO and the other end no TSO, and NAPI may have threads.
@@ -161,9 +168,15 @@ fn network(id: u32) -> String {
         }
     }
     for host in 64..96 {
-        text += &format!("in_sbc ip address add 47.103.169.{host}/32 dev carrier{id}\n");
+        text += &format!(
+            "in_sbc ip address add 47.103.169.{host}/32 dev carrier{id}\n\
+             in_sbc ip address add 192.0.2.{host}/32 dev core{id}\n"
+        );
     }
-    text += &format!("in_carrier ip route add {MEDIA_RANGE} via {SBC_CARRIER}\n");
+    text += &format!(
+        "in_core ip route add {CORE_RANGE} via {SBC_CORE}\n\
+         in_carrier ip route add {MEDIA_RANGE} via {SBC_CARRIER}\n"
+    );
     text
 }
 

@@ -4,10 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use moorline_bench::media::{MediaPlan, MediaReport, Pace, run};
-use moorline_bench::scrape::Metrics;
 
 use super::cpu::Cpu;
-use super::system::{Setup, System};
+use super::system::{Counters, Setup, System};
 use crate::commands::process::{Error, median, pin};
 
 /// What the relay is given to do: two-way calls, 160 bytes of speech in each packet.
@@ -20,6 +19,21 @@ pub(super) struct Traffic {
     pub(super) seconds: u64,
 }
 
+/// The time between packets of a telephone's stream.
+const PACKET_MS: u32 = 20;
+
+impl Traffic {
+    /// As many calls as make that many packets a second, each with a packet every 20 ms both ways.
+    pub(super) fn at(rate: u32, seconds: u64) -> Traffic {
+        Traffic { calls: (rate * PACKET_MS).div_ceil(2000).max(1), interval_ms: PACKET_MS, seconds }
+    }
+
+    /// Packets a second.
+    pub(super) fn rate(self) -> u32 {
+        self.calls * 2000 / self.interval_ms
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
@@ -27,9 +41,8 @@ pub(super) struct Figures {
     pub(super) packet_ns: f64,
     /// Of that, the relay's own process.
     pub(super) process_ns: f64,
-    /// How busy the relay is of one core; and the load, with its receive work.
+    /// How busy the relay is of one core.
     pub(super) busy: f64,
-    pub(super) load_busy: f64,
     /// Packets that came back verified, a second.
     pub(super) rate: f64,
     pub(super) one_way_us: [f64; 3],
@@ -39,25 +52,35 @@ pub(super) struct Figures {
     pub(super) wrong: u64,
     /// Part of the traffic that the load did not get to in time, and left out.
     pub(super) skipped: f64,
+    /// What else the machine did, and what the host below took from it, in cores.
+    others: f64,
+    stolen: f64,
     /// Packets per return of the shard from its sleep, and residence p50 and p99: Moorline's own.
     pub(super) batch: Option<f64>,
     pub(super) residence_us: Option<[f64; 2]>,
 }
 
 const WARM_UP: Duration = Duration::from_secs(1);
-const TICK: Duration = Duration::from_micros(100);
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
 /// Puts the traffic on from a core of its own.
-pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: &Traffic) -> Result<Figures, Error> {
+pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: Traffic) -> Result<Figures, Error> {
     let pairs = system.open(setup, traffic.calls as usize)?;
     let [a, b] = setup.lab.endpoints()?;
     let counters_before = system.counters(setup)?;
     pin(setup.load_core)?;
     let duration = WARM_UP + Duration::from_secs(traffic.seconds) + Duration::from_millis(200);
-    let pace = Pace { interval: Duration::from_millis(traffic.interval_ms.into()), tick: TICK };
-    let plan =
-        MediaPlan { pairs, a: vec![a], b: vec![b], duration, packet_ms: 20, pace: Some(pace), rtcp: false, seed: 1 };
+    let pace = Pace { interval: Duration::from_millis(traffic.interval_ms.into()), tick: setup.tick };
+    let plan = MediaPlan {
+        pairs,
+        a: vec![a],
+        b: vec![b],
+        duration,
+        packet_ms: PACKET_MS,
+        pace: Some(pace),
+        rtcp: false,
+        seed: 1,
+    };
 
     let start = Instant::now();
     let mut window: Vec<(Instant, Cpu, u64)> = Vec::new();
@@ -75,39 +98,41 @@ pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: &Traffic)
         return Err(failure.unwrap_or_else(|| "the load was too late to measure anything".into()));
     };
     let counters = counters_before.zip(system.counters(setup)?);
-    Ok(Figures::of(traffic, &report, first, last, counters.as_ref()))
+    Ok(Figures::of(&traffic, setup.tick, &report, first, last, counters.as_ref()))
 }
 
 impl Figures {
     fn of(
         traffic: &Traffic,
+        tick: Duration,
         report: &MediaReport,
         first: (Instant, Cpu, u64),
         last: (Instant, Cpu, u64),
-        counters: Option<&(Metrics, Metrics)>,
+        counters: Option<&(Counters, Counters)>,
     ) -> Figures {
         let (time, cpu, packets) = (last.0 - first.0, last.1.since(first.1), last.2.saturating_sub(first.2));
         let of_core = |ns: u64| ns as f64 / time.as_nanos() as f64;
         let per_packet = |ns: u64| ns as f64 / packets.max(1) as f64;
-        let bursts = (WARM_UP.as_secs() + traffic.seconds) as f64 / TICK.as_secs_f64();
+        let bursts = (WARM_UP.as_secs() + traffic.seconds) as f64 / tick.as_secs_f64();
         Figures {
             packet_ns: per_packet(cpu.process_ns + cpu.kernel_ns),
             process_ns: per_packet(cpu.process_ns),
             busy: of_core(cpu.process_ns + cpu.kernel_ns),
-            load_busy: of_core(cpu.load_ns),
             rate: packets as f64 / time.as_secs_f64(),
             one_way_us: QUANTILES.map(|quantile| report.one_way.value_at_quantile(quantile) as f64 / 1e3),
             sent: report.packets_sent,
             lost: report.lost,
             wrong: report.corrupted + report.crossed + report.wrong_source + report.duplicated + report.reordered,
             skipped: report.bursts_skipped as f64 / bursts,
+            others: of_core(cpu.others_ns()),
+            stolen: of_core(cpu.stolen_ns),
             batch: counters.map(|(before, after)| {
                 let since =
                     |name| after.value(name, &[]).unwrap_or_default() - before.value(name, &[]).unwrap_or_default();
                 since("moorline_media_packets_total") / since("moorline_media_wakeups_total").max(1.0)
             }),
             residence_us: counters.and_then(|(before, after)| {
-                let residence = |metrics: &Metrics| metrics.histogram("moorline_media_residence_seconds", &[]);
+                let residence = |metrics: &Counters| metrics.histogram("moorline_media_residence_seconds", &[]);
                 let since = residence(after)?.since(&residence(before)?);
                 Some([0.5, 0.99].map(|quantile| since.quantile(quantile).unwrap_or_default() * 1e6))
             }),
@@ -128,13 +153,14 @@ impl Figures {
             packet_ns: median(&|round| round.packet_ns),
             process_ns: median(&|round| round.process_ns),
             busy: median(&|round| round.busy),
-            load_busy: median(&|round| round.load_busy),
             rate: median(&|round| round.rate),
             one_way_us: [0, 1, 2].map(|index| median(&|round| round.one_way_us[index])),
             sent: sum(|round| round.sent),
             lost: sum(|round| round.lost),
             wrong: sum(|round| round.wrong),
             skipped: median(&|round| round.skipped),
+            others: median(&|round| round.others),
+            stolen: median(&|round| round.stolen),
             batch: is_told(|round| round.batch.is_some()).then(|| median(&|round| round.batch.unwrap_or_default())),
             residence_us: is_told(|round| round.residence_us.is_some())
                 .then(|| [0, 1].map(|index| median(&|round| round.residence_us.unwrap_or_default()[index]))),
@@ -163,9 +189,9 @@ impl fmt::Display for Figures {
         if let (Some(batch), Some([p50, p99])) = (self.batch, self.residence_us) {
             write!(f, "; batch {batch:.1}, residence p50 {p50:.0}, p99 {p99:.0} µs")?;
         }
-        write!(f, "; load {:.0} % of its core", self.load_busy * 100.0)?;
-        if self.skipped > 0.001 {
-            write!(f, ", {:.1} % skipped", self.skipped * 100.0)?;
+        let noise = [("skipped", self.skipped), ("others", self.others), ("stolen", self.stolen)];
+        for (name, part) in noise.into_iter().filter(|(_, part)| *part > 0.005) {
+            write!(f, ", {name} {:.1} %", part * 100.0)?;
         }
         Ok(())
     }

@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use moorline_bench::scrape::{Metrics, fetch};
+use moorline_bench::scrape::fetch;
 
-use super::lab::{CARRIER, CORE, MEDIA_RANGE, Place, SBC_CORE};
-use super::system::{Pair, Setup, System};
+use super::lab::{CARRIER, CORE, CORE_RANGE, MEDIA_RANGE, Place};
+use super::system::{Counters, Pair, Setup, System};
 use crate::commands::process::{Error, Running, pin, tied};
 
-/// A media process with one shard.
+/// A media process.
 pub(super) struct Moorline {
     process: Running,
     control: PathBuf,
@@ -26,11 +26,11 @@ pub(super) struct Moorline {
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9061);
 
 impl Moorline {
-    pub(super) fn start(setup: &Setup, settings: &[&str]) -> Result<Moorline, Error> {
+    pub(super) fn start(setup: &Setup, settings: &[&str], cores: &[usize]) -> Result<Moorline, Error> {
         let config = setup.directory.join("moorline.toml");
         let control = setup.directory.join("media.sock");
         let settings: Vec<&str> = settings.iter().copied().chain(setup.settings.iter().map(String::as_str)).collect();
-        std::fs::write(&config, configuration(&control, setup.relay_core, setup.capacity, &settings))?;
+        std::fs::write(&config, configuration(&control, cores, setup.capacity, &settings))?;
         // Born on the relay's core: its control thread shares it with the shard.
         pin(setup.relay_core)?;
         let mut command = tied(&setup.executable);
@@ -41,23 +41,37 @@ impl Moorline {
         Ok(Moorline { process, control, executable: setup.executable.clone(), holders: Vec::new(), pairs: Vec::new() })
     }
 
-    /// Opens sessions by `moorline session open`. They stay as long as the process that it starts.
     fn open_more(&mut self, count: usize, core: usize) -> Result<(), Error> {
         // What opens them must not wait for the relay's core.
         pin(core)?;
+        let (holder, pairs) = open(self.opening(count, None), count)?;
+        self.holders.push(holder);
+        self.pairs.extend(pairs);
+        Ok(())
+    }
+
+    /// The command that opens that many sessions, by so many a second if that is told.
+    pub(super) fn opening(&self, count: usize, per_second: Option<u32>) -> Command {
         let mut command = tied(&self.executable);
         command.args(["session", "open", "--range", "core", "--range-b", "carrier", "--count", &count.to_string()]);
         command.args(["--a", &CORE.to_string(), "--b", &CARRIER.to_string(), "--control"]).arg(&self.control);
-        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let output = holder.stdout.take().ok_or("no output of moorline session open")?;
-        self.holders.push(holder);
-        let before = self.pairs.len();
-        for line in BufReader::new(output).lines().take(count) {
-            self.pairs.push(pair(&line?)?);
+        if let Some(per_second) = per_second {
+            command.args(["--per-second", &per_second.to_string()]);
         }
-        let opened = self.pairs.len() - before;
-        if opened == count { Ok(()) } else { Err(format!("{opened} of {count} sessions opened").into()) }
+        command
     }
+}
+
+/// Opens sessions by `moorline session open`. They stay as long as the process, which is given back.
+pub(super) fn open(mut command: Command, count: usize) -> Result<(Child, Vec<Pair>), Error> {
+    let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let output = holder.stdout.take().ok_or("no output of moorline session open")?;
+    let mut pairs = Vec::new();
+    for line in BufReader::new(output).lines().take(count) {
+        pairs.push(pair(&line?)?);
+    }
+    let opened = pairs.len();
+    if opened == count { Ok((holder, pairs)) } else { Err(format!("{opened} of {count} sessions opened").into()) }
 }
 
 impl System for Moorline {
@@ -72,11 +86,11 @@ impl System for Moorline {
         Some(&self.process)
     }
 
-    fn counters(&self, setup: &Setup) -> Result<Option<Metrics>, Error> {
+    fn counters(&self, setup: &Setup) -> Result<Option<Counters>, Error> {
         Ok(Some(setup.lab.within(Place::Sbc, || fetch(ADMIN, "/metrics"))??))
     }
 
-    fn stop(mut self: Box<Self>) -> Result<(), Error> {
+    fn stop(mut self: Box<Self>, _: &Setup) -> Result<(), Error> {
         for holder in &mut self.holders {
             // `wait` closes its input first, which ends it.
             holder.wait()?;
@@ -91,7 +105,7 @@ fn pair(line: &str) -> Result<Pair, Error> {
 }
 
 /// The signaling process is not started, but a file without a peer for it is refused.
-fn configuration(control: &Path, core: usize, capacity: u32, settings: &[&str]) -> String {
+fn configuration(control: &Path, cores: &[usize], capacity: u32, settings: &[&str]) -> String {
     let control = control.display();
     let mut lines = String::new();
     for setting in settings {
@@ -103,15 +117,13 @@ fn configuration(control: &Path, core: usize, capacity: u32, settings: &[&str]) 
 [media]
 control = "{control}"
 admin = "{ADMIN}"
-cores = [{core}]
+cores = {cores:?}
 capacity = {capacity}
 port_rest_s = 1
 {lines}
 [[media.ranges]]
 name = "core"
-network = "{SBC_CORE}/32"
-first_port = 10000
-last_port = 65535
+network = "{CORE_RANGE}"
 
 [[media.ranges]]
 name = "carrier"
@@ -135,9 +147,13 @@ mod tests {
 
     #[test]
     fn settings_are_in_the_media_table() {
-        let text = configuration(Path::new("/x/media.sock"), 3, 100, &["datapath = \"epoll\"", "port_rest_s = 2"]);
+        let text =
+            configuration(Path::new("/x/media.sock"), &[3, 4], 100, &["datapath = \"epoll\"", "port_rest_s = 2"]);
         let (media, _) = text.split_once("[[media.ranges]]").unwrap();
-        assert!(media.contains("datapath = \"epoll\"\nport_rest_s = 2\n") && media.contains("cores = [3]"), "{text}");
+        assert!(
+            media.contains("datapath = \"epoll\"\nport_rest_s = 2\n") && media.contains("cores = [3, 4]"),
+            "{text}"
+        );
     }
 
     #[test]

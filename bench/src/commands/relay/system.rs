@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::lab::Lab;
+use super::forward::Forward;
+use super::lab::{Lab, is_there};
 use super::moorline::Moorline;
+use super::rtpengine::Rtpengine;
 use crate::commands::process::{Error, Running};
 
 /// Which system.
@@ -21,7 +24,16 @@ pub(super) enum Kind {
     IoUring,
     /// Moorline's epoll datapath.
     Epoll,
+    /// Moorline with a second shard, on the load's core.
+    TwoShards,
+    /// Debian's rtpengine, in user space.
+    Rtpengine,
+    /// The kernel alone: both addresses translated by nftables.
+    Nft,
 }
+
+/// What a system counts for itself.
+pub(super) type Counters = moorline_bench::scrape::Metrics;
 
 /// Where side A sends, and where side B sends.
 pub(super) type Pair = (SocketAddr, SocketAddr);
@@ -36,6 +48,8 @@ pub(super) struct Setup {
     pub(super) load_core: usize,
     /// The most calls at once.
     pub(super) capacity: u32,
+    /// The time between bursts of the load.
+    pub(super) tick: Duration,
     /// Lines for `[media]` of Moorline's configuration.
     pub(super) settings: Vec<String>,
 }
@@ -48,11 +62,11 @@ pub(super) trait System {
     /// Its process, if it has one.
     fn process(&self) -> Option<&Running>;
 
-    /// Counters worth telling beside what the load saw: batch and residence, from before and after.
-    fn counters(&self, setup: &Setup) -> Result<Option<moorline_bench::scrape::Metrics>, Error>;
+    /// What it counts for itself, if it does.
+    fn counters(&self, setup: &Setup) -> Result<Option<Counters>, Error>;
 
     /// Ends it.
-    fn stop(self: Box<Self>) -> Result<(), Error>;
+    fn stop(self: Box<Self>, setup: &Setup) -> Result<(), Error>;
 }
 
 impl Kind {
@@ -63,17 +77,54 @@ impl Kind {
             Kind::PerPort => "per_port",
             Kind::IoUring => "io_uring",
             Kind::Epoll => "epoll",
+            Kind::TwoShards => "two_shards",
+            Kind::Rtpengine => "rtpengine",
+            Kind::Nft => "nft",
         }
     }
 
-    pub(super) fn start(self, setup: &Setup) -> Result<Box<dyn System>, Error> {
-        let settings: &[&str] = match self {
-            Kind::Moorline => &[],
-            Kind::Shared => &[r#"datapath = "io_uring""#, r#"sockets = "shared""#],
-            Kind::PerPort => &[r#"datapath = "io_uring""#, r#"sockets = "per_port""#],
-            Kind::IoUring => &[r#"datapath = "io_uring""#],
-            Kind::Epoll => &[r#"datapath = "epoll""#],
+    pub(super) fn is_moorline(self) -> bool {
+        !matches!(self, Kind::Rtpengine | Kind::Nft)
+    }
+
+    /// The Debian package that is not there, if one is needed.
+    pub(super) fn missing(self) -> Option<&'static str> {
+        let (tool, package) = match self {
+            Kind::Rtpengine => ("rtpengine", "rtpengine-daemon"),
+            Kind::Nft => ("nft", "nftables"),
+            _ => return None,
         };
-        Ok(Box::new(Moorline::start(setup, settings)?))
+        (!is_there(tool)).then_some(package)
+    }
+
+    pub(super) fn start(self, setup: &Setup) -> Result<Box<dyn System>, Error> {
+        let (relay, load) = (setup.relay_core, setup.load_core);
+        let start = |settings: &[&str], cores: &[usize]| -> Result<Box<dyn System>, Error> {
+            Ok(Box::new(Moorline::start(setup, settings, cores)?))
+        };
+        match self {
+            Kind::Moorline => start(&[], &[relay]),
+            Kind::Shared => start(&[r#"datapath = "io_uring""#, r#"sockets = "shared""#], &[relay]),
+            Kind::PerPort => start(&[r#"datapath = "io_uring""#, r#"sockets = "per_port""#], &[relay]),
+            Kind::IoUring => start(&[r#"datapath = "io_uring""#], &[relay]),
+            Kind::Epoll => start(&[r#"datapath = "epoll""#], &[relay]),
+            Kind::TwoShards => start(&[], &[relay, load]),
+            Kind::Rtpengine => Ok(Box::new(Rtpengine::start(setup)?)),
+            Kind::Nft => Ok(Box::new(Forward::start(setup)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn systems_are_named_as_they_are_asked_for() {
+        for kind in Kind::value_variants() {
+            assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.name());
+        }
     }
 }
