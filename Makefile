@@ -24,7 +24,7 @@ TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester
 LAB_PYTHON ?= $(CARGO_TARGET_DIR)/lab-python/bin/python
 export LAB_PYTHON
 
-.PHONY: help demo test deps fmt clippy doc bpf bpf-check unit deny fuzz lab summary clean-summary
+.PHONY: help demo test deps fmt clippy doc bpf bpf-check forwarders unit deny fuzz lab summary clean-summary
 
 help:
 	@echo "make demo   build Moorline and place 50 calls through it on loopback"
@@ -38,7 +38,7 @@ demo:
 	$(CARGO) build --release --locked --package moorline
 	"$(CARGO_TARGET_DIR)/release/moorline" demo
 
-test: clean-summary deps fmt clippy doc bpf-check unit deny fuzz lab summary
+test: clean-summary deps fmt clippy doc bpf-check forwarders unit deny fuzz lab summary
 
 deps:
 	@missing=()
@@ -101,6 +101,10 @@ bpf-check:
 	    clang $(BPF_FLAGS) -c "$$program" -o "$(CARGO_TARGET_DIR)/compared.o"
 	    cmp "$(CARGO_TARGET_DIR)/compared.o" "$${program%.c}.o" || { echo "$${program%.c}.o is not of its source: make bpf" >&2; exit 1; }
 	done
+
+# The bare forwarders that kernel alternatives are measured with: that they build, without a warning.
+forwarders:
+	@$(MAKE) --no-print-directory --silent -C bench/forwarders OUT="$(CARGO_TARGET_DIR)/forwarders"
 
 # Tests that lack what they need say so in this file.
 unit: export MOORLINE_SKIPPED = $(SKIPPED)
