@@ -13,6 +13,7 @@ mod bounds;
 mod calls;
 mod ceilings;
 mod fax;
+mod latch_model;
 mod latching;
 mod leases;
 mod model;

@@ -268,8 +268,10 @@ fn claim(
     }
     match latch.claim(now, source) {
         Claim::Accept => Ok(Latched::No),
+        Claim::Refuse => Err(DropReason::Source),
+        Claim::Fix if !within(&networks.sources, &source) => Err(DropReason::Source),
         Claim::Fix if !plausible => Err(DropReason::Ssrc),
-        Claim::Fix if within(&networks.sources, &source) => {
+        Claim::Fix => {
             let known = latch.heard() == source;
             latch.fix(source);
             if component == Component::Rtcp {
@@ -279,7 +281,6 @@ fn claim(
             stream.rtcp.retain(|rtcp| rtcp.same_ip(&source) || *rtcp == told_rtcp);
             Ok(if known { Latched::Quietly } else { Latched::Newly })
         }
-        Claim::Fix | Claim::Refuse => Err(DropReason::Source),
     }
 }
 
