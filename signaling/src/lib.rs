@@ -28,7 +28,7 @@ pub use config::{
 pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,
-    StreamsConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,
+    StreamsConfig, StunConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

@@ -190,6 +190,8 @@ fn what_dialogs_may_do_is_read_and_checked() {
     assert_eq!(of("reliable_provisional = \"required\"").reliable_provisional, ReliableProvisional::Required);
     assert_eq!(of("session_timer = { enabled = false }").session_timers, None);
     assert!(!of("fax = false").fax);
+    assert!(!of("video = false").video);
+    assert!(of("stun = \"relay\"").stun && !of("stun = \"refuse\"").stun);
     assert_eq!(of("refer = \"handle\"").refer, moorline_b2bua::policy::Refer::Handle);
     assert_eq!(of("refer = \"refuse\"").refer, moorline_b2bua::policy::Refer::Refuse);
     assert!(!of("unknown_methods = \"refuse\"").unknown_methods);
