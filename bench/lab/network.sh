@@ -13,6 +13,10 @@ sbc_carrier_ip=198.51.100.1
 core_proxy_ip=192.0.2.30
 carrier_proxy_ip=198.51.100.30
 media_range=47.103.169.64/27
+# IPv6 on the carrier's link, for tests that want it.
+carrier_ip6=2001:db8:c::20
+sbc_carrier_ip6=2001:db8:c::1
+media_range6=2001:db8:c::100/124
 # Behind NAT in the core, for tests that want it.
 home_ip=10.0.0.2
 lab_namespaces=(core sbc carrier)
@@ -53,6 +57,21 @@ network_up() {
         in_ns sbc ip address add "47.103.169.$host/32" dev carrier
     done
     in_ns carrier ip route add "$media_range" via "$sbc_carrier_ip"
+}
+
+# IPv6 on the link between Moorline and the carrier, beside IPv4.
+ipv6_up() {
+    local host
+    in_ns carrier ip address add "$carrier_ip6/64" dev sbc nodad
+    in_ns sbc ip address add "$sbc_carrier_ip6/64" dev carrier nodad
+    for host in {0..15}; do
+        in_ns sbc ip address add "${media_range6%0/124}$(printf %x "$host")/128" dev carrier nodad
+    done
+}
+
+ipv6_down() {
+    in_ns carrier ip -6 address flush dev sbc scope global
+    in_ns sbc ip -6 address flush dev carrier scope global
 }
 
 # A fourth namespace, `home`, whose packets leave the core from ports that are none of theirs.

@@ -9,6 +9,8 @@ all_tests=(
     generator-calls@io_uring
     generator-calls@epoll
     moorline-load@io_uring
+    ipv6-bridge@io_uring
+    ipv6-bridge@epoll
     kill-signaling@io_uring
     kill-media@io_uring
     kill-media@epoll
