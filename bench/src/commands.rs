@@ -7,6 +7,7 @@ pub(crate) mod relay;
 pub(crate) mod scrape;
 pub(crate) mod signaling;
 pub(crate) mod sim;
+pub(crate) mod soak;
 pub(crate) mod speech;
 pub(crate) mod verify_captures;
 pub(crate) mod verify_media;

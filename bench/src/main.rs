@@ -31,6 +31,7 @@ enum Command {
     Garbage(commands::garbage::Args),
     /// Forge media packets for the ports of other people's calls.
     Attack(commands::attack::Args),
+    Soak(commands::soak::Args),
     /// Write a G.711 A-law file in which no 20 ms are like others.
     Speech(commands::speech::Args),
     /// Simulate random call flows through the cores, in virtual time, and check both ends of each.
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Scrape(args) => commands::scrape::run(&args),
         Command::Garbage(args) => commands::garbage::run(&args),
         Command::Attack(args) => commands::attack::run(&args),
+        Command::Soak(args) => commands::soak::run(&args),
         Command::Speech(args) => commands::speech::run(&args),
         Command::Sim(args) => commands::sim::run(&args),
     };
