@@ -51,6 +51,9 @@ pub struct Config {
     /// How many seconds a freed port rests before another session gets it, so that late packets of one call
     /// do not fall into another.
     pub port_rest_s: u32,
+    /// Reports of sessions name the latest DTMF digit of a party. Off by default: digits may be a card's number or a
+    /// mailbox's secret. How many there were and how long is always told.
+    pub report_digits: bool,
     /// Where sessions get their local addresses and ports from.
     pub ranges: Vec<Range>,
 }
@@ -117,6 +120,7 @@ impl Default for Config {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9061)),
             capacity: 4000,
             port_rest_s: 5,
+            report_digits: false,
             ranges: vec![Range::default()],
         }
     }

@@ -280,6 +280,7 @@ fn relay_config(config: &Config, shard: u16) -> moorline_relay::Config {
         shards: shards as u16,
         capacity: share,
         port_rest_ns: u64::from(config.port_rest_s) * 1_000_000_000,
+        report_digits: config.report_digits,
     }
 }
 

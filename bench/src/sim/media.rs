@@ -221,6 +221,13 @@ fn relay(capacity: usize) -> Result<Relay, String> {
         })
     };
     let ranges = RANGES.into_iter().map(range).collect::<Result<_, String>>()?;
-    let config = Config { ranges, shard: 0, shards: 1, capacity, port_rest_ns: Config::DEFAULT_PORT_REST_NS };
+    let config = Config {
+        ranges,
+        shard: 0,
+        shards: 1,
+        capacity,
+        port_rest_ns: Config::DEFAULT_PORT_REST_NS,
+        report_digits: false,
+    };
     Relay::new(config).map_err(|error| error.to_string())
 }

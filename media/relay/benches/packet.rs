@@ -26,7 +26,14 @@ fn relay(sessions: u16) -> (Relay, Vec<(EndpointId, SocketAddr)>) {
     let name = || "carrier".to_owned();
     let range = Range { name: name(), network, first_port: 16_384, last_port: 32_767, advertised: None, routed: false };
     let port_rest_ns = Config::DEFAULT_PORT_REST_NS;
-    let config = Config { ranges: vec![range], shard: 0, shards: 1, capacity: sessions.into(), port_rest_ns };
+    let config = Config {
+        ranges: vec![range],
+        shard: 0,
+        shards: 1,
+        capacity: sessions.into(),
+        port_rest_ns,
+        report_digits: false,
+    };
     let mut relay = Relay::new(config).unwrap();
     let mut flows = Vec::new();
     for n in 0..sessions {

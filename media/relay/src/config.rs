@@ -22,6 +22,8 @@ pub struct Config {
     pub capacity: usize,
     /// How long a freed port rests before another session gets it.
     pub port_rest_ns: u64,
+    /// Reports tell the latest DTMF digit.
+    pub report_digits: bool,
 }
 
 impl Config {

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 
-use moorline_control::StreamReport;
-use moorline_rtp::{Jitter, Rtp, Sequence, Step, clock_rate};
+use moorline_rtp::{Jitter, Rtp, Sequence};
 
 use crate::address::Address;
 use crate::ceiling::Tokens;
 use crate::guard::Guard;
+use crate::statistics::{DEFAULT_CLOCK, PAUSE_NS, Totals};
 
-/// The clock that jitter is measured by where the payload type does not say one.
-const DEFAULT_CLOCK: u32 = 8_000;
+mod unusual;
 
 /// What a bound port receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,23 +44,27 @@ pub(crate) struct Flow {
     pub(crate) leg: u8,
     pub(crate) stream: u8,
     pub(crate) role: Role,
-    payload_type: u8,
+    /// The payload type of which another packet is nothing new, or [`NOTHING_USUAL`].
+    usual: u8,
     /// The guard lets in packets of `ssrc` without being asked.
     pub(crate) settled: bool,
     /// When the last packet was accepted, save RTCP beside RTP; 0 for never.
     pub(crate) last_seen: u64,
     packets: u64,
     bytes: u64,
-    rtcp_packets: u64,
     pub(crate) tokens: Tokens,
     pub(crate) ssrc: u32,
     timestamp: u32,
+    /// Of the last packet's timestamp, in Hz.
+    clock: u32,
+    /// The bytes of the last packet's payload.
+    payload_length: u16,
     sequence: Sequence,
     jitter: Jitter,
-    reordered: u32,
-    /// Loss of the sources, and of the runs of numbers, before the current one.
-    lost_before: u32,
 }
+
+/// No payload type: the next packet is looked at closer.
+const NOTHING_USUAL: u8 = 0xff;
 
 // Two cache lines: the port's state must not become a third miss per packet.
 const _: () = assert!(size_of::<Flow>() == 128);
@@ -78,67 +81,46 @@ impl Flow {
             leg,
             stream,
             role,
-            payload_type: 0,
+            usual: NOTHING_USUAL,
             settled: false,
             last_seen: 0,
             packets: 0,
             bytes: 0,
-            rtcp_packets: 0,
             tokens: Tokens::NONE,
             ssrc: 0,
             timestamp: 0,
+            clock: DEFAULT_CLOCK,
+            payload_length: 0,
             sequence: Sequence::new(0),
             jitter: Jitter::new(0, 0),
-            reordered: 0,
-            lost_before: 0,
         }
     }
 
-    /// Counts an accepted RTP packet.
+    /// Counts an accepted RTP packet that is nothing new: the next one of its source, of the same payload type, with
+    /// no pause before it. False, and nothing is changed, for any other, which is for
+    /// [`count_unusual`](Self::count_unusual).
     #[inline]
-    pub(crate) fn count_rtp(&mut self, now: u64, rtp: &Rtp<'_>, length: usize) {
-        let first = self.packets == 0;
-        self.last_seen = now;
-        self.packets += 1;
-        self.bytes += length as u64;
-        let payload_type = rtp.payload_type();
-        let rate = clock_rate(payload_type).unwrap_or(DEFAULT_CLOCK);
-        let arrival = Jitter::arrival(now, rate);
-        if first || rtp.ssrc() != self.ssrc {
-            self.carry_loss(self.sequence.lost());
-            self.ssrc = rtp.ssrc();
-            self.sequence = Sequence::new(rtp.sequence());
-            self.jitter = Jitter::new(arrival, rtp.timestamp());
-        } else {
-            self.follow(rtp, arrival, rate);
-        }
-        self.timestamp = rtp.timestamp();
-        self.payload_type = payload_type;
-    }
-
-    /// Takes the next packet of the same source into loss and jitter.
-    #[inline]
-    fn follow(&mut self, rtp: &Rtp<'_>, arrival: u32, rate: u32) {
-        let lost = self.sequence.lost();
-        let step = self.sequence.receive(rtp.sequence());
-        match step {
-            Step::Late => self.reordered = self.reordered.saturating_add(1),
-            Step::Restart => self.carry_loss(lost),
-            Step::Forward { .. } | Step::Duplicate | Step::Jump => {}
+    pub(crate) fn count_usual(&mut self, now: u64, rtp: &Rtp<'_>, length: usize) -> bool {
+        let known = rtp.ssrc() == self.ssrc && rtp.payload_type() == self.usual;
+        if !known || now.saturating_sub(self.last_seen) >= PAUSE_NS || !self.sequence.receive_next(rtp.sequence()) {
+            return false;
         }
         let timestamp = rtp.timestamp();
-        if timestamp == self.timestamp {
-            // The packets of one telephone event or video frame share a timestamp: their spacing is the
-            // sender's, not jitter.
-            return;
+        // The packets of one video frame share a timestamp: their spacing is the sender's, not jitter.
+        if timestamp != self.timestamp {
+            let arrival = Jitter::arrival(now, self.clock);
+            // More than a second is no jitter: timestamps began anew, or stood still during hold.
+            if self.jitter.step(arrival, timestamp) > self.clock {
+                self.jitter.rebase(arrival, timestamp);
+            } else {
+                self.jitter.receive(arrival, timestamp);
+            }
+            self.timestamp = timestamp;
         }
-        let clock_changed = rate != clock_rate(self.payload_type).unwrap_or(DEFAULT_CLOCK);
-        // More than a second is no jitter: timestamps began anew, or stood still during hold.
-        if clock_changed || step == Step::Restart || self.jitter.step(arrival, timestamp) > rate {
-            self.jitter.rebase(arrival, timestamp);
-        } else {
-            self.jitter.receive(arrival, timestamp);
-        }
+        self.count_datagram(now, length);
+        // No datagram is longer than that.
+        self.payload_length = rtp.payload().len() as u16;
+        true
     }
 
     /// Counts an accepted datagram that is not looked into.
@@ -149,34 +131,29 @@ impl Flow {
         self.bytes += length as u64;
     }
 
-    fn carry_loss(&mut self, lost: i32) {
-        self.lost_before = self.lost_before.saturating_add(u32::try_from(lost).unwrap_or(0));
+    /// What the payload types stand for may have changed: the next packet is looked at closer.
+    pub(crate) fn forget_usual(&mut self) {
+        self.usual = NOTHING_USUAL;
     }
 
-    /// Counts an accepted RTCP packet.
-    #[inline]
-    pub(crate) fn count_rtcp(&mut self) {
-        self.rtcp_packets += 1;
-    }
-
-    /// Adds this port's share to its stream's report.
-    pub(crate) fn add_to(&self, report: &mut StreamReport) {
-        report.rtcp_packets += self.rtcp_packets;
-        if self.packets > 0 {
-            report.packets += self.packets;
-            report.bytes += self.bytes;
-            report.lost += u64::from(self.lost_before) + u64::try_from(self.sequence.lost()).unwrap_or(0);
-            report.reordered += u64::from(self.reordered);
-            if self.role != Role::Datagrams {
-                report.jitter_us = self.jitter.micros(clock_rate(self.payload_type).unwrap_or(DEFAULT_CLOCK));
-            }
+    /// Adds this port's share to its stream's totals.
+    fn add_to(&self, totals: &mut Totals) {
+        if self.packets == 0 {
+            return;
+        }
+        totals.packets += self.packets;
+        totals.bytes += self.bytes;
+        totals.lost += u64::from(self.sequence.lost());
+        if self.role != Role::Datagrams {
+            totals.rtp_packets += self.packets;
+            totals.jitter_us = self.jitter.micros(self.clock);
         }
     }
 
-    /// Adds this port's share to its stream's report and counts anew, for packets of another profile. Where
-    /// packets come from and go to, and when the last one came, stays.
-    pub(crate) fn hand_over(&mut self, report: &mut StreamReport) {
-        self.add_to(report);
+    /// Adds this port's share to its stream's totals and counts anew, for packets of another profile. Where packets
+    /// come from and go to, and when the last one came, stays.
+    pub(crate) fn hand_over(&mut self, totals: &mut Totals) {
+        self.add_to(totals);
         let counts_anew = Flow::new(self.role, self.session, self.leg, self.stream);
         let Flow { source, destination, from, last_seen, tokens, .. } = *self;
         *self = Flow { source, destination, from, last_seen, tokens, ..counts_anew };
@@ -229,9 +206,9 @@ impl Flows {
         Some(endpoint)
     }
 
-    /// Gives an endpoint back, and adds what it had received to its stream's report.
-    pub(crate) fn remove(&mut self, endpoint: u32, report: &mut StreamReport) {
-        self.add_to(endpoint, report);
+    /// Gives an endpoint back, and adds what it had received to its stream's totals.
+    pub(crate) fn remove(&mut self, endpoint: u32, totals: &mut Totals) {
+        self.add_to(endpoint, totals);
         if let Some(flow) = self.flows.get_mut(endpoint as usize).filter(|flow| flow.role != Role::Unbound) {
             *flow = Flow::UNBOUND;
             self.unused.push_back(endpoint);
@@ -239,13 +216,13 @@ impl Flows {
         }
     }
 
-    /// Adds a port's share to its stream's report.
-    pub(crate) fn add_to(&self, endpoint: u32, report: &mut StreamReport) {
+    /// Adds a port's share to its stream's totals.
+    pub(crate) fn add_to(&self, endpoint: u32, totals: &mut Totals) {
         if let (Some(flow), Some(guard)) = (self.get(endpoint), self.guard(endpoint))
             && flow.role != Role::Unbound
         {
-            flow.add_to(report);
-            report.refused += guard.refused;
+            flow.add_to(totals);
+            totals.refused += guard.refused;
         }
     }
 

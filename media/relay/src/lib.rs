@@ -16,10 +16,12 @@ mod guard;
 mod layout;
 mod pool;
 mod ports;
+mod quality;
 mod relay;
 mod session;
 mod source;
 mod ssrc;
+mod statistics;
 mod verdict;
 
 pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};

@@ -12,6 +12,8 @@ use crate::{Config, ConfigError, Counters, Ports, Range, door};
 mod acquire;
 mod apply;
 mod events;
+mod list;
+mod observe;
 mod packet;
 mod report;
 mod timers;
@@ -52,6 +54,8 @@ pub struct Relay {
     /// Which slots are in the queue.
     queued: Vec<bool>,
     ended: VecDeque<(Owner, Ended)>,
+    /// Reports tell the latest DTMF digit.
+    report_digits: bool,
     counters: Counters,
 }
 
@@ -76,6 +80,7 @@ impl Relay {
             looks: BTreeSet::new(),
             queue: VecDeque::with_capacity(config.capacity),
             queued: Vec::new(),
+            report_digits: config.report_digits,
             ended: VecDeque::new(),
             counters: Counters::default(),
         })
@@ -214,12 +219,12 @@ impl Relay {
     /// Ends a session: its ports are released and rest.
     fn end(&mut self, now: u64, slot: u32, ports: &mut impl Ports) -> Option<(Owner, SessionReport)> {
         let mut session = self.sessions.get_mut(slot as usize)?.take()?;
+        let report = self.report(now, &session);
         for leg in &mut session.legs {
             for stream in &mut leg.streams {
                 self.release_ports(now, stream, ports);
             }
         }
-        let report = self.report(now, &session);
         self.by_id.remove(&session.id);
         self.by_owner.remove(&(session.owner, slot));
         self.forget_if_empty(session.owner);

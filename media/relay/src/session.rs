@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use moorline_control::{Ceiling, Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamReport, StreamSpec};
+use moorline_control::{Ceiling, Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamSpec};
 
 use crate::address::Address;
 use crate::pool::Pair;
 use crate::source::{Cause, Source};
+use crate::statistics::Statistics;
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -67,8 +68,9 @@ pub(crate) struct Stream {
     pub(crate) stun: bool,
     pub(crate) rtp: Source,
     pub(crate) rtcp: Source,
-    /// What ports that the stream has given up had received.
-    pub(crate) past: StreamReport,
+    /// No packets are expected from the party.
+    pub(crate) quiet: bool,
+    pub(crate) statistics: Statistics,
 }
 
 /// The ports that an active stream holds.
@@ -149,6 +151,7 @@ impl Stream {
         self.profile = spec.profile;
         self.mux = spec.rtcp_mux && self.has_rtcp();
         self.sources = spec.sources;
+        (self.quiet, self.statistics.formats) = (spec.quiet, spec.formats);
         (self.ceiling, self.one_ssrc, self.stun) = (spec.ceiling, spec.one_ssrc, spec.stun);
         let networks = |latch| Option::map(latch, |latch: &Latch| &latch.sources);
         // From a new signaling address, or after a re-INVITE that says the same SDP as before, the party may

@@ -12,6 +12,7 @@ use crate::{BindError, Config, DropReason, EndpointId, Owner, Ports, Range, Rela
 mod bounds;
 mod calls;
 mod ceilings;
+mod far_end;
 mod fax;
 mod latch_model;
 mod latching;
@@ -19,8 +20,10 @@ mod leases;
 mod model;
 mod ports;
 mod refusals;
+mod silence;
 mod ssrc;
 mod statistics;
+mod telephone_events;
 mod timeouts;
 
 const MS: u64 = 1_000_000;
@@ -128,6 +131,7 @@ fn config() -> Config {
         shards: 1,
         capacity: 100,
         port_rest_ns: Config::DEFAULT_PORT_REST_NS,
+        report_digits: false,
     }
 }
 

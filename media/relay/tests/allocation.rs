@@ -51,7 +51,9 @@ fn forwarding_latching_and_refusing_allocate_nothing() {
         Range { name: "all".to_owned(), network, first_port: 1024, last_port: 65_535, advertised: None, routed: false };
     let port_rest_ns = Config::DEFAULT_PORT_REST_NS;
     let capacity = SESSIONS as usize;
-    let mut relay = Relay::new(Config { ranges: vec![range], shard: 0, shards: 1, capacity, port_rest_ns }).unwrap();
+    let mut relay =
+        Relay::new(Config { ranges: vec![range], shard: 0, shards: 1, capacity, port_rest_ns, report_digits: false })
+            .unwrap();
     let sessions = open_all(&mut relay);
     let [nat, bob, mallory] = ["198.51.100.7:1111", "10.0.0.2:4000", "203.0.113.9:6"].map(|a| a.parse().unwrap());
     let mut rtp = [0; 172];

@@ -35,12 +35,22 @@ impl Jitter {
         let difference = self.step(arrival, timestamp);
         self.transit = arrival.wrapping_sub(timestamp);
         let decayed = self.scaled - ((self.scaled + 8) >> 4);
-        self.scaled = decayed.saturating_add(difference).min(u32::MAX - 8);
+        self.scaled = decayed.saturating_add(difference).min(MAX_SCALED);
     }
 
     /// Takes a new reference without counting the step: the sender's timestamps have jumped.
     pub fn rebase(&mut self, arrival: u32, timestamp: u32) {
         self.transit = arrival.wrapping_sub(timestamp);
+    }
+
+    /// Takes a new reference as [`rebase`](Self::rebase) does, in units of a clock of `to` Hz instead of `from`; the
+    /// estimate stays the same time.
+    pub fn change_clock(&mut self, from: u32, to: u32, arrival: u32, timestamp: u32) {
+        self.rebase(arrival, timestamp);
+        if from != to && from != 0 {
+            let scaled = self.scaled as u64 * to as u64 / from as u64;
+            self.scaled = if scaled > MAX_SCALED as u64 { MAX_SCALED } else { scaled as u32 };
+        }
     }
 
     /// The estimate in timestamp units.
@@ -57,5 +67,8 @@ impl Jitter {
         if micros > u32::MAX as u64 { u32::MAX } else { micros as u32 }
     }
 }
+
+/// So that half a unit can be added.
+const MAX_SCALED: u32 = u32::MAX - 8;
 
 const NANOS: u64 = 1_000_000_000;

@@ -9,6 +9,7 @@
 extern crate std;
 
 mod clock;
+mod event;
 mod fault;
 mod jitter;
 mod kind;
@@ -18,6 +19,7 @@ mod sequence;
 mod stun;
 
 pub use clock::clock_rate;
+pub use event::TelephoneEvent;
 pub use fault::Fault;
 pub use jitter::Jitter;
 pub use kind::{Kind, kind};

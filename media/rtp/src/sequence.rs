@@ -18,8 +18,10 @@ pub struct Sequence {
     extended: u32,
     /// The number that would confirm a restart; [`NO_RESTART`] where none is suspected.
     awaited: u32,
-    /// Expected less received since the (re)start; negative where packets came twice.
-    missing: i32,
+    /// Numbers since the (re)start that did not come.
+    missing: u32,
+    /// Which of the latest 32 numbers came: the highest in the lowest bit.
+    came: u32,
 }
 
 const NO_RESTART: u32 = u32::MAX;
@@ -32,9 +34,9 @@ pub enum Step {
         /// How many numbers were passed over.
         skipped: u16,
     },
-    /// The same number as the highest one.
+    /// A number that had come before.
     Duplicate,
-    /// An earlier number than the highest one: reordered on the way, or repeated.
+    /// An earlier number than the highest one: reordered on the way.
     Late,
     /// Far off: not counted unless the next packet confirms it.
     Jump,
@@ -45,7 +47,7 @@ pub enum Step {
 impl Sequence {
     /// Starts with the first packet of a source.
     pub const fn new(first: u16) -> Self {
-        Sequence { extended: first as u32, awaited: NO_RESTART, missing: 0 }
+        Sequence { extended: first as u32, awaited: NO_RESTART, missing: 0, came: 1 }
     }
 
     /// Takes the next packet's number.
@@ -54,12 +56,12 @@ impl Sequence {
         let highest = self.extended as u16;
         let ahead = number.wrapping_sub(highest);
         if ahead == 0 {
-            self.missing = self.missing.saturating_sub(1);
             Step::Duplicate
         } else if ahead < MAX_DROPOUT {
             self.extended = self.extended.wrapping_add(u32::from(ahead));
-            self.missing = self.missing.saturating_add(i32::from(ahead) - 1);
+            self.missing = self.missing.saturating_add(u32::from(ahead) - 1);
             self.awaited = NO_RESTART;
+            self.came = self.came.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
             Step::Forward { skipped: ahead - 1 }
         } else if ahead <= MAX_MISORDER.wrapping_neg() {
             if u32::from(number) == self.awaited {
@@ -69,9 +71,28 @@ impl Sequence {
             self.awaited = u32::from(number.wrapping_add(1));
             Step::Jump
         } else {
+            let bit = 1u32.checked_shl(u32::from(ahead.wrapping_neg())).unwrap_or(0);
+            if self.came & bit != 0 {
+                return Step::Duplicate;
+            }
+            self.came |= bit;
+            // Where nothing is missing it is from before the first packet.
             self.missing = self.missing.saturating_sub(1);
             Step::Late
         }
+    }
+
+    /// Takes the next packet's number if it is the next one; else changes nothing and answers false.
+    #[inline]
+    pub fn receive_next(&mut self, number: u16) -> bool {
+        let next = self.extended.wrapping_add(1);
+        if number != next as u16 {
+            return false;
+        }
+        self.extended = next;
+        self.awaited = NO_RESTART;
+        self.came = self.came << 1 | 1;
+        true
     }
 
     /// The highest number seen, extended by the count of wraps.
@@ -79,9 +100,11 @@ impl Sequence {
         self.extended
     }
 
-    /// How many packets were expected since the (re)start and did not come (A.3): a late packet takes its
-    /// loss back. Negative where packets came twice.
-    pub const fn lost(&self) -> i32 {
+    /// How many numbers since the (re)start did not come: a late packet takes its loss back.
+    ///
+    /// Deliberately not the count of RFC 3550 A.3, where a packet that came twice makes up for one that was
+    /// lost: a repeated number takes nothing back here, unless it is more than 31 numbers old.
+    pub const fn lost(&self) -> u32 {
         self.missing
     }
 }

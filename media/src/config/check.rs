@@ -120,6 +120,7 @@ impl Config {
             shards: self.cores.len().max(1) as u16,
             capacity: 1,
             port_rest_ns: 0,
+            report_digits: false,
         };
         match moorline_relay::Relay::new(relay) {
             Ok(_) => Ok(()),

@@ -75,7 +75,8 @@ fn shard(packets_wait: bool, looks: usize) -> (Shard<Script>, mpsc::Receiver<Sai
     let network = "127.0.1.0/24".parse().unwrap();
     let range =
         Range { name: "edge".into(), network, first_port: 20_000, last_port: 29_999, advertised: None, routed: false };
-    let config = Config { ranges: vec![range], shard: 0, shards: 1, capacity: 1000, port_rest_ns: 0 };
+    let config =
+        Config { ranges: vec![range], shard: 0, shards: 1, capacity: 1000, port_rest_ns: 0, report_digits: false };
     let (events, said) = mpsc::channel(1000);
     let shard = Shard {
         index: 0,

@@ -1,11 +1,12 @@
 //! Ports for the streams that need them: all of them, or none.
 
-use moorline_control::{LocalAddresses, Refusal, RefusalCode, StreamReport};
+use moorline_control::{LocalAddresses, Refusal, RefusalCode};
 
 use super::Relay;
 use crate::flow::{Flow, Role};
 use crate::pool::Pair;
 use crate::session::Ends;
+use crate::statistics::Totals;
 use crate::{BindError, EndpointId, Ports};
 
 /// How many ports that others hold are passed over before a request is refused.
@@ -175,7 +176,7 @@ impl Relay {
             }
             Err(error) => {
                 ports.unbind(EndpointId(rtp));
-                self.flows.remove(rtp, &mut StreamReport::default());
+                self.flows.remove(rtp, &mut Totals::default());
                 Err(error)
             }
         }
@@ -189,7 +190,7 @@ impl Relay {
     ) -> Result<u32, BindError> {
         let endpoint = self.flows.insert(flow).ok_or(BindError::OutOfDescriptors)?;
         ports.bind(EndpointId(endpoint), address).inspect_err(|_| {
-            self.flows.remove(endpoint, &mut StreamReport::default());
+            self.flows.remove(endpoint, &mut Totals::default());
         })?;
         Ok(endpoint)
     }
@@ -200,7 +201,7 @@ impl Relay {
             if let Some(ends) = found.take() {
                 for endpoint in [ends.rtp, ends.rtcp] {
                     ports.unbind(EndpointId(endpoint));
-                    self.flows.remove(endpoint, &mut StreamReport::default());
+                    self.flows.remove(endpoint, &mut Totals::default());
                 }
                 self.pool.put_back(&ends.pair);
             }

@@ -116,6 +116,7 @@ impl Relay {
         self.put_back(slot, session);
         for index in 0..width {
             self.wire(slot, index as u8);
+            self.expect(now, slot, index as u8);
         }
         self.set_watch(now, slot, u64::from(spec.media_timeout_ms) * NANOS_PER_MS, !needs.is_empty());
         self.take_gauges();
@@ -130,10 +131,13 @@ impl Relay {
 
     /// Releases a stream's ports, which rest; what they had received stays in the stream's report.
     pub(super) fn release_ports(&mut self, now: u64, stream: &mut Stream, ports: &mut impl Ports) {
+        if stream.ends.is_some() {
+            self.settle_silence(now, stream);
+        }
         let Some(ends) = stream.ends.take() else { return };
         for endpoint in [ends.rtp, ends.rtcp] {
             ports.unbind(EndpointId(endpoint));
-            self.flows.remove(endpoint, &mut stream.past);
+            self.flows.remove(endpoint, &mut stream.statistics.totals);
         }
         self.pool.rest(now, ends.pair);
     }
@@ -142,7 +146,7 @@ impl Relay {
     fn count_anew(&mut self, stream: &mut Stream) {
         for endpoint in stream.ends.iter().flat_map(|ends| [ends.rtp, ends.rtcp]) {
             if let Some(flow) = self.flows.get_mut(endpoint) {
-                flow.hand_over(&mut stream.past);
+                flow.hand_over(&mut stream.statistics.totals);
             }
         }
     }
@@ -178,6 +182,7 @@ impl Relay {
                     (Profile::Udptl, Component::Rtcp) => Role::Unused,
                 };
                 flow.source = stream.known_source(component);
+                flow.forget_usual();
                 let way = other_leg(position).and_then(|leg| session.way_to(leg, stream_index, component));
                 (flow.from, flow.destination) = way.unwrap_or_default();
             }

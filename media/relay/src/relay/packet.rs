@@ -55,8 +55,10 @@ impl Relay {
     fn forward_rtp(&mut self, now: u64, endpoint: u32, rtp: &Rtp<'_>, length: usize) -> Result<Verdict, DropReason> {
         self.charge(now, endpoint, length)?;
         let flow = self.flows.get_mut(endpoint).ok_or(DropReason::NoSession)?;
-        flow.count_rtp(now, rtp, length);
         let way = (flow.from, flow.destination);
+        if !flow.count_usual(now, rtp, length) {
+            self.observe_rtp(now, endpoint, rtp, length);
+        }
         Ok(self.forward(Traffic::Rtp, way, length))
     }
 
@@ -88,19 +90,20 @@ impl Relay {
             self.admit(now, endpoint, source, reporter.is_some())?;
         }
         let reporter = reporter.ok_or(DropReason::Ssrc)?;
-        let (flow, guard) = self.flows.pair_mut(endpoint).ok_or(DropReason::NoSession)?;
+        let guard = self.flows.guard_mut(endpoint).ok_or(DropReason::NoSession)?;
         if !guard.rtcp_tokens.take(length) {
             guard.rtcp.refill(now, &mut guard.rtcp_tokens, length)?;
         }
         guard.hear_reporter(now, reporter);
-        flow.count_rtcp();
         let way = if role == Role::Rtcp {
             Some(way)
         } else {
             // On a muxed port the flow knows RTP's way only; a look at the session every few seconds is cheap.
             other_leg(leg).and_then(|leg| self.session(slot)?.way_to(leg, index, Component::Rtcp))
         };
-        Ok(self.forward(Traffic::Rtcp, way.unwrap_or_default(), length))
+        let way = way.unwrap_or_default();
+        self.observe_rtcp(now, (slot, leg, index), rtcp, way.1.is_some());
+        Ok(self.forward(Traffic::Rtcp, way, length))
     }
 
     /// STUN from where the party's media comes from, where its stream relays it. It settles no latch, and is not

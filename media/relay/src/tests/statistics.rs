@@ -1,6 +1,6 @@
 //! What is counted of a stream.
 
-use moorline_control::StreamReport;
+use moorline_control::{Codec, Quality, StreamReport};
 
 use super::*;
 
@@ -18,8 +18,17 @@ fn alice_sends(packets: impl IntoIterator<Item = Vec<u8>>) -> StreamReport {
 #[test]
 fn a_steady_stream_has_neither_loss_nor_jitter() {
     let report = alice_sends((0..100).map(rtp));
-    let expected =
-        StreamReport { packets: 100, bytes: 17_200, source: Some(address(ALICE)), ..StreamReport::default() };
+    let expected = StreamReport {
+        packets: 100,
+        bytes: 17_200,
+        source: Some(address(ALICE)),
+        sources: 1,
+        ssrc: Some(0x1234),
+        payload_type: Some(0),
+        codec: Codec::Pcmu,
+        quality: Some(Quality { r_tenths: 925, mos_hundredths: 440, delay_ms: 20 }),
+        ..StreamReport::default()
+    };
     assert_eq!(report, expected);
 }
 

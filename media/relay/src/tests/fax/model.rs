@@ -130,8 +130,11 @@ proptest! {
         for (leg, expected) in reports.iter().enumerate() {
             let report = world.report(id(1)).legs[leg][0];
             let source = Some(address(parties[leg].0));
-            // Packets come at any time here: their jitter is what it is.
-            prop_assert_eq!(report, StreamReport { source, jitter_us: report.jitter_us, ..*expected });
+            let StreamReport { packets, bytes, lost, reordered, rtcp_packets, refused, .. } = *expected;
+            // Packets come at any time here: what is learned of their time and their sources is not modelled.
+            let expected =
+                StreamReport { packets, bytes, lost, reordered, rtcp_packets, refused, source, ..report };
+            prop_assert_eq!(report, expected);
         }
         prop_assert_eq!(world.relay.counters().relayed, relayed);
     }
