@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moorline_bench::account::{Account, Step, Thresholds};
 use moorline_bench::load::{Codec, Credentials, LoadError, Number, Plan, Report, Sockets, Transport, run_watched};
@@ -27,6 +27,9 @@ const STEP: Duration = Duration::from_secs(10);
 
 /// Where Moorline's own built-in configuration sends calls, too.
 const CALLEE_PORT: u16 = 5080;
+
+/// `timeout` and some shells send a signal to a process and to its group: within this it is the same one.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -220,14 +223,18 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
                     _ => return,
                 };
             let _ = ready.send(());
+            let mut first: Option<Instant> = None;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                if stopped.swap(true, Relaxed) {
-                    std::process::exit(130);
+                match first {
+                    Some(first) if first.elapsed() >= SAME_SIGNAL => std::process::exit(130),
+                    Some(_) => continue,
+                    None => first = Some(Instant::now()),
                 }
+                stopped.store(true, Relaxed);
                 eprintln!("stopping: hanging up; once more to end at once");
             }
         });

@@ -17,7 +17,7 @@ fn load(stand: &Stand, extra: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moorline"));
     command.args(["load", "--target", &stand.address(1, 5060).to_string()]);
     command.args(["--caller", &stand.address(2, 0).ip().to_string(), "--callee", &stand.address(3, 5060).to_string()]);
-    command.args(["--talk", "0.5", "--ring", "0.05"]).args(extra);
+    command.args(["--ring", "0.05"]).args(extra);
     command
 }
 
@@ -29,13 +29,14 @@ fn texts(output: &Output) -> (String, String) {
 fn calls_are_placed_and_accounted_for() {
     let stand = Stand::up(61, &[]);
     let (json, html) = (stand.folder.path().join("load.json"), stand.folder.path().join("load.html"));
-    let output = load(&stand, &["--calls", "8", "--rate", "40", "--rtcp", "--codec", "pcma", "--verbatim"])
-        .args(["--relay-network", "127.98.61.64/27", "--json"])
-        .arg(&json)
-        .arg("--html")
-        .arg(&html)
-        .output()
-        .unwrap();
+    let output =
+        load(&stand, &["--calls", "8", "--rate", "40", "--talk", "0.5", "--rtcp", "--codec", "pcma", "--verbatim"])
+            .args(["--relay-network", "127.98.61.64/27", "--json"])
+            .arg(&json)
+            .arg("--html")
+            .arg(&html)
+            .output()
+            .unwrap();
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}\n{}", stand.log());
     let account = Account::from_json(&std::fs::read_to_string(json).unwrap()).unwrap();
@@ -56,7 +57,10 @@ fn a_threshold_decides_on_the_exit_status() {
     // Calls to other numbers have no route.
     let stand = Stand::up(62, &[("[[signaling.routes]]", "[[signaling.routes]]\nprefix = \"1\"")]);
     let run = |extra: &[&str]| {
-        let output = load(&stand, &["--calls", "4", "--rate", "40", "--no-media"]).args(extra).output().unwrap();
+        let output = load(&stand, &["--calls", "4", "--rate", "40", "--talk", "0.2", "--no-media"])
+            .args(extra)
+            .output()
+            .unwrap();
         (output.status.code(), texts(&output).0)
     };
     let (status, out) = run(&["--called-prefix", "1"]);
@@ -92,7 +96,10 @@ fn an_interrupt_hangs_up_and_reports() {
         .unwrap();
     stand
         .until("calls are up", || stand.signaling_value("moorline_sip_calls_active").is_some_and(|calls| calls >= 5.0));
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    // As `timeout` does it: to the process, and at once to its group.
+    for _ in 0..2 {
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    }
     let output = child.wait_with_output().unwrap();
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");

@@ -76,8 +76,9 @@ impl Live {
         bar.set_prefix(format!("{}, {} s", self.step, progress.elapsed.as_secs()));
         let mut lines = self.calls(progress);
         lines.push(String::new());
-        let right = if self.with_media { ("one way", watch.one_way) } else { ("post-dial", watch.post_dial) };
-        lines.extend(beside(&histogram("set-up", watch.setup), &histogram(right.0, right.1)));
+        // Ringing hides what the SBC adds to a set-up: it stands here only where there is room.
+        let right = if self.with_media { ("one way", watch.one_way) } else { ("set-up", watch.setup) };
+        lines.extend(beside(&histogram("post-dial", watch.post_dial), &histogram(right.0, right.1)));
         bar.set_message(lines.join("\n"));
     }
 
