@@ -181,7 +181,8 @@ pub struct Distribution {
     pub p99_us: f64,
     pub p999_us: f64,
     pub max_us: f64,
-    /// Counts between bounds that are equally far apart up to p99; the last one holds all above.
+    /// Counts between bounds that are equally far apart, or grow by one factor, up to p99; the last one holds all
+    /// above.
     pub buckets: Vec<Bucket>,
     /// The value below which a share of all is.
     pub curve: Vec<Quantile>,
@@ -398,27 +399,36 @@ impl Distribution {
 }
 
 /// As many bars as a plot shows well.
-const BUCKETS: u64 = 28;
+const BUCKETS: u32 = 28;
 
 fn buckets(histogram: &Histogram) -> Vec<Bucket> {
-    let (from, to) = (histogram.min(), histogram.value_at_quantile(0.99));
-    let width = to.saturating_sub(from).div_ceil(BUCKETS).max(1);
-    let mut buckets: Vec<Bucket> = (1..=BUCKETS)
-        .map(|index| from.saturating_add(width * index))
-        .take_while(|bound| *bound < to.saturating_add(width))
-        .map(|bound| Bucket { up_to_us: micros(bound), count: 0 })
-        .collect();
+    let bounds = bounds(histogram.min().max(1), histogram.value_at_quantile(0.99));
+    let mut buckets: Vec<Bucket> = bounds.iter().map(|bound| Bucket { up_to_us: micros(*bound), count: 0 }).collect();
     buckets.push(Bucket { up_to_us: micros(histogram.max()), count: 0 });
     for value in histogram.iter_recorded() {
         // A value recorded on a bound belongs below it, though its slot of the histogram reaches beyond.
-        let above = histogram.lowest_equivalent(value.value_iterated_to()).saturating_sub(from);
-        let index = usize::try_from(above.saturating_sub(1) / width).unwrap_or(usize::MAX).min(buckets.len() - 1);
+        let lowest = histogram.lowest_equivalent(value.value_iterated_to());
+        let index = bounds.partition_point(|bound| *bound < lowest);
         if let Some(bucket) = buckets.get_mut(index) {
             bucket.count += value.count_at_value();
         }
     }
     while buckets.pop_if(|bucket| bucket.count == 0).is_some() {}
     buckets
+}
+
+/// Equally far apart, or growing by one factor where the values span more than a decade.
+fn bounds(from: u64, to: u64) -> Vec<u64> {
+    let (first, span) = (from as f64, to as f64 / from as f64);
+    let at = |index: u32| {
+        let share = f64::from(index) / f64::from(BUCKETS);
+        let bound =
+            if span > 10.0 { first * span.powf(share) } else { first + share * (to.saturating_sub(from)) as f64 };
+        bound.ceil() as u64
+    };
+    let mut bounds: Vec<u64> = (1..=BUCKETS).map(at).collect();
+    bounds.dedup();
+    bounds
 }
 
 impl Point {

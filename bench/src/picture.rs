@@ -112,7 +112,7 @@ pub fn duration(ns: u64) -> String {
 fn whole(ns: u64) -> String {
     match ns {
         ..1_000_000 => format!("{} µs", ns / 1_000),
-        ..1_000_000_000 => format!("{} ms", ns / 1_000_000),
+        1_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
         _ => format!("{} s", ns / 1_000_000_000),
     }
 }

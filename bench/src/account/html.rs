@@ -113,10 +113,10 @@ fn ramp(out: &mut String, account: &Account) {
             micros(step.one_way_p99_us),
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<section><h2>Ramp</h2><div class=\"scroll\"><table><tr><th>calls/s</th><th>calls</th><th>failed</th><th>lost</th>\
-         <th>set-up p99</th><th>one way p99</th><th class=\"text\">result</th></tr>{rows}</table></div></section>\n"
+         <th>set-up p99</th><th>one way p99</th><th class=\"text\">result</th></tr>{rows}</table></div></section>"
     );
 }
 
@@ -286,7 +286,7 @@ fn of_series(series: &[Point], named: &[(&str, Of<'_>)]) -> Vec<Line> {
 }
 
 fn time_axis(series: &[Point]) -> Axis {
-    Axis::up_to(series.last().map_or(1.0, |point| point.at_s), 8)
+    Axis::up_to(series.last().map_or(1.0, |point| point.at_s), 6)
 }
 
 fn histogram(times: &Distribution) -> String {

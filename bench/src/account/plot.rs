@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 /// The plot's size in its own units; the page scales it.
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 66.0;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 250.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 34.0;
@@ -132,7 +132,7 @@ pub(super) fn bars(counts: &[(String, u64)]) -> String {
     grid(&mut svg, &y, count);
     let width = (WIDTH - LEFT - RIGHT) / counts.len().max(1) as f64;
     // Labels that would overlap are left out, the last one never.
-    let every = (72.0 / width).ceil().max(1.0) as usize;
+    let every = (96.0 / width).ceil().max(1.0) as usize;
     for (index, (label, value)) in counts.iter().enumerate() {
         let from = LEFT + index as f64 * width;
         // What is there shows, however little.
@@ -147,10 +147,13 @@ pub(super) fn bars(counts: &[(String, u64)]) -> String {
             HEIGHT - BOTTOM - top,
         );
         if (counts.len() - 1 - index).is_multiple_of(every) {
-            let at = from + width * 0.1 + (width * 0.8).min(60.0) / 2.0;
+            let middle = from + width * 0.1 + (width * 0.8).min(60.0) / 2.0;
+            // The last one would leave the plot.
+            let is_last = index + 1 == counts.len() && counts.len() > 1;
+            let (at, anchor) = if is_last { (WIDTH - RIGHT, "end") } else { (middle, "middle") };
             let _ = write!(
                 svg,
-                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{label}</text>",
                 HEIGHT - BOTTOM + 20.0
             );
         }

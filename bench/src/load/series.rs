@@ -115,7 +115,7 @@ impl Recorder {
             one_way: Spread::since(&mut self.one_way, one_way),
         });
         self.missed.push(progress.packets_missed);
-        if self.samples.len() % (2 * WANTED as usize) == 0 {
+        if self.samples.len().is_multiple_of(2 * WANTED as usize) {
             self.interval *= 2;
         }
     }
