@@ -20,4 +20,5 @@ mod shard;
 
 pub use config::{Config, ConfigFault, DatapathChoice, Range, Sockets};
 pub use error::MediaError;
-pub use process::{run, run_until};
+pub use moorline_xdp::LookupError;
+pub use process::{run, run_until, shared_sockets};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use moorline_control::{Profile, ServerHello, VERSION};
 use moorline_xdp::{Lookup, LookupError, LookupRange};
@@ -24,6 +25,9 @@ use crate::{admin, control, limits};
 
 /// Events between a shard and the control server.
 const SAID_QUEUE: usize = 4096;
+
+/// How often it is looked for ports that other processes hold, where opening a port does not tell.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
 /// when it returns.
@@ -103,6 +107,14 @@ fn choose(choice: DatapathChoice) -> Result<DatapathChoice, MediaError> {
     }
 }
 
+/// Whether this process may have shared media sockets on this host, see [`Sockets::Shared`].
+///
+/// # Errors
+/// What is missing.
+pub fn shared_sockets() -> Result<(), LookupError> {
+    moorline_xdp::lookup::probe()
+}
+
 /// What makes shards share a socket among their ports, if the configuration and the host allow it.
 fn share(config: &Config) -> Result<Option<Arc<Lookup>>, MediaError> {
     if config.sockets == Sockets::PerPort {
@@ -157,15 +169,33 @@ fn serve<D: Datapath + 'static>(
     let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
 
     let (exits, exited) = mpsc::unbounded_channel();
+    let others = lookup.clone();
     let (running, said) = Running::start::<D>(&config, lookup, &exits)?;
     drop(exits);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shutdown = async {
+        tokio::select! {
+            () = shutdown => {}
+            () = look_for_others(others) => {}
+        }
+    };
     let ended = LocalSet::new().block_on(&runtime, attend::<D>(&config, access, &running, said, exited, shutdown));
     drop(runtime);
     drop(running);
     tracing::info!("media stopped");
     ended
+}
+
+/// Keeps what is known of media ports that other processes hold up to date. Does not end.
+async fn look_for_others(lookup: Option<Arc<Lookup>>) {
+    let Some(lookup) = lookup else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(OTHERS_INTERVAL).await;
+        let own = Arc::clone(&lookup);
+        // The kernel takes some time to list its sockets.
+        let _ = tokio::task::spawn_blocking(move || own.look_for_others()).await;
+    }
 }
 
 /// The running shards; dropped, they stop.

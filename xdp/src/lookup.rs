@@ -7,6 +7,7 @@
 mod claim;
 #[allow(unsafe_code)]
 mod mapped;
+mod others;
 
 use std::error::Error;
 use std::fmt;
@@ -25,6 +26,7 @@ use moorline_xdp_abi::lookup::{
 use socket2::{SockFilter, SockRef};
 
 use self::mapped::Mapped;
+use self::others::Others;
 use crate::Capabilities;
 
 /// The program: `make bpf` compiles it.
@@ -94,6 +96,7 @@ pub struct Lookup {
     /// The first address of each, and how many there are.
     firsts: Vec<(IpAddr, u32)>,
     ports: Mapped,
+    others: Others,
     figures: Mapped,
     sockets: Mutex<SockMap<MapData>>,
     /// What a flooded port's packets go to.
@@ -141,7 +144,10 @@ impl Lookup {
         // The namespace of this thread, should it be another than the process began in.
         let namespace = File::open("/proc/thread-self/ns/net").map_err(of("opening the network namespace"))?;
         attached.attach(namespace).map_err(of("attaching the lookup program"))?;
+        let others = Others::new(entries);
+        others.look(&own);
         Ok(Lookup {
+            others,
             ranges: own,
             firsts: ranges.iter().map(|range| (range.first.to_canonical(), range.addresses)).collect(),
             ports,
@@ -190,6 +196,18 @@ impl Lookup {
             IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().wrapping_add(n)).into(),
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().wrapping_add(n.into())).into(),
         })
+    }
+
+    /// Whether a socket outside had this port when it was last looked.
+    #[inline]
+    pub fn is_taken(&self, entry: u32) -> bool {
+        self.others.have(entry)
+    }
+
+    /// Looks for sockets outside that have media ports. To be done now and then, off the way of packets: it reads
+    /// the kernel's lists of all UDP sockets.
+    pub fn look_for_others(&self) {
+        self.others.look(&self.ranges);
     }
 
     /// Opens the port of this entry for a shard, one of those that there were sockets given for.

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
+use moorline_media::{DatapathChoice, Sockets};
 use nix::ifaddrs::getifaddrs;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit};
@@ -28,7 +29,9 @@ const WANTED_RMEM: u64 = 8 << 20;
 /// One line each: what, and what to do.
 pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
     let mut advice = Vec::new();
-    descriptors(configuration, &mut advice);
+    if !shared_sockets(configuration, &mut advice) {
+        descriptors(configuration, &mut advice);
+    }
     io_uring(&mut advice);
     addresses(configuration, &mut advice);
     let (cores, named) = cores(configuration);
@@ -44,6 +47,21 @@ pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
         ));
     }
     advice
+}
+
+/// Whether media ports share sockets here, so that sessions need no descriptors.
+fn shared_sockets(configuration: &Configuration, advice: &mut Vec<String>) -> bool {
+    let media = &configuration.media;
+    if media.sockets == Sockets::PerPort || media.datapath == DatapathChoice::Epoll {
+        return false;
+    }
+    let Err(missing) = moorline_media::shared_sockets() else { return true };
+    let remedy = "give it to the media process (deploy/systemd), or set media.sockets = \"per_port\"";
+    advice.push(match media.sockets {
+        Sockets::Shared => format!("media.sockets = \"shared\" cannot work for this user: {missing}; {remedy}"),
+        _ => format!("every media port gets a socket of its own for this user, which costs more: {missing}; {remedy}"),
+    });
+    false
 }
 
 fn descriptors(configuration: &Configuration, advice: &mut Vec<String>) {

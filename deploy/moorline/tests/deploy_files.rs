@@ -28,8 +28,12 @@ fn neither_process_is_root_or_can_become_it() {
         assert!(user[0].starts_with("moorline-"), "{name}: {user:?}");
         assert_eq!(values(&text, "NoNewPrivileges"), ["yes"], "{name}");
         assert_eq!(values(&text, "ProtectSystem"), ["strict"], "{name}");
-        assert_eq!(values(&text, "CapabilityBoundingSet"), [""], "{name}");
         assert_eq!(values(&text, "Restart"), ["always"], "{name}");
+    }
+    assert_eq!(values(&unit(UNITS[0]), "CapabilityBoundingSet"), [""]);
+    // What shared media sockets need, and no more.
+    for key in ["CapabilityBoundingSet", "AmbientCapabilities"] {
+        assert_eq!(values(&unit(UNITS[1]), key), ["CAP_BPF CAP_NET_ADMIN CAP_NET_RAW"]);
     }
     assert_ne!(values(&unit(UNITS[0]), "User"), values(&unit(UNITS[1]), "User"), "each has a user of its own");
 }

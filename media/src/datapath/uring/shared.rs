@@ -127,7 +127,7 @@ impl Shared {
         let place = self.lookup.place(address).ok_or_else(absent)?;
         let (range, senders) = self.ranges.get(place.range).zip(self.senders.get(place.range)).ok_or_else(absent)?;
         let owner = self.owners.get_mut(place.entry as usize).ok_or_else(absent)?;
-        if *owner != 0 {
+        if *owner != 0 || self.lookup.is_taken(place.entry) {
             return Err(BindError::AddressInUse);
         }
         let (first, each) = *senders;
@@ -247,3 +247,6 @@ pub(super) enum NoWay {
 fn v6_of(ranges: &[MediaRange]) -> impl Iterator<Item = bool> {
     ranges.iter().map(|range| matches!(range.network.addr().to_canonical(), IpAddr::V6(_)))
 }
+
+#[cfg(test)]
+mod tests;
