@@ -13,6 +13,8 @@ use prometheus_client::registry::Registry;
 use crate::datapath::KernelDrop;
 use crate::shard::Snapshot;
 
+mod quality;
+
 /// Bounds of the residence histogram: 1, 2, 5 steps from 1 µs to 100 ms.
 const RESIDENCE_BOUNDS_NS: [u64; 16] = [
     1_000,
@@ -69,6 +71,7 @@ impl Collector for Scrape {
         self.encode_process(&mut encoder)?;
         self.encode_traffic(&mut encoder)?;
         self.encode_sessions(&mut encoder)?;
+        self.encode_quality(&mut encoder)?;
         self.encode_residence(&mut encoder)
     }
 }

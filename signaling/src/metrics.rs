@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use moorline_b2bua::{Concurrency, Counters, Observation, Outcome, Reason};
+use moorline_control::SessionReport;
 use tracing::{info, warn};
 
 use crate::transport::streams::StreamCounts;
@@ -274,11 +275,20 @@ impl Statistics {
                     packets = streams().map(|stream| stream.packets).sum::<u64>(),
                     lost = streams().map(|stream| stream.lost).sum::<u64>(),
                     refused = streams().map(|stream| stream.refused).sum::<u64>(),
+                    worst_mos = worst_mos(report.as_ref()),
+                    one_way_ms = streams().filter_map(|stream| stream.silence).map(|silence| silence.one_way_ms).max(),
                     "call ended"
                 );
             }
         }
     }
+}
+
+/// The worst mean opinion score of a call's streams, as they came here and as the parties heard them.
+fn worst_mos(report: Option<&SessionReport>) -> Option<f64> {
+    let streams = report.into_iter().flat_map(|report| report.legs.iter().flatten());
+    let judged = streams.flat_map(|stream| [stream.quality, stream.far_end.and_then(|far_end| far_end.quality)]);
+    judged.flatten().map(|quality| quality.mos_hundredths).min().map(|hundredths| f64::from(hundredths) / 100.0)
 }
 
 fn label(outcome: Outcome) -> (&'static str, Option<u16>) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use moorline_control::SessionId;
 use tracing::level_filters::LevelFilter;
 
 pub(crate) mod load;
@@ -67,6 +68,30 @@ pub(crate) enum SessionCommand {
     /// Open plain two-leg sessions, print `A_RELAY B_RELAY` for each, and close them at SIGINT, SIGTERM
     /// or the end of piped standard input.
     Open(SessionOpenArgs),
+    /// The open sessions, one a line: identifier, local RTP addresses by leg, and whether a client owns it.
+    List(SessionListArgs),
+    /// What is known of an open session's media: packets, loss, jitter, quality, silence, DTMF, round trips.
+    Show(SessionShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionListArgs {
+    /// The media process's control socket; the built-in configuration's if left out.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionShowArgs {
+    /// The session's identifier, as `list` and the logs give it.
+    #[arg(value_name = "ID")]
+    pub(crate) session: SessionId,
+    /// Print one line of JSON, with the names and units of the control protocol.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The media process's control socket; the built-in configuration's if left out.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

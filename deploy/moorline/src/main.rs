@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Command::Media(args) => child::media(args),
         Command::Check(args) => check::run(args),
         Command::Session(SessionCommand::Open(args)) => session::open(args),
+        Command::Session(SessionCommand::List(args)) => session::show::list(args),
+        Command::Session(SessionCommand::Show(args)) => session::show::show(args),
         Command::Demo(args) => demo::run(args),
         Command::Load(args) => load::run(args),
     };

@@ -1,16 +1,18 @@
-//! `moorline session open`: plain media sessions by hand, for measurements and for operators.
+//! `moorline session`: plain media sessions by hand, for measurements and for operators, and what is known of those
+//! that are open.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use moorline_control::connection::{Receiver, Sender, connect};
 use moorline_control::{
-    ClientFrame, ClientHello, LegSpec, Refusal, RefusalCode, Reply, Request, ServerFrame, SessionId, SessionSpec,
-    StreamSpec,
+    ClientFrame, ClientHello, LegSpec, Refusal, RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId,
+    SessionSpec, StreamSpec,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,6 +20,8 @@ use tokio::sync::oneshot;
 use crate::Outcome;
 use crate::cli::SessionOpenArgs;
 use crate::config::Configuration;
+
+pub(crate) mod show;
 
 /// How long the sessions outlive this process if it is killed.
 const LEASE_MS: u32 = 2_000;
@@ -38,14 +42,7 @@ pub(crate) fn open(args: &SessionOpenArgs) -> Outcome {
 async fn open_until_stopped(args: &SessionOpenArgs) -> Outcome {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let path = match &args.control {
-        Some(path) => path.clone(),
-        None => Configuration::load(None)?.media.control,
-    };
-    let hello = ClientHello { version: moorline_control::VERSION, client: "session-open".into(), lease_ms: LEASE_MS };
-    let (sender, receiver, server) = connect(&path, hello).await.map_err(|error| {
-        format!("{}: {error}; start a media process there, or name its socket with --control", path.display())
-    })?;
+    let (mut control, server) = Control::connect(args.control.as_deref(), "session-open").await?;
     let range = match (&args.range, server.ranges.first()) {
         (Some(range), _) => range.clone(),
         (None, Some(first)) => first.name.clone(),
@@ -54,7 +51,6 @@ async fn open_until_stopped(args: &SessionOpenArgs) -> Outcome {
     let ids =
         (0..args.count).map(|_| Ok(SessionId { node: u16::MAX, virtual_shard: random()? as u8, random: random()? }));
     let ids: Vec<SessionId> = ids.collect::<Result<_, Error>>()?;
-    let mut control = Control { sender, receiver };
 
     let opening = ids.iter().zip(0..).map(|(id, number)| {
         let spec = specification(args, &range, number)?;
@@ -104,6 +100,30 @@ struct Control {
 }
 
 impl Control {
+    /// Connects to the media process at a socket, or at the built-in configuration's.
+    async fn connect(path: Option<&Path>, client: &str) -> Result<(Control, ServerHello), Error> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => Configuration::load(None)?.media.control,
+        };
+        let hello = ClientHello { version: moorline_control::VERSION, client: client.to_owned(), lease_ms: LEASE_MS };
+        let (sender, receiver, server) = connect(&path, hello).await.map_err(|error| {
+            format!("{}: {error}; start a media process there, or name its socket with --control", path.display())
+        })?;
+        Ok((Control { sender, receiver }, server))
+    }
+
+    /// Asks one thing.
+    async fn ask(&mut self, request: Request) -> Result<Reply, Error> {
+        self.sender.send(&ClientFrame::Request { id: 0, request }).await?;
+        loop {
+            // Events are of sessions that this connection owns: it has none.
+            if let ServerFrame::Reply { reply, .. } = self.receiver.receive().await? {
+                return Ok(reply);
+            }
+        }
+    }
+
     /// Asks everything, at most a window ahead and at most so many a second; the answers in the order of the requests.
     async fn ask_all(&mut self, requests: Vec<Request>, per_second: Option<u32>) -> Result<Vec<Reply>, Error> {
         let mut replies: Vec<Option<Reply>> = vec![None; requests.len()];

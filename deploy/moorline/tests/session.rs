@@ -114,3 +114,49 @@ fn a_range_that_is_not_there_is_named() {
     assert!(said.contains("nowhere"), "{said}");
     assert_eq!(stand.media_value("moorline_media_sessions"), Some(0.0), "nothing is left of a failed attempt");
 }
+
+#[test]
+fn open_sessions_are_listed_and_shown() {
+    let stand = Stand::start("media", 44, &[]);
+    stand.until("media answers", || stand.media().is_some());
+    let [a, b] = [10, 11].map(|host| UdpSocket::bind(stand.address(host, 0)).expect("an address"));
+    let far = [&a, &b].map(|socket| socket.local_addr().expect("bound").to_string());
+    let (mut process, relays) = open(&stand, &["--a", &far[0], "--b", &far[1]], 2);
+    b.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    for sequence in [1, 2, 2, 5] {
+        a.send_to(&rtp(sequence), relays[0].0).expect("sent");
+        b.recv_from(&mut [0; 2048]).expect("relayed");
+    }
+    let session = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_moorline"));
+        let output = command.arg("session").args(arguments).arg("--control").arg(stand.control()).output();
+        let output = output.expect("it runs");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (done, listed) = session(&["list"]);
+    assert!(done, "{listed}");
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let line = listed.lines().find(|line| line.contains(&relays[0].0.to_string())).expect("the first session");
+    assert!(line.contains(&relays[0].1.to_string()) && line.ends_with(" owned"), "{line}");
+    let id = line.split(' ').next().expect("an identifier");
+
+    let (done, shown) = session(&["show", id]);
+    assert!(done, "{shown}");
+    for expected in
+        [&format!("leg 0 stream 0 from {}, PCMU (0)", far[0]), "4 packets", "2 (33.33 %); 0 reordered, 1 repeated"]
+    {
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let (done, json) = session(&["show", id, "--json"]);
+    assert!(done && json.contains("\"codec\":\"PCMU\"") && json.contains("\"lost\":2,"), "{json}");
+    let (done, said) = session(&["show", "ffff000000000000000000"]);
+    assert!(!done && said.contains("ffff000000000000000000"), "{said}");
+
+    drop(process.stdin.take());
+    assert!(process.wait().expect("it ends").success());
+    let received = stand.media().expect("it answers").value("moorline_media_loss_ratio_count", &[("range", "edge")]);
+    assert_eq!(received, Some(1.0), "one stream of the four has heard its party");
+}

@@ -41,7 +41,12 @@ fn relay(sessions: u16) -> (Relay, Vec<(EndpointId, SocketAddr)>) {
         let remotes = [SocketAddr::from(([10, 1, 0, 1], 2 * n + 2)), SocketAddr::from(([10, 2, 0, 1], 2 * n + 2))];
         let leg = |remote| LegSpec {
             range: name(),
-            streams: vec![StreamSpec { active: true, remote_rtp: Some(remote), one_ssrc: true, ..StreamSpec::default() }],
+            streams: vec![StreamSpec {
+                active: true,
+                remote_rtp: Some(remote),
+                one_ssrc: true,
+                ..StreamSpec::default()
+            }],
         };
         let spec = SessionSpec { legs: remotes.map(leg).to_vec(), media_timeout_ms: 60_000, snapshot: vec![0; 1024] };
         let session = SessionId { node: 0, virtual_shard: 0, random: n.into() };

@@ -8,6 +8,7 @@
 
 mod address;
 mod ceiling;
+mod closing;
 mod config;
 mod counters;
 mod door;
@@ -24,6 +25,7 @@ mod ssrc;
 mod statistics;
 mod verdict;
 
+pub use closing::{Closing, Histogram};
 pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};
 pub use counters::{Counters, Relayed};
 pub use layout::shard_of;

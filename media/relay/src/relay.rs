@@ -7,7 +7,7 @@ use moorline_control::{Ended, LocalSession, Refusal, RefusalCode, SessionId, Ses
 use crate::flow::Flows;
 use crate::pool::Pool;
 use crate::session::Session;
-use crate::{Config, ConfigError, Counters, Ports, Range, door};
+use crate::{Closing, Config, ConfigError, Counters, Ports, Range, door};
 
 mod acquire;
 mod apply;
@@ -57,6 +57,8 @@ pub struct Relay {
     /// Reports tell the latest DTMF digit.
     report_digits: bool,
     counters: Counters,
+    /// By range.
+    closing: Vec<Closing>,
 }
 
 impl Relay {
@@ -70,6 +72,7 @@ impl Relay {
             pool: Pool::new(&config),
             flows: Flows::new(config.max_endpoints()),
             capacity: config.capacity,
+            closing: vec![Closing::default(); config.ranges.len()],
             ranges: config.ranges,
             sessions: Vec::new(),
             unused_slots: VecDeque::new(),
@@ -171,6 +174,11 @@ impl Relay {
         &self.counters
     }
 
+    /// What was seen of sessions that have ended, by the names of the media ranges.
+    pub fn closing(&self) -> impl Iterator<Item = (&str, &Closing)> {
+        self.ranges.iter().map(|range| range.name.as_str()).zip(&self.closing)
+    }
+
     fn slot(&self, session: SessionId) -> Result<u32, Refusal> {
         self.by_id.get(&session).copied().ok_or_else(|| no_such(session))
     }
@@ -220,6 +228,11 @@ impl Relay {
     fn end(&mut self, now: u64, slot: u32, ports: &mut impl Ports) -> Option<(Owner, SessionReport)> {
         let mut session = self.sessions.get_mut(slot as usize)?.take()?;
         let report = self.report(now, &session);
+        for (leg, streams) in session.legs.iter().zip(&report.legs) {
+            if let Some(closing) = self.closing.get_mut(leg.range) {
+                streams.iter().for_each(|stream| closing.take(stream));
+            }
+        }
         for leg in &mut session.legs {
             for stream in &mut leg.streams {
                 self.release_ports(now, stream, ports);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_control::{Event, MAX_FRAME, Reply, Request};
-use moorline_relay::{Counters, Owner, Relay};
+use moorline_relay::{Closing, Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
@@ -44,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(crate) shard: u16,
     pub(crate) counters: Counters,
     pub(crate) tally: Tally,
+    /// Of sessions that have ended, by media range.
+    pub(crate) closing: Vec<(String, Closing)>,
 }
 
 /// An event on its way to the connection that owns the session.
@@ -155,7 +157,9 @@ impl<D: Datapath> Shard<D> {
                 Letter::Scrape(answer) => {
                     self.datapath.count(&mut self.tally);
                     let (shard, counters, tally) = (self.index, *self.relay.counters(), self.tally.clone());
-                    let _ = answer.send(Box::new(Snapshot { shard, counters, tally }));
+                    let closing =
+                        self.relay.closing().map(|(range, closing)| (range.to_owned(), closing.clone())).collect();
+                    let _ = answer.send(Box::new(Snapshot { shard, counters, tally, closing }));
                 }
             }
             read += 1;
