@@ -149,8 +149,8 @@ attack() {
     refused=$(($(refusals "after-$name") - $(refusals "before-$name")))
     require "datagrams of the attack $name" "$sent" -gt "$((attack_rate * attack_seconds / 10))"
     require "datagrams refused in the attack $name" "$refused" -ge "$((sent - lost))"
-    # Beyond what was forged, only what a party sent and the host had no room for.
-    require "refused beyond those of the attack $name" "$((refused - sent))" -le "$(overflowed "$name")"
+    # Beyond what was forged, only what a party sent and the host had no room for, or sent to a port in flood.
+    require "refused beyond those of the attack $name" "$((refused - sent))" -le "$(bystanders "$name")"
     summary "$name: $sent forged at $(figure "$name.figures" attack_rate)/s, refused: $(reasons "$name")"
 }
 
@@ -159,8 +159,13 @@ refusals() {
     awk -F= '/^media_dropped_/ { sum += $2 } END { print sum + 0 }' "$1.scrape"
 }
 
-overflowed() {
-    echo "$(($(figure "after-$1.scrape" media_dropped_receive_buffer_full) - $(figure "before-$1.scrape" media_dropped_receive_buffer_full)))"
+# How many packets of parties can be among what was refused: those that a full socket lost, and 50 a second of the one
+# call whose port was cut for its flood.
+bystanders() {
+    local count
+    count=$(refused_for "$1" receive_buffer_full)
+    (($(refused_for "$1" port_flooded) == 0)) || count=$((count + 50 * (attack_seconds + 1)))
+    echo "$count"
 }
 
 # Refusals of an attack by reason.
@@ -184,7 +189,7 @@ unheard() {
     in_ns sbc awk -v sum="$queues" '($1 == "Udp:" || $1 == "Ip:") {
             if (!($1 in seen)) { seen[$1] = split($0, name) }
             else { split($0, value); for (i = 2; i <= seen[$1]; i++)
-                if (name[i] ~ /^(RcvbufErrors|NoPorts|InCsumErrors|InDiscards)$/) sum += value[i] }
+                if (name[i] ~ /^(RcvbufErrors|NoPorts|InCsumErrors|InDiscards|ReasmFails)$/) sum += value[i] }
         } END { print sum }' /proc/net/snmp
 }
 

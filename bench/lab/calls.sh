@@ -91,6 +91,7 @@ to = "carrier"
 control = "/run/moorline/media.sock"
 control_users = ["nobody"]
 datapath = "$datapath"
+sockets = "$sockets"
 cores = [$cores]
 
 [[media.ranges]]

@@ -1,10 +1,12 @@
 # Runs the lab's tests: each in a subshell, with a directory of its own for logs, and an end by a verdict.
 
-# NAME or NAME@DATAPATH, in the order in which they run.
+# NAME, NAME@DATAPATH or NAME@DATAPATH-SOCKETS, in the order in which they run. Where SOCKETS is not said, Moorline
+# chooses: shared ones for io_uring, because tests run as root.
 all_tests=(
     no-way-out
     taken-away
     sipp-calls@io_uring
+    sipp-calls@io_uring-per_port
     sipp-calls@epoll
     generator-calls@io_uring
     generator-calls@epoll
@@ -13,6 +15,7 @@ all_tests=(
     ipv6-bridge@epoll
     kill-signaling@io_uring
     kill-media@io_uring
+    kill-media@io_uring-per_port
     kill-media@epoll
     no-free-port@io_uring
     garbage@io_uring
@@ -48,7 +51,8 @@ test_names() {
     printf '%s\n' "${all_tests[@]}"
 }
 
-# The tests that the arguments name, `sipp-calls` meaning all of its datapaths; without arguments, all.
+# The tests that the arguments name, `sipp-calls` meaning all of its datapaths, and `sipp-calls@DATAPATH` any of them,
+# be it in the list or not; without arguments, all.
 selected_tests() {
     local name test
     if (($# == 0)); then
@@ -56,6 +60,10 @@ selected_tests() {
         return
     fi
     for name in "$@"; do
+        if [[ $name == *@* && -f $lab_dir/tests/${name%@*}.sh ]]; then
+            echo "$name"
+            continue
+        fi
         for test in "${all_tests[@]}"; do
             [[ $test != "$name" && ${test%@*} != "$name" ]] || echo "$test"
         done
@@ -139,7 +147,9 @@ run_test() {
         source "$lab_dir/servers.sh"
         # shellcheck source=telephones.sh
         source "$lab_dir/telephones.sh"
-        datapath=${test#*@}
+        datapath=${test#*@} sockets=auto
+        [[ $datapath != *-* ]] || sockets=${datapath#*-}
+        datapath=${datapath%-*}
         trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR
         set -E
         cd "$logs"

@@ -1,15 +1,12 @@
 # All at one port: the calls at other ports do not notice.
 
+# What a busy machine of two cores may lose anyhow.
 margin_ppm=20000
 
 start_moorline
-start_calls control 4 1
-end_calls control
-await_idle 10
-
 watch_forged
 note_flows
-start_calls flooded "$((5 + 3 * (attack_seconds + 1)))" 2
+start_calls flooded "$((4 + 3 * attack_seconds + 3))" 1
 take_flows
 attack flood-stranger --source stranger --from "$stranger" --flows flows --only 1
 attack flood-party --source party --flows flows --only 1
@@ -21,9 +18,8 @@ unwatch
 spared=$((50 * 3 * (attack_seconds + 1)))
 lost=$(figure flooded.log rtp_lost)
 lost_elsewhere=$((lost > spared ? lost - spared : 0))
-allowed=$(($(figure flooded.log rtp_sent) * ($(lost_ppm control) + margin_ppm) / 1000000))
-require "packets lost at ports that were not flooded" "$lost_elsewhere" -le "$allowed"
-summary "$attack_calls calls lost $lost of $(figure flooded.log rtp_sent) packets;" \
-    "without the flood $(figure control.log rtp_lost) of $(figure control.log rtp_sent)"
+require "packets lost at ports that were not flooded" "$lost_elsewhere" -le \
+    "$(($(figure flooded.log rtp_sent) * margin_ppm / 1000000))"
+summary "$attack_calls calls lost $lost of $(figure flooded.log rtp_sent) packets"
 await_idle 10
 stop_moorline

@@ -6,13 +6,13 @@
 margin_ppm=20000
 
 start_moorline
-start_calls control 4 1
+start_calls control 3 1
 end_calls control
 await_idle 10
 
 watch_forged
 note_flows
-start_calls attacked "$((5 + 7 * (attack_seconds + 1)))" 2
+start_calls attacked "$((4 + 7 * attack_seconds + 6))" 2
 take_flows
 attack stranger --source stranger --from "$stranger" --flows flows
 attack neighbour --source neighbour --flows flows
