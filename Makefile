@@ -16,7 +16,7 @@ FUZZ_TARGETS := sip stream digest multipart sdp radius rtp control
 SKIPPED := $(CARGO_TARGET_DIR)/skipped
 
 # Commands that the tests, the lab and the benchmarks use, and the Debian packages they come from.
-TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester \
+TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables ethtool:ethtool tcpdump:tcpdump sipp:sip-tester \
     kamailio:kamailio rtpengine:rtpengine-daemon baresip:baresip-core linphonec:linphone-cli sipsak:sipsak \
     svwar:sipvicious freeradius:freeradius openssl:openssl python3:python3-venv clang:clang
 
@@ -24,7 +24,7 @@ TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables tcpdump:tcpdump sipp:sip-tester
 LAB_PYTHON ?= $(CARGO_TARGET_DIR)/lab-python/bin/python
 export LAB_PYTHON
 
-.PHONY: help demo test deps fmt clippy doc bpf bpf-check forwarders unit deny fuzz lab summary clean-summary
+.PHONY: help demo test deps fmt clippy doc bpf bpf-check forwarders unit deny fuzz lab relay summary clean-summary
 
 help:
 	@echo "make demo   build Moorline and place 50 calls through it on loopback"
@@ -38,7 +38,7 @@ demo:
 	$(CARGO) build --release --locked --package moorline
 	"$(CARGO_TARGET_DIR)/release/moorline" demo
 
-test: clean-summary deps fmt clippy doc bpf-check forwarders unit deny fuzz lab summary
+test: clean-summary deps fmt clippy doc bpf-check forwarders unit deny fuzz lab relay summary
 
 deps:
 	@missing=()
@@ -165,6 +165,17 @@ lab:
 	    echo "the lab (real SIPp calls between network namespaces): ip or sipp is not installed (make deps)" >> $(SKIPPED)
 	else
 	    bench/lab/lab test
+	fi
+
+# The relay's benchmark in a few seconds: each system relays, and each packet that comes back is right. No times.
+relay:
+	@if [ "$$(id -u)" -ne 0 ] || ! command -v ethtool > /dev/null || ! command -v nft > /dev/null; then
+	    mkdir -p "$(dir $(SKIPPED))"
+	    echo "the relay's benchmark: needs root, ethtool and nftables" >> $(SKIPPED)
+	else
+	    $(CARGO) build --locked --quiet --package moorline --package moorline-bench --bin moorline --bin moorline-bench
+	    "$(CARGO_TARGET_DIR)/debug/moorline-bench" relay --executable "$(CARGO_TARGET_DIR)/debug/moorline" \
+	        --measure cpu --calls 50 --seconds 2 --rounds 1
 	fi
 
 clean-summary:

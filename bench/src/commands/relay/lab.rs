@@ -8,9 +8,10 @@
 //! The load's own addresses are behind those of the links, as those of most parties are behind a router.
 //!
 //! The links are veth pairs whose receive work is done by kernel threads (threaded NAPI): those of the SBC's ends run
-//! on the relay's core, as a network card's interrupts would, and those of the other ends on the load's core. There
-//! they wait until the load yields, which it does all the time: the relay must not pay for an interrupt of the load's
-//! core with each packet that it sends, which no network card asks for. It all hangs on this process, and goes with it.
+//! on the relay's core and before all else there, as a network card's interrupts would; those of the other ends run on
+//! the load's core, where they wait until the load yields, which it does all the time: the relay must not pay for an
+//! interrupt of the load's core with each packet that it sends, which no network card asks for. It all hangs on this
+//! process, and goes with it.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -90,8 +91,11 @@ impl Lab {
                     .map_err(|error| format!("core {core} for a thread of the kernel: {error}"))?;
             }
         }
+        for id in &relay_kthreads {
+            shell(&format!("chrt --fifo --pid 50 {id}"))?;
+        }
         for id in &load_kthreads {
-            shell(&format!("chrt --batch --pid 0 {id}"))?;
+            shell(&format!("chrt --batch --pid 0 {id} && renice -n -20 -p {id} > /dev/null"))?;
         }
         relay_kthreads.extend(kthreads(|name| name == format!("ksoftirqd/{relay_core}"))?);
         let lab = Lab { outside, namespaces, relay_kthreads, load_kthreads };

@@ -26,11 +26,11 @@ pub(super) struct Moorline {
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9061);
 
 impl Moorline {
-    pub(super) fn start(setup: &Setup, settings: &[&str], cores: &[usize]) -> Result<Moorline, Error> {
+    pub(super) fn start(setup: &Setup, settings: &[&str], cores: &[usize], capacity: u32) -> Result<Moorline, Error> {
         let config = setup.directory.join("moorline.toml");
         let control = setup.directory.join("media.sock");
         let settings: Vec<&str> = settings.iter().copied().chain(setup.settings.iter().map(String::as_str)).collect();
-        std::fs::write(&config, configuration(&control, cores, setup.capacity, &settings))?;
+        std::fs::write(&config, configuration(&control, cores, capacity, &settings))?;
         // Born on the relay's core: its control thread shares it with the shard.
         pin(setup.relay_core)?;
         let mut command = tied(&setup.executable);

@@ -46,7 +46,7 @@ fn slab_bytes() -> Result<u64, Error> {
 }
 
 /// CPU per packet with so many calls and always the same packets a second. In one process that grows, so that only
-/// the number differs.
+/// the number differs. What cannot be opened ends it.
 pub(super) fn cost_by_calls(
     setup: &Setup,
     kind: Kind,
@@ -58,7 +58,13 @@ pub(super) fn cost_by_calls(
     let mut costs = Vec::new();
     for calls in counts {
         let interval_ms = (calls * 2000 / rate).max(1);
-        let figures = measure(&mut *system, setup, Traffic { calls: *calls, interval_ms, seconds })?;
+        let figures = match measure(&mut *system, setup, Traffic { calls: *calls, interval_ms, seconds }) {
+            Ok(figures) => figures,
+            Err(error) => {
+                println!("{:<10} {calls} calls: {error}", kind.name());
+                break;
+            }
+        };
         println!("{:<10} {calls} calls, a packet every {interval_ms} ms: {figures}", kind.name());
         costs.push(figures.packet_ns);
     }
@@ -82,7 +88,7 @@ const OPENED_PER_SECOND: u32 = 5_000;
 
 /// 500 calls talk, and then 500 calls talk while 20,000 sessions open at 5,000 a second.
 pub(super) fn opens(setup: &Setup) -> Result<Opens, Error> {
-    let mut system = Moorline::start(setup, &[], &[setup.relay_core])?;
+    let mut system = Moorline::start(setup, &[], &[setup.relay_core], setup.capacity)?;
     // With its warm-up and its end, this lasts as long as the opening.
     let traffic = Traffic { calls: TALKING, interval_ms: 20, seconds: u64::from(OPENED / OPENED_PER_SECOND) - 1 };
     let alone = measure(&mut system, setup, traffic)?;

@@ -35,6 +35,9 @@ pub(super) enum Kind {
 /// What a system counts for itself.
 pub(super) type Counters = moorline_bench::scrape::Metrics;
 
+/// A capacity at which sockets for each port fit the limit of open files of most hosts, 20,000.
+const SOCKETS_EACH: u32 = 4_000;
+
 /// Where side A sends, and where side B sends.
 pub(super) type Pair = (SocketAddr, SocketAddr);
 
@@ -100,11 +103,15 @@ impl Kind {
     pub(super) fn start(self, setup: &Setup) -> Result<Box<dyn System>, Error> {
         let (relay, load) = (setup.relay_core, setup.load_core);
         let start = |settings: &[&str], cores: &[usize]| -> Result<Box<dyn System>, Error> {
-            Ok(Box::new(Moorline::start(setup, settings, cores)?))
+            let capacity = if settings.is_empty() { setup.capacity } else { setup.capacity.min(SOCKETS_EACH) };
+            Ok(Box::new(Moorline::start(setup, settings, cores, capacity)?))
         };
         match self {
             Kind::Moorline => start(&[], &[relay]),
-            Kind::Shared => start(&[r#"datapath = "io_uring""#, r#"sockets = "shared""#], &[relay]),
+            Kind::Shared => {
+                let settings = [r#"datapath = "io_uring""#, r#"sockets = "shared""#];
+                Ok(Box::new(Moorline::start(setup, &settings, &[relay], setup.capacity)?))
+            }
             Kind::PerPort => start(&[r#"datapath = "io_uring""#, r#"sockets = "per_port""#], &[relay]),
             Kind::IoUring => start(&[r#"datapath = "io_uring""#], &[relay]),
             Kind::Epoll => start(&[r#"datapath = "epoll""#], &[relay]),
