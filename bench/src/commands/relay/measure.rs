@@ -53,8 +53,8 @@ pub(super) struct Figures {
     /// Part of the traffic that the load did not get to in time, and left out.
     pub(super) skipped: f64,
     /// What else the machine did, and what the host below took from it, in cores.
-    others: f64,
-    stolen: f64,
+    pub(super) others: f64,
+    pub(super) stolen: f64,
     /// Packets per return of the shard from its sleep, and residence p50 and p99: Moorline's own.
     pub(super) batch: Option<f64>,
     pub(super) residence_us: Option<[f64; 2]>,
