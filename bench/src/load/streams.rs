@@ -1,12 +1,15 @@
 //! The TCP connections of one side, and the messages in them (RFC 3261 section 18.3).
 
 use std::collections::VecDeque;
+use std::fs::{File, Metadata, metadata};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
 
 /// A listener, and the connections made and accepted.
@@ -14,6 +17,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind,
 pub(crate) struct Streams {
     listener: TcpListener,
     address: SocketAddr,
+    /// The network namespace in which the listener was made: connections are to be made there too.
+    namespace: Option<File>,
     connections: Vec<Connection>,
     messages: VecDeque<(Vec<u8>, SocketAddr)>,
     refused: VecDeque<SocketAddr>,
@@ -32,6 +37,9 @@ struct Connection {
     is_broken: bool,
 }
 
+/// The network namespace of the thread that looks.
+const NAMESPACE: &str = "/proc/thread-self/ns/net";
+
 /// Peers beyond that are not accepted.
 const MAX_CONNECTIONS: usize = 1024;
 
@@ -45,7 +53,9 @@ impl Streams {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (messages, refused) = (VecDeque::new(), VecDeque::new());
-        Ok(Streams { listener, address, connections: Vec::new(), messages, refused })
+        // Without /proc there are no names for namespaces either.
+        let namespace = File::open(NAMESPACE).ok();
+        Ok(Streams { listener, address, namespace, connections: Vec::new(), messages, refused })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -57,7 +67,7 @@ impl Streams {
         let connection = match self.connections.iter().position(|connection| connection.peer == to) {
             Some(index) => self.connections.get_mut(index),
             None => {
-                let stream = connecting(self.address, to)?;
+                let stream = self.connecting(to)?;
                 self.connections.push(Connection::new(stream, to));
                 self.connections.last_mut()
             }
@@ -89,6 +99,23 @@ impl Streams {
             PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN | out)
         });
         std::iter::once(listener).chain(connections).collect()
+    }
+
+    /// A connection on its way, made in a thread of its own where that must enter a namespace.
+    fn connecting(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let inode = |file: io::Result<Metadata>| file.map(|metadata| metadata.ino()).ok();
+        let own = self.namespace.as_ref().and_then(|file| inode(file.metadata()));
+        match &self.namespace {
+            Some(namespace) if own != inode(metadata(NAMESPACE)) => {
+                let enter_and_connect = || {
+                    setns(namespace, CloneFlags::CLONE_NEWNET)?;
+                    connecting(self.address, to)
+                };
+                let made = std::thread::scope(|scope| scope.spawn(enter_and_connect).join());
+                made.map_err(|_| io::Error::other("the connecting thread panicked"))?
+            }
+            _ => connecting(self.address, to),
+        }
     }
 
     /// One look at everything that may have happened.
