@@ -13,7 +13,10 @@
 //!
 //! A source is *proved* by two packets with consecutive numbers (RFC 3550 A.1 asks for as much of a new
 //! source), both seen within [`PROOF_NS`]. The way is *free* while the one that speaks has been silent for
-//! [`PAUSE_NS`], and for [`ANNOUNCED_NS`] after signaling has touched the session: an answer, a hold, music.
+//! [`BREAK_NS`], and for [`ANNOUNCED_NS`] after signaling has touched the session: an answer, a hold, music.
+//! It is *contested* while packets are refused that came beside the speaker's for [`OVERLAP_NS`]: a party that
+//! changes its source stops the former one, so that is somebody else. Then only [`PAUSE_NS`] of silence free it,
+//! or [`BREAK_NS`] after an announcement.
 //! The *owner* is the first source proved since the party said where it is. Its packets are always let in, so
 //! that whoever slips in while it pauses (silence suppression) is out again with its next word.
 //!
@@ -24,9 +27,14 @@
 //! | Owned    | in                   | in          | refused               | refused          | in, Guest    |
 //! | Guest    | in                   | in, Owned   | refused               | refused          | in, Guest    |
 
-/// A live stream of packets has no longer gaps, save by silence suppression; an unannounced change of source
-/// is heard after it.
+/// A live stream of packets has no longer gaps, save by silence suppression, or where the network stalls.
 const PAUSE_NS: u64 = 500_000_000;
+/// Longer than any packet of media lasts: a gateway or mixer that changes its source unannounced is heard after it.
+const BREAK_NS: u64 = 150_000_000;
+/// Longer than the last packets of a former source trail behind the first ones of the next.
+const OVERLAP_NS: u64 = 60_000_000;
+/// Refused packets further apart than this have nothing to do with each other.
+const RUN_NS: u64 = 1_000_000_000;
 /// How long after a request of signaling another source is let in at once.
 const ANNOUNCED_NS: u64 = 2_000_000_000;
 /// How long a newcomer's first packet waits for its second. Media packets are at most 120 ms apart.
@@ -44,6 +52,9 @@ pub(crate) struct SsrcGuard {
     /// The number that would prove an unproved speaker.
     awaited: u16,
     announced_until: u64,
+    /// The first and the last packet of the current run of refused ones; 0 for none.
+    refused_since: u64,
+    refused_last: u64,
     newcomers: [Newcomer; NEWCOMERS],
 }
 
@@ -92,25 +103,27 @@ impl SsrcGuard {
             State::Guest if ssrc == self.speaker => return true,
             State::Unproved | State::Owned | State::Guest => {}
         }
-        if !self.prove(now, ssrc, sequence) {
+        let proved = self.prove(now, ssrc, sequence);
+        if !proved || self.state != State::Unproved && !self.is_free(now, heard) {
+            self.note_refused(now);
             return false;
         }
-        if self.state == State::Unproved {
-            self.own(ssrc);
-            return true;
+        (self.refused_since, self.refused_last) = (0, 0);
+        match self.state {
+            State::Unproved => self.own(ssrc),
+            _ => (self.state, self.speaker) = (State::Guest, ssrc),
         }
-        let free = self.is_free(now, heard);
-        if free {
-            (self.state, self.speaker) = (State::Guest, ssrc);
-        }
-        free
+        true
     }
 
     /// Whether a source could be let in with this packet or its next: nobody else's packet may move a latch.
     pub(crate) fn is_plausible(&self, now: u64, heard: u64, ssrc: u32) -> bool {
         match self.state {
             State::Silent | State::Unproved => true,
-            State::Owned | State::Guest => self.is_known(ssrc) || self.is_free(now, heard),
+            State::Owned | State::Guest => {
+                // A latch that has moved stays: it takes more than a short break.
+                self.is_known(ssrc) || now < self.announced_until || now.saturating_sub(heard) >= PAUSE_NS
+            }
         }
     }
 
@@ -150,7 +163,28 @@ impl SsrcGuard {
     }
 
     fn is_free(&self, now: u64, heard: u64) -> bool {
-        now < self.announced_until || now.saturating_sub(heard) >= PAUSE_NS
+        let silent_ns = now.saturating_sub(heard);
+        match (self.is_contested(now, heard), now < self.announced_until) {
+            (false, true) => true,
+            (false, false) | (true, true) => silent_ns >= BREAK_NS,
+            (true, false) => silent_ns >= PAUSE_NS,
+        }
+    }
+
+    /// Whether the one that speaks was heard beside packets that were refused.
+    fn is_contested(&self, now: u64, heard: u64) -> bool {
+        self.is_refusing(now) && heard > self.refused_since.saturating_add(OVERLAP_NS)
+    }
+
+    fn is_refusing(&self, now: u64) -> bool {
+        self.refused_last > 0 && now.saturating_sub(self.refused_last) < RUN_NS
+    }
+
+    fn note_refused(&mut self, now: u64) {
+        if !self.is_refusing(now) {
+            self.refused_since = now;
+        }
+        self.refused_last = now;
     }
 
     /// Takes a newcomer's packet; true once it is proved. A proved one keeps its place while it goes on.

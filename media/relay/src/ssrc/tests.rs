@@ -131,3 +131,40 @@ fn a_place_among_the_newcomers_is_free_in_time() {
     assert!(!guard.admit(now + 300 * MS, heard, OTHER, 2));
     assert!(guard.admit(now + 320 * MS, heard, OTHER, 3));
 }
+
+#[test]
+fn a_break_frees_the_way_unless_it_is_contested() {
+    let now = 1_000_000 * MS;
+    let asks = |guard: &mut SsrcGuard, at: u64, heard: u64| {
+        guard.admit(at - MS, heard, OTHER, 500);
+        guard.admit(at, heard, OTHER, 501)
+    };
+    let mut changed = guard(State::Owned, now);
+    assert!(!asks(&mut changed, now + BREAK_NS - MS, now));
+    assert!(asks(&mut changed, now + BREAK_NS, now));
+    // One packet of the former source came late.
+    let mut trailed = guard(State::Owned, now);
+    assert!(!trailed.admit(now, now - 20 * MS, OTHER, 9));
+    assert!(asks(&mut trailed, now + MS + BREAK_NS, now + MS));
+    // Somebody else sends beside the speaker.
+    for announced in [false, true] {
+        let mut contested = guard(State::Owned, now);
+        for n in 0..5 {
+            assert!(!contested.admit(now + n * 20 * MS, now + n * 20 * MS - MS, OTHER, n as u16));
+        }
+        if announced {
+            contested.announce(now);
+        }
+        let (heard, silence) = (now + 80 * MS, if announced { BREAK_NS } else { PAUSE_NS });
+        assert!(!contested.admit(heard + silence - 2 * MS, heard, OTHER, 5));
+        assert!(!contested.admit(heard + silence - MS, heard, OTHER, 6), "announced: {announced}");
+        assert!(contested.admit(heard + silence, heard, OTHER, 7), "announced: {announced}");
+    }
+    // That was long ago.
+    let mut over = guard(State::Owned, now);
+    for n in 0..5 {
+        assert!(!over.admit(now + n * 20 * MS, now + n * 20 * MS - MS, GUEST, n as u16));
+    }
+    let heard = now + 2 * RUN_NS;
+    assert!(asks(&mut over, heard + BREAK_NS, heard));
+}

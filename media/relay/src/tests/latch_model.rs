@@ -64,6 +64,8 @@ struct Model {
     owner: Option<u32>,
     announced_until: u64,
     newcomers: BTreeMap<u32, Newcomer>,
+    /// When packets were refused for their SSRC since another was let in.
+    refused: Vec<u64>,
 }
 
 impl Model {
@@ -81,6 +83,7 @@ impl Model {
             owner: None,
             announced_until: 0,
             newcomers: BTreeMap::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -102,13 +105,32 @@ impl Model {
         if moved {
             (self.speaker, self.owner, self.announced_until) = (None, None, 0);
             self.newcomers.clear();
+            self.refused.clear();
         } else if self.speaker.is_some() {
             self.announced_until = now + 2 * SECOND;
         }
     }
 
     fn is_free(&self, now: u64) -> bool {
-        now < self.announced_until || now - self.heard >= SECOND / 2
+        let needed = match (self.is_contested(now), now < self.announced_until) {
+            (false, true) => 0,
+            (true, false) => SECOND / 2,
+            _ => 150 * MS,
+        };
+        now - self.heard >= needed
+    }
+
+    /// Whether the speaker was heard well after the first of the refused packets that follow each other closely.
+    fn is_contested(&self, now: u64) -> bool {
+        let (mut first, mut later) = (None, now);
+        for &refused in self.refused.iter().rev().take_while(|&&refused| {
+            let close = later - refused < SECOND;
+            later = refused;
+            close
+        }) {
+            first = Some(refused);
+        }
+        first.is_some_and(|first| self.heard > first + 60 * MS)
     }
 
     fn is_known(&self, ssrc: u32) -> bool {
@@ -116,7 +138,8 @@ impl Model {
     }
 
     fn packet(&mut self, now: u64, source: SocketAddr, ssrc: u32, sequence: u16) -> Result<(), DropReason> {
-        let plausible = self.owner.is_none() || self.is_known(ssrc) || self.is_free(now);
+        let pause = now < self.announced_until || now - self.heard >= SECOND / 2;
+        let plausible = self.owner.is_none() || self.is_known(ssrc) || pause;
         self.judge_source(now, source, plausible)?;
         self.judge_ssrc(now, ssrc, sequence)?;
         self.heard = now;
@@ -168,6 +191,7 @@ impl Model {
         let until = now + SECOND / 4;
         let Some(newcomer) = self.newcomers.get_mut(&ssrc) else {
             self.newcomers.insert(ssrc, Newcomer { awaited: sequence.wrapping_add(1), proved: false, until });
+            self.refused.push(now);
             return Err(DropReason::Ssrc);
         };
         newcomer.proved |= sequence == newcomer.awaited;
@@ -179,8 +203,10 @@ impl Model {
         if proved && (self.owner.is_none() || self.is_free(now)) {
             self.speaker = Some(ssrc);
             self.owner = self.owner.or(Some(ssrc));
+            self.refused.clear();
             return Ok(());
         }
+        self.refused.push(now);
         Err(DropReason::Ssrc)
     }
 
