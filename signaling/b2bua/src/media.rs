@@ -38,7 +38,7 @@ pub(crate) struct Remote {
     /// False for port 0.
     #[n(0)]
     pub(crate) active: bool,
-    /// Where it receives RTP; `None` where it receives none (port 0, or 0.0.0.0 on hold).
+    /// Where it receives RTP; `None` for port 0, an address of zeros on hold.
     #[n(1)]
     pub(crate) rtp: Option<SocketAddr>,
     /// Where it receives RTCP, if it said so.
@@ -127,8 +127,9 @@ fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusa
         let reason = format!("Not Acceptable Here - media {} names no IP address", index + 1);
         return Err(Unusable(reason));
     };
-    // c=0.0.0.0 puts a stream on hold the RFC 2543 way: nothing is sent there (RFC 3264 8.4).
-    remote.rtp = (!rtp.ip().is_unspecified()).then_some(rtp);
+    // c=0.0.0.0 puts a stream on hold the RFC 2543 way: nothing is sent there (RFC 3264 8.4). The media process is
+    // told so, and lets in what the party sends from where it was: its music.
+    remote.rtp = Some(rtp);
     remote.rtcp = media.rtcp().filter(|rtcp| !rtcp.ip().is_unspecified());
     remote.formats = formats(media);
     remote.ceiling = Some(ceiling::of(media, &remote));

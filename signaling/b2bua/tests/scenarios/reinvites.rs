@@ -33,7 +33,8 @@ fn hold_and_resume_and_no_media_timeout_while_held() {
     net.expect(CALLER, "SIP/2.0 200");
     net.receive(CALLER, &caller_request("ACK", 3, "c1", &up.tag, ""));
     net.expect(CALLEE, "ACK");
-    assert_eq!(net.session().1.legs[0].streams[0].remote_rtp, None);
+    let nowhere = "0.0.0.0:4000".parse().unwrap();
+    assert_eq!(net.session().1.legs[0].streams[0].remote_rtp, Some(nowhere), "nothing is sent to the party");
     assert_eq!(net.session().1.media_timeout_ms, 0);
 
     // Resumed from another port.
