@@ -12,9 +12,10 @@ const NANOS: u64 = 1_000_000_000;
 /// sessions of one host.
 pub(crate) const DEFAULT_CEILING: Ceiling = Ceiling { packets_per_s: 4_000, bytes_per_s: 4_000_000 };
 
-/// What an RTCP sender may send: reports come every few seconds (RFC 3550 section 6.2), feedback with a video
-/// frame (RFC 4585).
-pub(crate) const RTCP_CEILING: Ceiling = Ceiling { packets_per_s: 50, bytes_per_s: 25_000 };
+/// What an RTCP sender may send: reports come every few seconds (RFC 3550 section 6.2), feedback with every video
+/// frame and, where packets are lost, more often than that (RFC 4585 section 3.4): requests for lost packets and
+/// reports of arrivals, 20 ms apart each.
+pub(crate) const RTCP_CEILING: Ceiling = Ceiling { packets_per_s: 200, bytes_per_s: 100_000 };
 
 /// What may still be let in before the bucket is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

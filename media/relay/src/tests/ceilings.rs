@@ -97,8 +97,20 @@ fn rtcp_and_fax_have_ceilings_too() {
     };
     assert_eq!(passed(&mut world, ALICE, sides(&local).0.rtp, b"fax"), 8_000, "the burst and the first second's");
     let local = world.open(id(2), &answered_call());
-    assert_eq!(passed(&mut world, "10.0.0.1:4001", sides(&local).0.rtcp, &rtcp()), 100);
-    assert_eq!(world.relay.counters().dropped[DropReason::Rate.index()], 20_000 - 8_000 + 20_000 - 100);
+    assert_eq!(passed(&mut world, "10.0.0.1:4001", sides(&local).0.rtcp, &rtcp()), 400);
+    assert_eq!(world.relay.counters().dropped[DropReason::Rate.index()], 20_000 - 8_000 + 20_000 - 400);
+}
+
+#[test]
+fn feedback_of_a_video_call_with_loss_passes() {
+    let mut world = World::new();
+    let (alice, _) = sides(&world.open(id(1), &answered_call()));
+    // Requests for lost packets and reports of arrivals, 50 a second each, for a minute.
+    let passed = (0..6_000).filter(|_| {
+        world.pass(10 * MS);
+        world.packet("10.0.0.1:4001", alice.rtcp, &rtcp()).is_ok()
+    });
+    assert_eq!(passed.count(), 6_000);
 }
 
 /// Two calls between the same two parties, each of which names the other call's ports as its own: a packet
