@@ -69,16 +69,15 @@ impl Guard {
         self.reporter_until = 0;
     }
 
-    /// Who sends a compound RTCP packet, if it is its party. `media` is the guard of the stream's RTP port: who
-    /// sends RTP reports under the same SSRC (RFC 3550 section 6.4), so that nobody else can report, or say
-    /// goodbye, in its name. Of a party that sends no RTP the first sender counts, until it is silent.
-    pub(crate) fn reporter(&self, now: u64, media: &SsrcGuard, compound: &Rtcp<'_>) -> Option<u32> {
+    /// Who sends a compound RTCP packet, if it is its party. `media` is the guard of the stream's RTP port, and
+    /// `heard` when that last let in a packet: who sends RTP reports under the same SSRC (RFC 3550 section 6.4), so
+    /// that nobody else can report, or say goodbye, in its name. Of a party that sends no RTP, or none any more (on
+    /// hold), the first sender counts, until it is silent.
+    pub(crate) fn reporter(&self, now: u64, media: &SsrcGuard, heard: u64, compound: &Rtcp<'_>) -> Option<u32> {
         let mut senders = compound.packets().filter_map(|packet| sender_of(&packet));
         let sender = senders.next().unwrap_or_default();
-        let known = match media.is_silent() {
-            true => now >= self.reporter_until || sender == self.reporter,
-            false => media.is_known(sender),
-        };
+        let listens = media.is_silent() || now.saturating_sub(heard) >= REPORTER_NS;
+        let known = media.is_known(sender) || listens && (now >= self.reporter_until || sender == self.reporter);
         (!self.one_ssrc || known && senders.all(|other| other == sender)).then_some(sender)
     }
 

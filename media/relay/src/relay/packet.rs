@@ -85,7 +85,8 @@ impl Relay {
         let rtp =
             self.session(slot).and_then(|session| session.stream(leg, index)?.ends).ok_or(DropReason::NoSession)?;
         let media = self.flows.guard(rtp.rtp).ok_or(DropReason::NoSession)?.ssrc;
-        let reporter = self.flows.guard(endpoint).and_then(|guard| guard.reporter(now, &media, rtcp));
+        let heard = self.flows.get(rtp.rtp).map_or(0, |flow| flow.last_seen);
+        let reporter = self.flows.guard(endpoint).and_then(|guard| guard.reporter(now, &media, heard, rtcp));
         if !expected {
             self.admit(now, endpoint, source, reporter.is_some())?;
         }

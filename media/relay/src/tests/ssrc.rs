@@ -256,6 +256,23 @@ fn a_party_that_only_listens_reports_under_the_name_it_began_with() {
 }
 
 #[test]
+fn a_party_that_has_stopped_sending_may_report_under_another_name_in_time() {
+    let (mut world, alice, _) = spoken();
+    let at = "10.0.0.1:4001";
+    assert!(world.packet(at, alice.rtcp, &report_of(OLD)).is_ok());
+    world.pass(20 * SECOND);
+    assert_eq!(world.packet(at, alice.rtcp, &report_of(NEW)), Err(DropReason::Ssrc));
+    world.pass(6 * SECOND);
+    for _ in 0..10 {
+        assert!(world.packet(at, alice.rtcp, &report_of(NEW)).is_ok(), "put on hold, and began anew");
+        assert_eq!(world.packet(at, alice.rtcp, &goodbye_of(0xbad)), Err(DropReason::Ssrc));
+        world.pass(5 * SECOND);
+    }
+    world.packet(ALICE, alice.rtp, &packet(OLD, 60)).unwrap();
+    assert_eq!(world.packet(at, alice.rtcp, &report_of(NEW)), Err(DropReason::Ssrc), "the former one speaks");
+}
+
+#[test]
 fn forged_numbers_of_the_right_source_spoil_no_statistics() {
     let (mut world, alice, _) = spoken();
     for n in 50..150u16 {
