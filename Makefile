@@ -10,7 +10,7 @@ SHELL := bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := sip stream digest multipart sdp radius rtp control
+FUZZ_TARGETS := sip stream digest multipart sdp radius rtp relay control
 
 # What was left out, shown at the end of `make test`.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped

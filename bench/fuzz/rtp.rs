@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use moorline_rtp::{Packet, Rtcp, Rtp, Stun, kind};
+use moorline_rtp::{Packet, Rtcp, Rtp, Stun, TelephoneEvent, kind};
 
 fuzz_target!(|datagram: &[u8]| {
     let _ = kind(datagram);
@@ -11,6 +11,7 @@ fuzz_target!(|datagram: &[u8]| {
         let parts = 12 + 4 * rtp.csrcs().len() + extension + rtp.payload().len() + usize::from(rtp.padding());
         assert_eq!(parts, datagram.len(), "every byte belongs to one part");
         let _ = (rtp.payload_type(), rtp.marker(), rtp.sequence(), rtp.timestamp(), rtp.ssrc());
+        assert_eq!(TelephoneEvent::parse(rtp.payload()).is_some(), rtp.payload().len() >= 4, "events have four bytes");
     }
     if let Ok(rtcp) = Rtcp::parse(datagram) {
         assert!(rtcp.packets().count() > 0, "a compound holds a packet");
