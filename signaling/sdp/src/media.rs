@@ -20,7 +20,7 @@ pub struct Media<'a> {
     pub direction: Direction,
     /// `a=rtcp-mux` (RFC 5761) is present.
     pub rtcp_mux: bool,
-    /// What the section's `a=rtpmap` lines say, in their order, at most [`MAX_RTPMAPS`].
+    /// What the section's `a=rtpmap` lines say, in their order, at most [`MAX_RTPMAPS`](crate::MAX_RTPMAPS).
     pub rtpmaps: Vec<RtpMap<'a>>,
     /// The greatest `b=AS` or `b=TIAS` of the section (RFC 8866 section 5.8, RFC 3890), in bits a second.
     pub bandwidth: Option<u64>,

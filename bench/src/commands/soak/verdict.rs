@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn latency_that_goes_up_is_drift_and_noise_is_not() {
-        let noise = verdict(&samples(|_| 20_000.0, |at| if at as u64 % 70 == 0 { 900.0 } else { 50.0 }));
+        let noise = verdict(&samples(|_| 20_000.0, |at| if (at as u64).is_multiple_of(70) { 900.0 } else { 50.0 }));
         assert!(noise.is_good(), "{noise}");
         let drift = verdict(&samples(|_| 20_000.0, |at| 20.0 + at * at));
         assert!(drift.drifts() && !drift.is_good(), "{drift}");

@@ -50,8 +50,7 @@ fn queues(path: &Path, kind: &str) -> usize {
 /// The card's message-signalled interrupts whose name says that they are of a receive queue.
 fn interrupts(root: &Path, name: &str, device: &Path) -> Vec<Interrupt> {
     // A virtio card's interrupts belong to the PCI device that it sits on.
-    let own =
-        [device.join("msi_irqs"), device.join("../msi_irqs")].iter().map(|path| names(path)).find(|n| !n.is_empty());
+    let own = [device.join("msi_irqs"), device.join("../msi_irqs")].iter().map(names).find(|n| !n.is_empty());
     let own: BTreeSet<u32> = own.unwrap_or_default().iter().filter_map(|number| number.parse().ok()).collect();
     let table = text(&root.join("proc/interrupts")).unwrap_or_default();
     let mut found: Vec<(usize, u32)> = Vec::new();

@@ -1,5 +1,8 @@
 //! A test stand: `moorline up` with a configuration of its own, on loopback addresses that no other test uses.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test fails by panicking; some files that include this are all test to the lint, some are not"
+)]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
