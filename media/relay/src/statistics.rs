@@ -16,6 +16,9 @@ pub(crate) use silence::{Heard, PAUSE_NS};
 /// The clock of payload types that nothing is known of.
 pub(crate) const DEFAULT_CLOCK: u32 = 8_000;
 
+/// More packets than other sources of a stream send between two of one of them.
+const MAX_ASIDE: u32 = 50;
+
 const NANOS_PER_MS: u64 = 1_000_000;
 
 /// Of one stream.
@@ -34,6 +37,8 @@ pub(crate) struct Statistics {
     pub(crate) gaps: u32,
     longest_gap_ns: u64,
     pub(crate) longest_gap_packets: u32,
+    /// How many packets of other sources came since the one that is followed had this number.
+    aside: (u32, u32),
     /// Of the latest packet of speech or video.
     spoken: Option<Format>,
     pauses: silence::Pauses,
@@ -80,6 +85,13 @@ impl Statistics {
             self.sources = self.sources.saturating_add(1);
             self.events.forget_latest();
         }
+    }
+
+    /// A packet of another source came beside the one that is followed, which had this number last. False once so
+    /// many have come that it has evidently left.
+    pub(crate) fn is_aside(&mut self, followed: u32) -> bool {
+        self.aside = if self.aside.1 == followed { (self.aside.0.saturating_add(1), followed) } else { (1, followed) };
+        self.aside.0 <= MAX_ASIDE
     }
 
     /// A run of packets did not come in its turn.

@@ -50,6 +50,13 @@ impl Flow {
         self.payload_length = rtp.payload().len() as u16;
     }
 
+    /// Whether a packet is of another source beside the one that is followed, as retransmissions and layers of video
+    /// are: their numbers and times say nothing of its.
+    pub(crate) fn is_beside(&self, now: u64, rtp: &Rtp<'_>, statistics: &mut Statistics) -> bool {
+        let other = self.packets > 0 && rtp.ssrc() != self.ssrc && now.saturating_sub(self.last_seen) < PAUSE_NS;
+        other && statistics.is_aside(self.sequence.extended())
+    }
+
     /// Whether the latest packet announced silence.
     pub(crate) fn is_in_dtx(&self, statistics: &Statistics) -> bool {
         statistics.is_noise() || (statistics.codec() == Codec::G729 && ends_with_descriptor(self.payload_length))

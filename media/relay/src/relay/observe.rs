@@ -20,6 +20,10 @@ impl Relay {
         let session = self.sessions.get_mut(slot as usize).and_then(Option::as_deref_mut);
         let stream = session.and_then(|session| session.stream_mut(leg, index));
         if let (Some(flow), Some(stream)) = (self.flows.get_mut(endpoint), stream) {
+            if !stream.one_ssrc && flow.is_beside(now, rtp, &mut stream.statistics) {
+                flow.count_datagram(now, length);
+                return;
+            }
             flow.count_unusual(now, rtp, length, &mut stream.statistics, other);
         }
     }

@@ -186,6 +186,28 @@ fn video_has_several_sources_at_once() {
 }
 
 #[test]
+fn retransmissions_beside_video_leave_its_statistics_alone() {
+    let mut world = World::new();
+    let video = |remote| StreamSpec { one_ssrc: false, ..stream(Some(remote)) };
+    let (alice, _) = sides(&world.open(id(1), &call(video(ALICE), video(BOB))));
+    for n in 0..200 {
+        if n % 10 != 5 {
+            world.packet(ALICE, alice.rtp, &packet(OLD, n)).unwrap();
+        }
+        world.packet(ALICE, alice.rtp, &packet(NEW, n)).unwrap();
+        world.pass(20 * MS);
+    }
+    let report = &world.report(id(1)).legs[0][0];
+    assert_eq!((report.sources, report.ssrc, report.lost, report.packets), (1, Some(OLD), 20, 380));
+    for n in 200..300 {
+        world.packet(ALICE, alice.rtp, &packet(NEW, n)).unwrap();
+        world.pass(20 * MS);
+    }
+    let report = &world.report(id(1)).legs[0][0];
+    assert_eq!((report.sources, report.ssrc, report.lost), (2, Some(NEW), 20), "the first one has left");
+}
+
+#[test]
 fn a_packet_of_another_source_moves_no_latch() {
     let nat = "198.51.100.7:1111";
     let natted = |relatch| {
