@@ -29,6 +29,7 @@ fn neither_process_is_root_or_can_become_it() {
         assert_eq!(values(&text, "NoNewPrivileges"), ["yes"], "{name}");
         assert_eq!(values(&text, "ProtectSystem"), ["strict"], "{name}");
         assert_eq!(values(&text, "Restart"), ["always"], "{name}");
+        assert_eq!(values(&text, "StartLimitIntervalSec"), ["0"], "{name}: always is not five times");
     }
     assert_eq!(values(&unit(UNITS[0]), "CapabilityBoundingSet"), [""]);
     // What shared media sockets need, and no more.
