@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::datapath::MediaRange;
 
@@ -38,6 +38,8 @@ pub(super) fn receiver(v6: bool) -> io::Result<Socket> {
 pub(super) fn sender(range: &MediaRange, v6: bool, address: Option<IpAddr>) -> io::Result<Socket> {
     let protocol = Protocol::from(libc::IPPROTO_RAW);
     let socket = Socket::new(domain(v6), Type::RAW.nonblocking(), Some(protocol))?;
+    // It would keep what strangers send with its protocol's number, which nobody reads: this keeps nothing.
+    socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])?;
     setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)?;
     if let Some(interface) = &range.interface {
         socket.bind_device(Some(interface.as_bytes()))?;

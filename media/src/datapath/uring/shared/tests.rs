@@ -130,3 +130,22 @@ fn what_goes_out_is_counted_as_sent() {
     assert_eq!(tally.residence.count(), 1);
     assert_eq!(listener.recv(&mut [0; 200]).unwrap(), 100);
 }
+
+/// A raw socket hears whatever carries its protocol's number, and nobody reads what a sender hears: it would be kept
+/// for good, once for every shard.
+#[test]
+fn what_strangers_send_to_a_sender_is_not_kept() {
+    let address = "127.78.245.1".parse().unwrap();
+    let range = range("127.78.245.0/30");
+    let Ok(sender) = sockets::sender(&range, false, Some(address)) else { return };
+    let Ok(stranger) = sockets::sender(&range, false, None) else { return };
+    let mut packet = [0; 21];
+    packet[..2].copy_from_slice(&[0x45, 0]);
+    packet[8..10].copy_from_slice(&[64, 255]);
+    packet[12..20].copy_from_slice(&[127, 78, 245, 2, 127, 78, 245, 1]);
+    for _ in 0..3 {
+        stranger.send_to(&packet, &SocketAddr::new(address, 0).into()).unwrap();
+    }
+    let kept = sender.recv(&mut [std::mem::MaybeUninit::uninit(); 64]);
+    assert_eq!(kept.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
+}
