@@ -144,8 +144,11 @@ impl Uring {
         debug_assert!(self.batch.names.len() < self.batch.names.capacity());
         let place = self.batch.names.len() as u32;
         // A raw socket takes the port of an IPv6 destination for a protocol.
-        let to = if self.shared.is_some() { SocketAddr::new(to.ip(), 0) } else { to };
-        self.batch.names.push(Name::new(to));
+        let mut name = to;
+        if self.shared.is_some() {
+            name.set_port(0);
+        }
+        self.batch.names.push(Name::new(name));
         let Some(name) = self.batch.names.last() else { return Ok(()) };
         let entry = opcode::Send::new(Fixed(file), address, packet.length.into())
             .flags(libc::MSG_DONTWAIT)
