@@ -115,21 +115,25 @@ pub fn shared_sockets() -> Result<(), LookupError> {
     moorline_xdp::lookup::probe()
 }
 
-/// What makes shards share a socket among their ports, if the configuration and the host allow it.
-fn share(config: &Config) -> Result<Option<Arc<Lookup>>, MediaError> {
-    if config.sockets == Sockets::PerPort {
-        return Ok(None);
-    }
+fn lookup_ranges(config: &Config) -> Vec<LookupRange> {
     let spans = config.relay_ranges().into_iter().map(|range| range.span());
-    let ranges = spans.zip(&config.ranges).map(|(span, range)| LookupRange {
+    let range = |(span, range): (moorline_relay::Span, &Range)| LookupRange {
         first: span.first,
         addresses: span.addresses,
         first_port: span.first_port,
         ports: span.ports,
         interface: range.interface.as_deref().and_then(|name| nix::net::if_::if_nametoindex(name).ok()),
-    });
+    };
+    spans.zip(&config.ranges).map(range).collect()
+}
+
+/// What makes shards share a socket among their ports, if the configuration and the host allow it.
+fn share(config: &Config) -> Result<Option<Arc<Lookup>>, MediaError> {
+    if config.sockets == Sockets::PerPort {
+        return Ok(None);
+    }
     let ceiling = Some(config.port_flood_pps).filter(|pps| *pps != 0);
-    match Lookup::attach(&ranges.collect::<Vec<_>>(), config.cores.len() as u16, ceiling) {
+    match Lookup::attach(&lookup_ranges(config), config.cores.len() as u16, ceiling) {
         Ok(lookup) => Ok(Some(Arc::new(lookup))),
         // With sockets of its own it would hear nothing either.
         Err(error @ LookupError::Taken(_)) => Err(MediaError::PortsTaken(error)),
@@ -146,6 +150,12 @@ fn serve<D: Datapath + 'static>(
     lookup: Option<Arc<Lookup>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MediaError> {
+    if lookup.is_none()
+        && let Err(error @ LookupError::Taken(_)) = moorline_xdp::lookup::unclaimed(&lookup_ranges(&config))
+    {
+        // Its sockets would be bound, and hear nothing on the ports that the other has open.
+        return Err(MediaError::PortsTaken(error));
+    }
     let limit = limits::open_files();
     config.sockets = if lookup.is_some() { Sockets::Shared } else { Sockets::PerPort };
     let descriptors = match &lookup {

@@ -238,6 +238,15 @@ impl fmt::Debug for Lookup {
     }
 }
 
+/// Whether no other process of this network namespace has attached a program for any of these ports. One that binds a
+/// socket to each port would hear nothing on those that the other has open. Needs no capability.
+///
+/// # Errors
+/// Who has the ports, or that it cannot be told.
+pub fn unclaimed(ranges: &[LookupRange]) -> Result<(), LookupError> {
+    claim::unclaimed(ranges)
+}
+
 /// Whether this process may attach the program here, as far as it can be told without attaching it.
 ///
 /// # Errors

@@ -62,8 +62,14 @@ async fn calls_are_relayed_both_ways_and_their_ports_close_with_them() {
 #[tokio::test]
 async fn a_second_process_on_the_same_ports_is_refused_whatever_it_asks_for() {
     let Some(media) = start(|_| ()).await else { return };
-    for sockets in [Sockets::Shared, Sockets::Auto] {
-        let mut config = Config { sockets, ..media.config.clone() };
+    let ways = [
+        (DatapathChoice::IoUring, Sockets::Shared),
+        (DatapathChoice::Auto, Sockets::Auto),
+        (DatapathChoice::IoUring, Sockets::PerPort),
+        (DatapathChoice::Epoll, Sockets::Auto),
+    ];
+    for (datapath, sockets) in ways {
+        let mut config = Config { datapath, sockets, ..media.config.clone() };
         config.control = config.control.with_extension("second");
         config.admin.set_port(9062);
         let second = tokio::task::spawn_blocking(move || run_until(config, std::future::pending())).await.unwrap();

@@ -40,14 +40,23 @@ pub(super) fn claim(ranges: &[LookupRange]) -> Result<Vec<UnixDatagram>, LookupE
         }
     }
     // Claimed first and looked after, so that of two that start at once not both find nothing.
-    let others = read_to_string("/proc/net/unix").map_err(of("reading /proc/net/unix"))?;
-    let others = others.lines().filter_map(|line| line.split_once('@')).filter_map(|(_, name)| Claim::parse(name));
-    for other in others.filter(|other| !claims.contains(other)) {
-        if claims.iter().any(|claim| claim.overlaps(&other)) {
-            return Err(LookupError::Taken(other.words()));
-        }
+    match claimed()?.into_iter().find(|other| !claims.contains(other) && claims.iter().any(|c| c.overlaps(other))) {
+        Some(other) => Err(LookupError::Taken(other.words())),
+        None => Ok(sockets),
     }
-    Ok(sockets)
+}
+
+/// Whether nobody has claimed any of these ranges.
+pub(super) fn unclaimed(ranges: &[LookupRange]) -> Result<(), LookupError> {
+    let overlaps = |other: &Claim| ranges.iter().any(|range| Claim::of(range).overlaps(other));
+    claimed()?.into_iter().find(overlaps).map_or(Ok(()), |other| Err(LookupError::Taken(other.words())))
+}
+
+/// All claims of this network namespace.
+fn claimed() -> Result<Vec<Claim>, LookupError> {
+    let sockets = read_to_string("/proc/net/unix").map_err(of("reading /proc/net/unix"))?;
+    let names = sockets.lines().filter_map(|line| line.split_once('@'));
+    Ok(names.filter_map(|(_, name)| Claim::parse(name)).collect())
 }
 
 impl Claim {
@@ -71,13 +80,17 @@ impl Claim {
         let (ports, interface) = rest.split_once('/')?;
         let (first, addresses) = addresses.split_once('+')?;
         let (first_port, ports) = ports.split_once('+')?;
-        Some(Claim {
+        let claim = Claim {
             first: first.parse().ok()?,
             addresses: addresses.parse().ok()?,
             first_port: first_port.parse().ok()?,
             ports: ports.parse().ok()?,
             interface: interface.parse().ok()?,
-        })
+        };
+        // Any user can bind such a name.
+        let stands_for_ports = claim.addresses > 0 && claim.ports > 0;
+        let last_port = u64::from(claim.first_port) + u64::from(claim.ports);
+        (stands_for_ports && last_port <= 1 << 16).then_some(claim)
     }
 
     fn words(&self) -> String {
@@ -101,6 +114,7 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use super::claim as claim_ranges;
     use super::*;
 
     fn claim(first: &str, addresses: u32, first_port: u32, ports: u32, interface: u32) -> Claim {
@@ -117,6 +131,20 @@ mod tests {
         for name in ["", "moorline-media/", "moorline-media/1.2.3.4+1/5+6", "moorline-media/x+1/5+6/7", "/run/x"] {
             assert_eq!(Claim::parse(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_anybody_can_make_up_is_no_claim_unless_it_stands_for_ports() {
+        let names =
+            ["127.0.0.1+0/1000+100/0", "127.0.0.1+1/1000+0/0", "127.0.0.1+1/70000+100/0", "127.0.0.1+1/1000+99999/0"];
+        for name in names {
+            assert_eq!(Claim::parse(&format!("{PREFIX}{name}")), None, "{name}");
+        }
+        let theirs = "127.79.7.1+0/20000+64/0";
+        let address = SocketAddr::from_abstract_name(format!("{PREFIX}{theirs}")).unwrap();
+        let _squatter = UnixDatagram::bind_addr(&address).unwrap();
+        let first = "127.79.7.0".parse().unwrap();
+        claim_ranges(&[LookupRange { first, addresses: 4, first_port: 20_000, ports: 64, interface: None }]).unwrap();
     }
 
     #[test]

@@ -134,7 +134,9 @@ fn a_second_instance_on_the_same_ports_is_refused_until_the_first_is_gone() {
     for range in [&same, &wider] {
         let error = Lookup::attach(std::slice::from_ref(range), 1, None).unwrap_err();
         assert!(matches!(&error, LookupError::Taken(ports) if ports.contains("127.79.5.1")), "{error}");
+        assert!(matches!(unclaimed(std::slice::from_ref(range)), Err(LookupError::Taken(_))));
     }
+    unclaimed(std::slice::from_ref(&beside)).unwrap();
     Lookup::attach(&[beside], 1, None).unwrap();
     drop(first);
     Lookup::attach(&[wider], 1, None).unwrap();
