@@ -100,7 +100,8 @@ pub struct Range {
     /// The whole network is routed to this host, so its network and broadcast addresses are used as well.
     pub routed: bool,
     /// The interface that media of this range comes in and goes out by, such as `eth1`; by default the
-    /// routing table decides.
+    /// routing table decides. One that is removed and made again under its name serves again: sessions opened from then
+    /// on, and with shared sockets the open ones too, within 5 s.
     pub interface: Option<String>,
     /// The code point that tells routers how to treat media that is sent (DSCP, RFC 2474), 0 to 63. Voice is
     /// expedited forwarding, 46 (RFC 4594 section 4.1); networks that do not honour it ignore it.

@@ -26,8 +26,12 @@ use crate::{admin, control, limits};
 /// Events between a shard and the control server.
 const SAID_QUEUE: usize = 4096;
 
-/// How often it is looked for ports that other processes hold, where opening a port does not tell.
-const OTHERS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked for ports that other processes hold, where opening a port does not tell, and for interfaces
+/// that were made anew.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// And after the start, while a former process may still let go of the ports that its sessions want back.
+const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+const FIRST_LOOKS: usize = 20;
 
 /// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
 /// when it returns.
@@ -180,6 +184,7 @@ fn serve<D: Datapath + 'static>(
 
     let (exits, exited) = mpsc::unbounded_channel();
     let others = lookup.clone();
+    let interfaces = config.ranges.iter().map(|range| range.interface.clone()).collect();
     let (running, said) = Running::start::<D>(&config, lookup, &exits)?;
     drop(exits);
 
@@ -187,7 +192,7 @@ fn serve<D: Datapath + 'static>(
     let shutdown = async {
         tokio::select! {
             () = shutdown => {}
-            () = look_for_others(others) => {}
+            () = look_around(others, interfaces) => {}
         }
     };
     let ended = LocalSet::new().block_on(&runtime, attend::<D>(&config, access, &running, said, exited, shutdown));
@@ -197,11 +202,23 @@ fn serve<D: Datapath + 'static>(
     ended
 }
 
-/// Keeps what is known of media ports that other processes hold up to date. Does not end.
-async fn look_for_others(lookup: Option<Arc<Lookup>>) {
+/// Keeps what is known of media ports that other processes hold up to date, and of the ranges' interfaces. Does not
+/// end.
+async fn look_around(lookup: Option<Arc<Lookup>>, interfaces: Vec<Option<String>>) {
     let Some(lookup) = lookup else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(OTHERS_INTERVAL).await;
+    let first = std::iter::repeat_n(FIRST_INTERVAL, FIRST_LOOKS);
+    for interval in first.chain(std::iter::repeat(LOOK_INTERVAL)) {
+        tokio::time::sleep(interval).await;
+        for (range, interface) in interfaces.iter().enumerate() {
+            let Some(interface) = interface.as_deref() else { continue };
+            // While there is none of that name nothing can be done.
+            let Ok(index) = nix::net::if_::if_nametoindex(interface) else { continue };
+            match lookup.come_in_by(range, index) {
+                Ok(false) => {}
+                Ok(true) => tracing::warn!(interface, index, "an interface was made anew: media goes by the new one"),
+                Err(error) => tracing::error!(interface, %error, "media does not go by an interface made anew"),
+            }
+        }
         let own = Arc::clone(&lookup);
         // The kernel takes some time to list its sockets.
         let _ = tokio::task::spawn_blocking(move || own.look_for_others()).await;

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aya::maps::{Array, Map, MapData, SockMap};
@@ -31,6 +32,9 @@ use crate::Capabilities;
 
 /// The program: `make bpf` compiles it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../program/lookup.bpf.o");
+
+/// A range as the program's map has it.
+type Words = [u32; size_of::<Range>() / size_of::<u32>()];
 
 /// The most memory that the port map may take; it is all taken at the start.
 const MAX_PORT_BYTES: u64 = 256 << 20;
@@ -97,6 +101,12 @@ pub struct Lookup {
     firsts: Vec<(IpAddr, u32)>,
     ports: Mapped,
     others: Others,
+    /// The ranges as the program has them.
+    told: Mutex<Array<MapData, Words>>,
+    /// The interface of each.
+    interfaces: Vec<AtomicU32>,
+    /// How often one of those has changed.
+    changes: AtomicU32,
     figures: Mapped,
     sockets: Mutex<SockMap<MapData>>,
     /// What a flooded port's packets go to.
@@ -123,8 +133,7 @@ impl Lookup {
         let mut program = load(entries.div_ceil(PORTS_PER_LINE))?;
 
         let told = take(&mut program, "moor_ranges")?;
-        let mut told: Array<_, [u32; size_of::<Range>() / size_of::<u32>()]> =
-            told.try_into().map_err(of("moor_ranges"))?;
+        let mut told: Array<_, Words> = told.try_into().map_err(of("moor_ranges"))?;
         for (index, range) in (0..).zip(&own) {
             told.set(index, range.words(), 0).map_err(of("setting the lookup program up"))?;
         }
@@ -148,6 +157,9 @@ impl Lookup {
         others.look(&own);
         Ok(Lookup {
             others,
+            told: Mutex::new(told),
+            interfaces: own.iter().map(|range| AtomicU32::new(range.interface)).collect(),
+            changes: AtomicU32::new(0),
             ranges: own,
             firsts: ranges.iter().map(|range| (range.first.to_canonical(), range.addresses)).collect(),
             ports,
@@ -168,6 +180,30 @@ impl Lookup {
         let shard = u8::try_from(shard).map_err(|_| LookupError::Shards(shard))?;
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.set(abi::socket(shard, v6), socket, 0).map_err(of("adding a socket to the lookup program"))
+    }
+
+    /// From now on a range's packets come in by the interface of this index; false if they did. An interface that was
+    /// removed and made again has another index.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn come_in_by(&self, range: usize, interface: u32) -> Result<bool, LookupError> {
+        let Some((laid, own)) = self.ranges.get(range).zip(self.interfaces.get(range)) else { return Ok(false) };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.load(Ordering::Relaxed) == interface {
+            return Ok(false);
+        }
+        let words = Range { interface, ..*laid }.words();
+        told.set(range as u32, words, 0).map_err(of("changing the interface of a media range"))?;
+        own.store(interface, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(true)
+    }
+
+    /// How often an interface has changed.
+    #[inline]
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// How many entries there are.

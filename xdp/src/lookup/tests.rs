@@ -100,6 +100,22 @@ fn a_range_of_one_interface_hears_no_other() {
 }
 
 #[test]
+fn a_range_follows_its_interface_to_another_index() {
+    let loopback = nix::net::if_::if_nametoindex("lo").unwrap();
+    let former = LookupRange { interface: Some(loopback + 1000), ..range("127.79.8.1") };
+    let Some((lookup, socket)) = attached(&former, None) else { return };
+    let at: SocketAddr = "127.79.8.1:20000".parse().unwrap();
+    lookup.open(lookup.entry(at).unwrap(), 0);
+    client("127.79.8.2").send_to(b"media", at).unwrap();
+    assert!(socket.recv(&mut [0; 8]).is_err());
+    assert!(lookup.come_in_by(0, loopback).unwrap());
+    assert!(!lookup.come_in_by(0, loopback).unwrap() && !lookup.come_in_by(1, loopback).unwrap());
+    assert_eq!(lookup.changes(), 1);
+    client("127.79.8.2").send_to(b"media", at).unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 5);
+}
+
+#[test]
 fn a_flooded_port_is_cut_without_a_word_and_its_neighbour_is_not() {
     let Some((lookup, socket)) = attached(&range("127.79.4.1"), Some(1_000)) else { return };
     SockRef::from(&socket).set_recv_buffer_size(1 << 20).unwrap();

@@ -125,6 +125,7 @@ impl Datapath for Uring {
         self.rearm_failed()?;
         if let Some(shared) = &mut self.shared {
             shared.age();
+            shared.follow_interfaces();
         }
         if self.backlog.is_empty() && self.ring.completion().is_empty() {
             let idle = {

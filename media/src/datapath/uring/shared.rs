@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use moorline_relay::{BindError, EndpointId};
 use moorline_xdp::Lookup;
+use socket2::Socket;
 
 use self::header::Sender;
 use super::slots::Token;
@@ -51,6 +52,10 @@ pub(super) struct Shared {
     ranges: Vec<MediaRange>,
     /// The place in the file table of each range's first sender, and whether every address has one.
     senders: Vec<(u32, bool)>,
+    /// Another hold on the senders that are bound to an interface, with their ranges.
+    on_interfaces: Vec<(usize, Socket)>,
+    /// The changes of interfaces that those have followed.
+    changes: u32,
     /// The endpoint of every port and 1, by the lookup program's numbers; 0 for none. Memory that is never touched
     /// is never there.
     owners: Vec<u32>,
@@ -94,14 +99,19 @@ impl Shared {
             }
             files.push(OwnedFd::from(receiver));
         }
-        let mut senders = Vec::with_capacity(ranges.len());
+        let (mut senders, mut on_interfaces) = (Vec::with_capacity(ranges.len()), Vec::new());
+        let changes = lookup.changes();
         for (index, (range, v6)) in ranges.iter().zip(v6_of(&ranges)).enumerate() {
             let addresses = lookup.addresses(index);
             let each = addresses.len() <= BOUND_SENDERS as usize;
             senders.push((files.len() as u32, each));
             let bound = if each { addresses.map(Some).collect() } else { vec![None] };
             for address in bound {
-                files.push(sockets::sender(range, v6, address)?.into());
+                let sender = sockets::sender(range, v6, address)?;
+                if range.interface.is_some() {
+                    on_interfaces.push((index, sender.try_clone()?));
+                }
+                files.push(sender.into());
             }
         }
         let shared = Shared {
@@ -110,6 +120,8 @@ impl Shared {
             shard,
             ranges,
             senders,
+            on_interfaces,
+            changes,
             locals: vec![Local { sender: None, entry: 0, file: 0, opened_ns: 0, fresh_until: 0 }; endpoints],
             fresh: VecDeque::with_capacity(endpoints),
             lost: [Lost::default(); 2],
@@ -173,6 +185,27 @@ impl Shared {
         }
     }
 
+    /// Binds senders again whose interface was made anew: they are bound to its former index.
+    pub(super) fn follow_interfaces(&mut self) {
+        let changes = self.lookup.changes();
+        if changes != self.changes {
+            self.changes = changes;
+            self.bind_again();
+        }
+    }
+
+    #[cold]
+    fn bind_again(&self) {
+        for (range, sender) in &self.on_interfaces {
+            let Some(interface) = self.ranges.get(*range).and_then(|range| range.interface.as_deref()) else {
+                continue;
+            };
+            if let Err(error) = sender.bind_device(Some(interface.as_bytes())) {
+                tracing::error!(interface, %error, "media is not sent by an interface that was made anew");
+            }
+        }
+    }
+
     /// How many datagrams the socket lost before this one.
     #[inline]
     pub(super) fn lost(&mut self, v6: bool, told: &Told) -> u32 {
@@ -215,7 +248,7 @@ impl Shared {
     pub(super) fn send_oversize(&self, packet: &[u8]) -> io::Result<()> {
         let (from, to, payload) = header::read(packet).ok_or(io::ErrorKind::InvalidData)?;
         let socket = socket::open(from, &self.ranges).map_err(io::Error::other)?;
-        socket2::Socket::from(socket).send_to(payload, &to.into())?;
+        Socket::from(socket).send_to(payload, &to.into())?;
         Ok(())
     }
 

@@ -149,3 +149,22 @@ fn what_strangers_send_to_a_sender_is_not_kept() {
     let kept = sender.recv(&mut [std::mem::MaybeUninit::uninit(); 64]);
     assert_eq!(kept.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
 }
+
+#[test]
+fn senders_follow_their_interface() {
+    let range = MediaRange { interface: Some("lo".into()), ..range("127.78.246.0/30") };
+    let Some((mut shared, _wake)) = stage_shared(4, range) else { return };
+    let own = shared.0.shared.as_mut().unwrap();
+    assert_eq!(own.on_interfaces.len(), 4);
+    // What is left of an interface that was removed is an index without one.
+    own.on_interfaces.iter().for_each(|(_, sender)| sender.bind_device(None).unwrap());
+    let device = |own: &super::Shared| own.on_interfaces[3].1.device().unwrap();
+    own.follow_interfaces();
+    assert_eq!(device(own), None);
+    own.lookup.come_in_by(0, nix::net::if_::if_nametoindex("lo").unwrap()).unwrap();
+    own.follow_interfaces();
+    assert_eq!(device(own), Some(b"lo".to_vec()));
+    let listener = listener("127.78.246.9");
+    relayed(&mut shared, "127.78.246.2", &listener, b"media");
+    assert_eq!(listener.recv(&mut [0; 8]).unwrap(), 5);
+}
