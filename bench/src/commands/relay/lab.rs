@@ -91,9 +91,6 @@ impl Lab {
                     .map_err(|error| format!("core {core} for a thread of the kernel: {error}"))?;
             }
         }
-        for id in &relay_kthreads {
-            shell(&format!("chrt --fifo --pid 50 {id}"))?;
-        }
         for id in &load_kthreads {
             shell(&format!("chrt --batch --pid 0 {id} && renice -n -20 -p {id} > /dev/null"))?;
         }
