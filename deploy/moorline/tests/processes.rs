@@ -63,6 +63,9 @@ fn up_gives_up_on_what_cannot_start() {
     let config = folder.path().join("second.toml");
     let text = std::fs::read_to_string(taken.folder.path().join("up.toml")).expect("the first one's");
     let text = text.replace("media.sock", "second.sock").replace(":9060", ":9062").replace(":9061", ":9063");
+    // Media ports of its own: where the first one has a socket for all of them, they are not shared.
+    let text =
+        text.replace("first_port = 20000", "first_port = 30000").replace("last_port = 29999", "last_port = 39999");
     std::fs::write(&config, text).expect("written");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_moorline"))
         .arg("up")
