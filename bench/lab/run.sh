@@ -12,7 +12,6 @@ all_tests=(
     generator-calls@epoll
     moorline-load@io_uring
     ipv6-bridge@io_uring
-    ipv6-bridge@epoll
     kill-signaling@io_uring
     kill-media@io_uring
     kill-media@io_uring-per_port
