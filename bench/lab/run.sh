@@ -6,7 +6,6 @@ all_tests=(
     no-way-out
     taken-away
     sipp-calls@io_uring
-    sipp-calls@io_uring-per_port
     sipp-calls@epoll
     generator-calls@io_uring
     generator-calls@epoll
