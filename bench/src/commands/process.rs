@@ -14,6 +14,30 @@ pub(super) type Error = Box<dyn std::error::Error>;
 /// How long a process may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Which relay a benchmark runs, and where.
+#[derive(Debug, clap::Args)]
+pub(super) struct Subject {
+    /// The CPU core of the relay.
+    #[arg(long, default_value_t = 0)]
+    pub(super) relay_core: usize,
+    /// The CPU core of the load.
+    #[arg(long, default_value_t = 1)]
+    pub(super) load_core: usize,
+    /// A line for `[media]` of Moorline's configuration; may be given more than once.
+    #[arg(long = "setting", value_name = "LINE")]
+    pub(super) settings: Vec<String>,
+    /// The `moorline` to measure, such as one built before a change; without it the one of this source is built.
+    #[arg(long, value_name = "FILE")]
+    executable: Option<PathBuf>,
+}
+
+impl Subject {
+    /// The executable, built if none was given.
+    pub(super) fn executable(&self) -> Result<PathBuf, Error> {
+        self.executable.clone().map_or_else(build, Ok)
+    }
+}
+
 /// Builds `moorline` in the release profile and returns where cargo put it.
 pub(super) fn build() -> Result<PathBuf, Error> {
     let output = cargo(&["build", "--release", "-p", "moorline", "--message-format=json-render-diagnostics"])?;

@@ -15,14 +15,13 @@ mod steady;
 mod system;
 mod table;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Outcome;
-use super::process::{self, Error};
+use super::process::{self, Error, Subject};
 use lab::Lab;
 use measure::{Figures, Traffic, measure};
 use system::{Kind, Setup};
@@ -90,18 +89,8 @@ pub(crate) struct Args {
     /// The time between bursts of the load, in microseconds: 100 means bursts of 10 packets at 100,000 packets/s.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..=1000))]
     tick_us: u64,
-    /// The CPU core of the relay.
-    #[arg(long, default_value_t = 0)]
-    relay_core: usize,
-    /// The CPU core of the load.
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
-    /// A line for `[media]` of Moorline's configuration; may be given more than once.
-    #[arg(long = "setting", value_name = "LINE")]
-    settings: Vec<String>,
-    /// The `moorline` to measure, such as one built before a change; without it the one of this source is built.
-    #[arg(long, value_name = "FILE")]
-    executable: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
     /// Moorline alone unless --systems says otherwise, each system started once for three measurements of 8 s: half a
     /// minute for one.
     #[arg(long, conflicts_with_all = ["measure", "seconds", "rounds"])]
@@ -133,7 +122,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let missing = kind.missing();
         missing.inspect(|package| println!("without {}: apt-get install {package}", kind.name())).is_none()
     });
-    let executable = args.executable.clone().map_or_else(process::build, Ok)?;
+    let executable = args.subject.executable()?;
     // Before the lab, which has no network.
     let version = process::version(&executable)?;
     raise_open_files();
@@ -142,15 +131,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let setup = Setup {
         executable,
         directory,
-        lab: Lab::enter(args.relay_core, args.load_core)?,
-        relay_core: args.relay_core,
-        load_core: args.load_core,
+        lab: Lab::enter(args.subject.relay_core, args.subject.load_core)?,
+        relay_core: args.subject.relay_core,
+        load_core: args.subject.load_core,
         capacity: if args.quick { args.calls.max(1000) } else { CAPACITY },
         tick: Duration::from_micros(args.tick_us),
-        settings: args.settings.clone(),
+        settings: args.subject.settings.clone(),
     };
     println!("{version}, {}", setup.executable.display());
-    println!("relay on core {}, load on core {}", args.relay_core, args.load_core);
+    println!("relay on core {}, load on core {}", args.subject.relay_core, args.subject.load_core);
     let mut rows: Vec<Row> = kinds.iter().map(|kind| Row::new(*kind)).collect();
     let mut values = Vec::new();
     if args.quick {

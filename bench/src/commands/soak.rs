@@ -6,14 +6,13 @@ mod media;
 mod verdict;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use moorline_bench::media::{Endpoint, MediaPlan, Pace, run as relay_media};
 
-use super::process::{Error, pin};
+use super::process::{Error, Subject, pin};
 use super::{Outcome, process};
 use churn::Churn;
 use client::Client;
@@ -46,25 +45,16 @@ pub(crate) struct Args {
     /// How long sessions do not come and go at first.
     #[arg(long, default_value_t = 0.0)]
     quiet_seconds: f64,
-    /// The CPU core of the relay.
-    #[arg(long, default_value_t = 0)]
-    relay_core: usize,
-    /// The CPU core of the load.
-    #[arg(long, default_value_t = 1)]
-    load_core: usize,
-    /// A line for `[media]` of the configuration; may be given more than once.
-    #[arg(long = "setting", value_name = "LINE")]
-    settings: Vec<String>,
-    /// The `moorline` to run; without it the one of this source is built.
-    #[arg(long, value_name = "FILE")]
-    executable: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let executable = args.executable.clone().map_or_else(process::build, Ok)?;
+    let executable = args.subject.executable()?;
     println!("{}, {}", process::version(&executable)?, executable.display());
     let held = (f64::from(args.opens) * args.hold_seconds).ceil() as u32;
-    let media = Media::start(&executable, args.relay_core, args.calls + 2 * held + 100, &args.settings)?;
+    let media =
+        Media::start(&executable, args.subject.relay_core, args.calls + 2 * held + 100, &args.subject.settings)?;
     let side = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let (a, b) = (Endpoint::bind(side, false)?, Endpoint::bind(side, false)?);
 
@@ -78,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     println!(
         "{} packets/s into the relay on core {}, {} sessions a second opened and closed, each held {} s",
         args.calls * 100,
-        args.relay_core,
+        args.subject.relay_core,
         args.opens,
         args.hold_seconds
     );
@@ -91,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let (stop, stopped) = mpsc::channel::<()>();
     let churning = std::thread::spawn(move || churn.run(client, &stopped).map_err(|error| error.to_string()));
-    pin(args.load_core)?;
+    pin(args.subject.load_core)?;
     let plan = MediaPlan {
         pairs,
         a: vec![a],
