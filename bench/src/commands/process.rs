@@ -71,9 +71,16 @@ pub(super) fn version(executable: &Path) -> Result<String, Error> {
 
 /// Pins the calling thread, and what it starts from now on.
 pub(super) fn pin(core: usize) -> Result<(), Error> {
-    let mut cores = CpuSet::new();
-    cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores).map_err(|error| format!("no core {core} to pin to: {error}").into())
+    pin_to(&[core])
+}
+
+/// Keeps this thread, and what it starts, on these CPU cores.
+pub(super) fn pin_to(cores: &[usize]) -> Result<(), Error> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(|error| format!("no cores {cores:?} to pin to: {error}").into())
 }
 
 /// How much of a process's log a fault quotes.

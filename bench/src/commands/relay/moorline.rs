@@ -10,7 +10,7 @@ use moorline_bench::scrape::fetch;
 
 use super::lab::{CARRIER, CORE, CORE_RANGE, MEDIA_RANGE, Place};
 use super::system::{Counters, Pair, Setup, System};
-use crate::commands::process::{Error, Running, pin, tied};
+use crate::commands::process::{Error, Running, pin, pin_to, tied};
 
 /// A media process.
 pub(super) struct Moorline {
@@ -31,8 +31,8 @@ impl Moorline {
         let control = setup.directory.join("media.sock");
         let settings: Vec<&str> = settings.iter().copied().chain(setup.settings.iter().map(String::as_str)).collect();
         std::fs::write(&config, configuration(&control, cores, capacity, &settings))?;
-        // Born on the relay's core: its control thread shares it with the shard.
-        pin(setup.relay_core)?;
+        // Born on the shards' cores: its control thread shares them.
+        pin_to(cores)?;
         let mut command = tied(&setup.executable);
         command.arg("media").arg("--config").arg(&config);
         let mut process =
