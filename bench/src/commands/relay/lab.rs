@@ -12,6 +12,10 @@
 //! the load's core, where they wait until the load yields, which it does all the time: the relay must not pay for an
 //! interrupt of the load's core with each packet that it sends, which no network card asks for. It all hangs on this
 //! process, and goes with it.
+//!
+//! The kernel's other threads keep off the relay's core meanwhile, as they do where an operator has set cores apart. One
+//! that looks through memory for some milliseconds, and goes to the idlest core, which the load's never is, would else
+//! be what the worst hundredth of all latencies shows, of every relay alike.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -19,7 +23,7 @@ use std::path::Path;
 use std::process::Command;
 
 use moorline_bench::media::Endpoint;
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns, unshare};
 use nix::unistd::{Pid, geteuid};
 
 use crate::commands::process::Error;
@@ -53,6 +57,8 @@ pub(super) struct Lab {
     pub(super) relay_kthreads: Vec<u32>,
     /// Those that receive for the load.
     pub(super) load_kthreads: Vec<u32>,
+    /// The kernel's other threads that were moved, with the cores that they had.
+    moved: Vec<(Pid, CpuSet)>,
 }
 
 impl Lab {
@@ -95,8 +101,9 @@ impl Lab {
             shell(&format!("chrt --batch --pid 0 {id} && renice -n -20 -p {id} > /dev/null"))?;
         }
         relay_kthreads.extend(kthreads(|name| name == format!("ksoftirqd/{relay_core}"))?);
-        let lab = Lab { outside, namespaces, relay_kthreads, load_kthreads };
+        let mut lab = Lab { outside, namespaces, relay_kthreads, load_kthreads, moved: Vec::new() };
         lab.refuse_way_out(id)?;
+        lab.clear(relay_core, load_core)?;
         Ok(lab)
     }
 
@@ -116,6 +123,28 @@ impl Lab {
         Ok([bind(Place::Core, CORE)?, bind(Place::Carrier, CARRIER)?])
     }
 
+    /// Moves the kernel's threads that may run elsewhere away from the relay's core.
+    fn clear(&mut self, relay_core: usize, load_core: usize) -> Result<(), Error> {
+        if relay_core == load_core {
+            return Ok(());
+        }
+        for id in kthreads(|_| true)? {
+            let own = self.relay_kthreads.contains(&id) || self.load_kthreads.contains(&id);
+            let pid = Pid::from_raw(i32::try_from(id)?);
+            // One that has ended, or that belongs where it is, stays as it was.
+            let Ok(cores) = sched_getaffinity(pid) else { continue };
+            let mut others = cores;
+            others.unset(relay_core)?;
+            if own || !cores.is_set(relay_core)? || others == CpuSet::new() {
+                continue;
+            }
+            if sched_setaffinity(pid, &others).is_ok() {
+                self.moved.push((pid, cores));
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at every namespace for links and routes that lead elsewhere.
     fn refuse_way_out(&self, id: u32) -> Result<(), Error> {
         let own = ["lo".to_owned(), format!("core{id}"), format!("carrier{id}"), format!("sbc{id}")];
@@ -128,6 +157,15 @@ impl Lab {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for (pid, cores) in &self.moved {
+            // One that has ended needs no core.
+            let _ = sched_setaffinity(*pid, cores);
+        }
     }
 }
 
@@ -193,10 +231,19 @@ fn kthreads(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<u32>, Error> {
         let path = entry?.path();
         let id = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
         // One that has ended meanwhile is none of ours.
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        found.extend(id.filter(|_| is_wanted(name.trim())));
+        let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        found.extend(id.filter(|_| kthread_name(&stat).is_some_and(&is_wanted)));
     }
     Ok(found)
+}
+
+/// The name of a thread of the kernel, by its line in /proc; `None` for any other thread.
+fn kthread_name(stat: &str) -> Option<&str> {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    // `7 (a name) S 2 0 0 0 -1 69238880 ...`: the name may hold anything.
+    let (before, after) = stat.rsplit_once(") ")?;
+    let flags: u32 = after.split(' ').nth(6)?.parse().ok()?;
+    (flags & PF_KTHREAD != 0).then_some(before.split_once('(')?.1)
 }
 
 pub(super) fn shell(script: &str) -> Result<(), Error> {
@@ -227,6 +274,16 @@ mod tests {
         assert_eq!(link_name("2: sbc7@if3: <BROADCAST,UP> mtu 1500"), Some("sbc7"));
         assert_eq!(link_name("1: lo: <LOOPBACK,UP> mtu 65536"), Some("lo"));
         assert_eq!(link_name("nothing"), None);
+    }
+
+    #[test]
+    fn threads_of_the_kernel_are_told_from_others() {
+        let kdamond = "57 (kdamond.0) S 2 0 0 0 -1 2129984 0 0";
+        assert_eq!(kthread_name(kdamond), Some("kdamond.0"));
+        assert_eq!(kthread_name("58 (napi/a) b (c) S 2 0 0 0 -1 2129984 0"), Some("napi/a) b (c"));
+        assert_eq!(kthread_name("9 (bash) S 1 9 9 0 -1 4194304 0"), None);
+        assert_eq!(kthread_name(""), None);
+        assert!(kthreads(|name| name == "kthreadd").unwrap().contains(&2));
     }
 
     #[test]
