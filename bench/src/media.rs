@@ -35,6 +35,8 @@ pub struct MediaPlan {
     pub b: Vec<Endpoint>,
     /// How long every stream sends.
     pub duration: Duration,
+    /// How much of that is to warm up: its packets are verified, but neither they nor their loss or delay are reported.
+    pub warm_up: Duration,
     /// How much speech a packet holds: 5 to 60 ms. It is also the time between packets of a stream, unless
     /// `pace` says otherwise.
     pub packet_ms: u32,
@@ -132,10 +134,15 @@ pub fn run(plan: MediaPlan, progress: &mut dyn FnMut(u64, u64)) -> io::Result<Me
         let ends = Ends { a_far, b_far, a_far_rtcp: rtcp_after(a_far), b_far_rtcp: rtcp_after(b_far) };
         engine.command(Command::Start { call, ends });
     }
-    let end = clock::monotonic().saturating_add(clock::nanos(plan.duration));
+    let begin = clock::monotonic();
+    let end = begin.saturating_add(clock::nanos(plan.duration));
+    let mut warm = Some(begin.saturating_add(clock::nanos(plan.warm_up)));
     let mut shown = 0;
     loop {
         let now = engine.turn();
+        if warm.take_if(|warm| now >= *warm).is_some() {
+            engine.begin_anew();
+        }
         if now >= end {
             break;
         }

@@ -41,7 +41,9 @@ use table::{COMPARED, Row};
 /// latency: one way, from just before the send until the kernel's receive timestamp, at 50,000, 100,000 and 150,000
 /// packets/s.
 ///
-/// rate: the highest rate with a loss of at most 0.2 % over --seconds, and beside it the loss of the kernel alone.
+/// rate: the highest rate at which at most 0.2 % are not relayed over --seconds, and beside it what the kernel alone
+/// does not relay then. What was relayed and found the ring of the load's end full (256 packets, some milliseconds in
+/// which the load's core did not run) is told apart.
 ///
 /// memory: what the process's resident memory grows by, for each of --calls.
 ///
@@ -50,6 +52,8 @@ use table::{COMPARED, Row};
 /// opens: p99 while 20,000 sessions open at 5,000 a second, over p99 without.
 ///
 /// shards: CPU per packet with two shards, on the relay's core and on the load's, against one.
+///
+/// The kernel's own threads keep off the relay's core meanwhile, and have their cores back at the end.
 ///
 /// Times of one machine mean little on another: compare what stands in one table. `others` is what the
 /// machine did besides, `skipped` what the load did not get to in time. The load never sleeps: how far it gets is

@@ -87,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         a: vec![a],
         b: vec![b],
         duration: Duration::from_secs_f64(args.minutes * 60.0),
+        warm_up: Duration::ZERO,
         packet_ms: 20,
         pace: Some(Pace { interval: Duration::from_millis(20), tick: Duration::from_micros(500) }),
         rtcp: false,

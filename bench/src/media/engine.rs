@@ -187,6 +187,12 @@ impl Engine {
         now
     }
 
+    /// What was sent until now was to warm up: the report is to be of what comes after, faults excepted.
+    pub(crate) fn begin_anew(&mut self) {
+        self.verifier.calls.iter_mut().flatten().flatten().for_each(Flow::begin_anew);
+        self.verifier.report.one_way.reset();
+    }
+
     /// Stops all streams, waits for what is under way, and sums up.
     pub(crate) fn finish(mut self) -> MediaReport {
         self.slots.iter_mut().for_each(Vec::clear);
@@ -306,6 +312,7 @@ impl Verifier {
         }
         let transit = arrival.at.saturating_sub(label.sent_ns);
         let missed = flow.missed;
+        let counts = flow.counts(label.index);
         let place = flow.arrive(label.index, transit);
         self.missed = self.missed + u64::from(flow.missed) - u64::from(missed);
         match place {
@@ -321,7 +328,9 @@ impl Verifier {
             }
         }
         self.report.packets_received += 1;
-        self.report.one_way.saturating_record(transit);
+        if counts {
+            self.report.one_way.saturating_record(transit);
+        }
     }
 
     fn rtcp(&mut self, side: usize, arrival: &Arrival<'_>) {
@@ -341,7 +350,11 @@ impl Verifier {
 
     fn sum_up(mut self) -> MediaReport {
         let flows = || self.calls.iter().flatten().flatten();
-        self.report.lost = flows().map(|flow| u64::from(flow.sent - flow.received())).sum();
+        let (sent, received) = flows()
+            .map(|flow| (u64::from(flow.counted()), u64::from(flow.received())))
+            .fold((0, 0), |(sent, received), flow| (sent + flow.0, received + flow.1));
+        (self.report.packets_sent, self.report.packets_received) = (sent, received);
+        self.report.lost = sent - received;
         let jitters: Vec<f64> = flows().filter_map(Flow::jitter_ns).collect();
         if !jitters.is_empty() {
             self.report.jitter_us = jitters.iter().sum::<f64>() / jitters.len() as f64 / 1e3;

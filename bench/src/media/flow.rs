@@ -15,6 +15,8 @@ pub(crate) struct Flow {
     pub(crate) sending: bool,
     /// Packets sent; the next index.
     pub(crate) sent: u32,
+    /// The first index that counts: those before it were to warm up.
+    first: u32,
     /// One bit for each index that arrived.
     seen: Vec<u64>,
     highest: Option<u32>,
@@ -45,6 +47,7 @@ impl Flow {
             from_rtcp: from[1],
             sending: true,
             sent: 0,
+            first: 0,
             seen: Vec::new(),
             highest: None,
             missed: 0,
@@ -85,9 +88,26 @@ impl Flow {
         (self.received() > 1).then_some(self.jitter_ns)
     }
 
-    /// Packets that arrived, each counted once.
+    /// What was sent until now does not count.
+    pub(crate) fn begin_anew(&mut self) {
+        self.first = self.sent;
+    }
+
+    /// Whether a packet counts.
+    pub(crate) fn counts(&self, index: u32) -> bool {
+        index >= self.first
+    }
+
+    /// Packets that were sent and count.
+    pub(crate) fn counted(&self) -> u32 {
+        self.sent - self.first
+    }
+
+    /// Packets that arrived and count, each once.
     pub(crate) fn received(&self) -> u32 {
-        self.seen.iter().map(|word| word.count_ones()).sum()
+        let (word, bits) = (self.first as usize / 64, u64::MAX << (self.first % 64));
+        let of_first = self.seen.get(word).map_or(0, |seen| (seen & bits).count_ones());
+        of_first + self.seen.iter().skip(word + 1).map(|seen| seen.count_ones()).sum::<u32>()
     }
 }
 
@@ -107,6 +127,22 @@ mod tests {
         use Place::{Duplicate, InOrder, Late, Unsent};
         assert_eq!(places, [InOrder, InOrder, Late, Duplicate, InOrder, Duplicate, Unsent]);
         assert_eq!((flow.received(), flow.missed), (4, 196));
+    }
+
+    #[test]
+    fn what_was_sent_to_warm_up_does_not_count() {
+        let mut flow = flow(130);
+        for index in [0, 63, 64, 129] {
+            flow.arrive(index, 5);
+        }
+        assert_eq!((flow.counted(), flow.received()), (130, 4));
+        flow.begin_anew();
+        flow.sent = 300;
+        for index in [128, 130, 191, 192, 299] {
+            flow.arrive(index, 5);
+        }
+        assert_eq!((flow.counted(), flow.received()), (170, 4));
+        assert!(!flow.counts(129) && flow.counts(130));
     }
 
     #[test]

@@ -115,6 +115,13 @@ impl Lab {
         Ok(done)
     }
 
+    /// How many packets the relay's ends have given up so far, because the ring of the load's end was full: 256 packets,
+    /// a few milliseconds in which the load's core did not run. The relay had relayed them.
+    pub(super) fn spilled(&self) -> Result<u64, Error> {
+        let devices = self.within(Place::Sbc, || std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+        Ok(transmit_drops(&devices))
+    }
+
     /// The sockets of the load: side A in the core, side B at the carrier.
     pub(super) fn endpoints(&self) -> Result<[Endpoint; 2], Error> {
         let bind = |place, address: SocketAddr| -> Result<Endpoint, Error> {
@@ -224,6 +231,13 @@ fn link_name(line: &str) -> Option<&str> {
     line.split(": ").nth(1)?.split('@').next()
 }
 
+/// The sum over all devices of the packets that were not sent, by /proc/net/dev.
+fn transmit_drops(devices: &str) -> u64 {
+    // After the name: eight columns of what was received, and bytes, packets, errors and drops of what was sent.
+    let drops = |line: &str| line.split_once(':')?.1.split_whitespace().nth(11)?.parse::<u64>().ok();
+    devices.lines().filter_map(drops).sum()
+}
+
 /// The threads of the kernel that have such a name.
 fn kthreads(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<u32>, Error> {
     let mut found = Vec::new();
@@ -284,6 +298,14 @@ mod tests {
         assert_eq!(kthread_name("9 (bash) S 1 9 9 0 -1 4194304 0"), None);
         assert_eq!(kthread_name(""), None);
         assert!(kthreads(|name| name == "kthreadd").unwrap().contains(&2));
+    }
+
+    #[test]
+    fn drops_are_read() {
+        let devices = "Inter-|   Receive                  |  Transmit\n face |bytes packets errs drop fifo frame compressed \
+                       multicast|bytes packets errs drop fifo colls carrier compressed\n\
+                       lo: 1 2 3 4 5 6 7 8 9 10 11 0 13 14 15 16\n  core7:  1 2 3 4 5 6 7 8 9 10 11 120 13 14 15 16\n";
+        assert_eq!(transmit_drops(devices), 120);
     }
 
     #[test]

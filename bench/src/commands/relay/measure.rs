@@ -47,7 +47,10 @@ pub(super) struct Figures {
     pub(super) rate: f64,
     pub(super) one_way_us: [f64; 3],
     pub(super) sent: u64,
+    /// What the relay did not relay.
     pub(super) lost: u64,
+    /// What it relayed and the load's end of the link had no room for.
+    pub(super) spilled: u64,
     /// Changed, crossed, from a wrong source, twice, or late.
     pub(super) wrong: u64,
     /// Part of the traffic that the load did not get to in time, and left out.
@@ -76,6 +79,7 @@ pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: Traffic) 
         a: vec![a],
         b: vec![b],
         duration,
+        warm_up: WARM_UP,
         packet_ms: PACKET_MS,
         pace: Some(pace),
         rtcp: false,
@@ -83,22 +87,38 @@ pub(super) fn measure(system: &mut dyn System, setup: &Setup, traffic: Traffic) 
     };
 
     let start = Instant::now();
-    let mut window: Vec<(Instant, Cpu, u64)> = Vec::new();
+    let mut window = Vec::new();
     let mut failure = None;
     let report = run(plan, &mut |_, received| {
         let due = [WARM_UP, WARM_UP + Duration::from_secs(traffic.seconds)];
         if due.get(window.len()).is_some_and(|due| start.elapsed() >= *due) {
-            match Cpu::read(&setup.lab, system.process()) {
-                Ok(cpu) => window.push((Instant::now(), cpu, received)),
+            match Reading::take(setup, system, received) {
+                Ok(reading) => window.push(reading),
                 Err(error) => failure = Some(error),
             }
         }
     })?;
-    let [first, last] = window[..] else {
+    let [first, last] = &window[..] else {
         return Err(failure.unwrap_or_else(|| "the load was too late to measure anything".into()));
     };
     let counters = counters_before.zip(system.counters(setup)?);
-    Ok(Figures::of(&traffic, setup.tick, &report, first, last, counters.as_ref()))
+    let spilled = setup.lab.spilled()?.saturating_sub(first.spilled);
+    Ok(Figures::of(&traffic, setup.tick, &report, [first, last], spilled, counters.as_ref()))
+}
+
+/// What is read when the load has warmed up, and at its end.
+struct Reading {
+    at: Instant,
+    cpu: Cpu,
+    received: u64,
+    spilled: u64,
+}
+
+impl Reading {
+    fn take(setup: &Setup, system: &dyn System, received: u64) -> Result<Reading, Error> {
+        let cpu = Cpu::read(&setup.lab, system.process())?;
+        Ok(Reading { at: Instant::now(), cpu, received, spilled: setup.lab.spilled()? })
+    }
 }
 
 impl Figures {
@@ -106,11 +126,12 @@ impl Figures {
         traffic: &Traffic,
         tick: Duration,
         report: &MediaReport,
-        first: (Instant, Cpu, u64),
-        last: (Instant, Cpu, u64),
+        [first, last]: [&Reading; 2],
+        spilled: u64,
         counters: Option<&(Counters, Counters)>,
     ) -> Figures {
-        let (time, cpu, packets) = (last.0 - first.0, last.1.since(first.1), last.2.saturating_sub(first.2));
+        let (time, cpu) = (last.at - first.at, last.cpu.since(first.cpu));
+        let packets = last.received.saturating_sub(first.received);
         let of_core = |ns: u64| ns as f64 / time.as_nanos() as f64;
         let per_packet = |ns: u64| ns as f64 / packets.max(1) as f64;
         let bursts = (WARM_UP.as_secs() + traffic.seconds) as f64 / tick.as_secs_f64();
@@ -121,7 +142,9 @@ impl Figures {
             rate: packets as f64 / time.as_secs_f64(),
             one_way_us: QUANTILES.map(|quantile| report.one_way.value_at_quantile(quantile) as f64 / 1e3),
             sent: report.packets_sent,
-            lost: report.lost,
+            // Packets of the warm-up may be among the spilled.
+            lost: report.lost.saturating_sub(spilled),
+            spilled,
             wrong: report.corrupted + report.crossed + report.wrong_source + report.duplicated + report.reordered,
             skipped: report.bursts_skipped as f64 / bursts,
             others: of_core(cpu.others_ns()),
@@ -139,7 +162,7 @@ impl Figures {
         }
     }
 
-    /// Of the packets sent, the part that did not come back.
+    /// Of the packets sent, the part that was not relayed.
     pub(super) fn loss(&self) -> f64 {
         self.lost as f64 / self.sent.max(1) as f64
     }
@@ -157,6 +180,7 @@ impl Figures {
             one_way_us: [0, 1, 2].map(|index| median(&|round| round.one_way_us[index])),
             sent: sum(|round| round.sent),
             lost: sum(|round| round.lost),
+            spilled: sum(|round| round.spilled),
             wrong: sum(|round| round.wrong),
             skipped: median(&|round| round.skipped),
             others: median(&|round| round.others),
@@ -183,6 +207,9 @@ impl fmt::Display for Figures {
             self.lost,
             self.sent,
         )?;
+        if self.spilled > 0 {
+            write!(f, " and {} at the load's end", self.spilled)?;
+        }
         if self.wrong > 0 {
             write!(f, ", WRONG {}", self.wrong)?;
         }
