@@ -1,10 +1,11 @@
 //! BPF programs, XDP and AF_XDP: what this host offers, and what is loaded into its kernel.
 //!
-//! [`Lookup`] gives the io_uring datapath one socket for all ports of a shard. No datapath uses XDP yet;
-//! [`HostSupport`] says what one would find here.
+//! [`Lookup`] gives the io_uring datapath one socket for all ports of a shard; [`xsk`] has AF_XDP sockets, and
+//! [`HostSupport`] says what XDP would find here.
 #![deny(unsafe_code)]
 
 pub mod lookup;
+pub mod xsk;
 
 use std::fmt;
 use std::fs;
