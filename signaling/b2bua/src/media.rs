@@ -95,11 +95,22 @@ pub(crate) fn remotes(session: &Session<'_>) -> Result<Vec<Remote>, Unusable> {
     if streams.len() > moorline_control::MAX_STREAMS {
         return Err(Unusable(format!("Not Acceptable Here - more than {} media", moorline_control::MAX_STREAMS)));
     }
-    streams.iter().enumerate().map(|(index, media)| remote(index, media)).collect()
+    // What else there is besides media that we carry (MSRP, BFCP) is refused by its port, and the call goes on
+    // (RFC 3264 section 6).
+    let is_carried = |media: &&moorline_sdp::Media<'_>| media.is_active() && (media.is_rtp() || is_fax(media));
+    let others_are_refused = streams.iter().any(|media| is_carried(&media));
+    let remote = |(index, media): (usize, &moorline_sdp::Media<'_>)| {
+        if others_are_refused && !is_carried(&media) { Ok(Remote::refused()) } else { remote(index, media) }
+    };
+    streams.iter().enumerate().map(remote).collect()
+}
+
+fn is_fax(media: &moorline_sdp::Media<'_>) -> bool {
+    media.kind.eq_ignore_ascii_case(b"image") && media.protocol.eq_ignore_ascii_case(b"udptl")
 }
 
 fn remote(index: usize, media: &moorline_sdp::Media<'_>) -> Result<Remote, Unusable> {
-    let fax = media.kind.eq_ignore_ascii_case(b"image") && media.protocol.eq_ignore_ascii_case(b"udptl");
+    let fax = is_fax(media);
     let mut remote = Remote {
         active: media.is_active(),
         rtp: None,

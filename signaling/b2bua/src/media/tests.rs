@@ -31,6 +31,10 @@ fn descriptions_that_cannot_be_anchored_say_why() {
     assert_eq!(named.unwrap_err().0, "Not Acceptable Here - media 1 names no IP address");
     let many = read(&format!("{head}{}", "m=audio 4000 RTP/AVP 0\r\n".repeat(9)));
     assert_eq!(many.unwrap_err().0, "Not Acceptable Here - more than 8 media");
+    let beside = read(&format!("{head}m=message 4000 TCP/MSRP *\r\nm=audio 4000 RTP/AVP 0\r\n")).unwrap();
+    assert_eq!(beside.iter().map(|stream| stream.active).collect::<Vec<_>>(), [false, true]);
+    let refused = read(&format!("{head}m=message 4000 TCP/MSRP *\r\nm=audio 0 RTP/AVP 0\r\n"));
+    assert_eq!(refused.unwrap_err().0, "Not Acceptable Here - media 1 is neither RTP nor fax");
     // What is refused already may be anything.
     assert!(!read(&format!("{head}m=image 0 udptl t38\r\n")).unwrap()[0].active);
 }

@@ -96,6 +96,21 @@ fn video_that_comes_later_is_refused_too_and_the_audio_stays() {
 }
 
 #[test]
+fn what_is_no_media_of_ours_is_refused_by_port_0_and_the_audio_goes_on() {
+    let with_chat = |ip: &str, audio: u16, chat: u16| {
+        format!("{}m=message {chat} TCP/MSRP *\r\na=path:msrp://{ip}:{chat}/x;tcp\r\n", sdp(ip, audio))
+    };
+    let mut net = Net::new();
+    let (up, ok) = call(&mut net, &with_chat("192.0.2.10", 4000, 4002), &with_chat("198.51.100.20", 6000, 0));
+    for body in [up.invite.body(), ok.body()] {
+        assert!(body.contains("m=audio 2000") && body.contains("m=message 0 TCP/MSRP *\r\n"), "{body}");
+    }
+    for leg in net.session().1.legs {
+        assert_eq!((leg.streams[0].active, leg.streams[1].active), (true, false));
+    }
+}
+
+#[test]
 fn video_alone_is_refused_as_a_whole() {
     let alone =
         "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=video 4002 RTP/AVP 99\r\n";
