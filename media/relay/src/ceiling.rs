@@ -55,6 +55,12 @@ impl Tokens {
             _ => false,
         }
     }
+
+    /// Takes those of packets that were let in elsewhere, as far as there are any.
+    pub(crate) fn take_all(&mut self, packets: u64, bytes: u64) {
+        let less = |tokens: u32, taken: u64| tokens.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        *self = Tokens { packets: less(self.packets, packets), bytes: less(self.bytes, bytes) };
+    }
 }
 
 impl Bucket {

@@ -7,6 +7,8 @@ use crate::{DropReason, Traffic};
 pub struct Counters {
     /// Packets forwarded, by [`Traffic::index`].
     pub relayed: [Relayed; Traffic::COUNT],
+    /// RTP packets relayed elsewhere, by an [`Offload`](crate::Offload), as far as that has been asked.
+    pub elsewhere: Relayed,
     /// Packets not forwarded, by [`DropReason::index`].
     pub dropped: [u64; DropReason::COUNT],
     /// Sessions opened.
@@ -23,6 +25,8 @@ pub struct Counters {
     pub ports_stolen: u64,
     /// Sessions open now.
     pub sessions: u64,
+    /// Flows that an [`Offload`](crate::Offload) may relay now.
+    pub flows_elsewhere: u64,
     /// Local ports bound now.
     pub ports_in_use: u64,
     /// Local ports resting now: freed, and not given out again yet.

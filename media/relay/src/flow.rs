@@ -9,6 +9,7 @@ use crate::ceiling::Tokens;
 use crate::guard::Guard;
 use crate::statistics::{DEFAULT_CLOCK, PAUSE_NS, Totals};
 
+mod elsewhere;
 mod unusual;
 
 /// What a bound port receives.
@@ -48,6 +49,8 @@ pub(crate) struct Flow {
     usual: u8,
     /// The guard lets in packets of `ssrc` without being asked.
     pub(crate) settled: bool,
+    /// Packets of this session may be relayed elsewhere.
+    pub(crate) elsewhere: bool,
     /// When the last packet was accepted, save RTCP beside RTP; 0 for never.
     pub(crate) last_seen: u64,
     packets: u64,
@@ -83,6 +86,7 @@ impl Flow {
             role,
             usual: NOTHING_USUAL,
             settled: false,
+            elsewhere: false,
             last_seen: 0,
             packets: 0,
             bytes: 0,
@@ -155,8 +159,8 @@ impl Flow {
     pub(crate) fn hand_over(&mut self, totals: &mut Totals) {
         self.add_to(totals);
         let counts_anew = Flow::new(self.role, self.session, self.leg, self.stream);
-        let Flow { source, destination, from, last_seen, tokens, .. } = *self;
-        *self = Flow { source, destination, from, last_seen, tokens, ..counts_anew };
+        let Flow { source, destination, from, last_seen, tokens, elsewhere, .. } = *self;
+        *self = Flow { source, destination, from, last_seen, tokens, elsewhere, ..counts_anew };
     }
 }
 
@@ -175,6 +179,16 @@ impl Flows {
         // Reserved now, touched as endpoints come into use: no packet waits for memory to be copied.
         let (flows, guards) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
         Flows { flows, guards, unused: VecDeque::new(), bound: 0, limit }
+    }
+
+    /// The most endpoints.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many endpoints have ever been bound: all are below that.
+    pub(crate) fn used(&self) -> usize {
+        self.flows.len()
     }
 
     /// How many endpoints are bound.

@@ -2,7 +2,8 @@
 //!
 //! [`Relay`] owns the sessions of one shard, the local ports they hold, the sources they accept and their
 //! statistics. It opens no socket and reads no clock: sockets are bound and released through [`Ports`],
-//! received datagrams come in through [`Relay::packet`], and time is a `u64` of nanoseconds on any clock
+//! received datagrams come in through [`Relay::packet`], flows are left to a program in the kernel through [`Offload`],
+//! and time is a `u64` of nanoseconds on any clock
 //! that never goes back.
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod door;
 mod flow;
 mod guard;
 mod layout;
+mod offload;
 mod pool;
 mod ports;
 mod quality;
@@ -29,6 +31,7 @@ pub use closing::{Closing, Histogram};
 pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};
 pub use counters::{Counters, Relayed};
 pub use layout::shard_of;
+pub use offload::{Arming, Offload, Passed, Seen, Stand, Way};
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};
 pub use verdict::{DropReason, Traffic, Verdict};

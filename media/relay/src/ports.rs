@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::Offload;
+
 /// A bound local port: a dense index below [`Config::max_endpoints`](crate::Config::max_endpoints), so that
 /// a datapath can use it as a slot of its socket table. It is given out again after `unbind`, the longest
 /// unused first.
@@ -19,6 +21,11 @@ pub trait Ports {
 
     /// Releases the socket of `endpoint`, which is bound.
     fn unbind(&mut self, endpoint: EndpointId);
+
+    /// What relays settled flows elsewhere, where anything does.
+    fn offload(&mut self) -> Option<&mut dyn Offload> {
+        None
+    }
 }
 
 /// Why a local port could not be bound.

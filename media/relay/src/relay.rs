@@ -14,9 +14,12 @@ mod apply;
 mod events;
 mod list;
 mod observe;
+mod offload;
 mod packet;
 mod report;
 mod timers;
+
+use offload::Offers;
 
 /// A control connection: the owner of the sessions that it opened or claimed. Numbers are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +32,10 @@ pub struct Owner(pub u64);
 /// releases sockets while the call lasts. After any of these, and after
 /// [`handle_timeout`](Self::handle_timeout), it takes events by [`poll_event`](Self::poll_event) until there
 /// are none, and asks [`next_timeout`](Self::next_timeout) how long it may sleep. `now` never goes back.
+///
+/// Where settled flows are relayed elsewhere, which begins with [`offload_from`](Self::offload_from), datagrams are handed
+/// in with [`packet_beside`](Self::packet_beside) instead, the [`Ports`] give the [`Offload`](crate::Offload), and
+/// [`catch_up`](Self::catch_up) comes before a [`query`](Self::query).
 ///
 /// [`Verdict`]: crate::Verdict
 pub struct Relay {
@@ -59,6 +66,7 @@ pub struct Relay {
     counters: Counters,
     /// By range.
     closing: Vec<Closing>,
+    offers: Offers,
 }
 
 impl Relay {
@@ -86,6 +94,7 @@ impl Relay {
             report_digits: config.report_digits,
             ended: VecDeque::new(),
             counters: Counters::default(),
+            offers: Offers::default(),
         })
     }
 
@@ -226,6 +235,7 @@ impl Relay {
 
     /// Ends a session: its ports are released and rest.
     fn end(&mut self, now: u64, slot: u32, ports: &mut impl Ports) -> Option<(Owner, SessionReport)> {
+        self.take_session_back(slot, ports);
         let mut session = self.sessions.get_mut(slot as usize)?.take()?;
         let report = self.report(now, &session);
         for (leg, streams) in session.legs.iter().zip(&report.legs) {
@@ -252,6 +262,7 @@ impl Relay {
 
     fn take_gauges(&mut self) {
         self.counters.sessions = self.by_id.len() as u64;
+        self.counters.flows_elsewhere = self.offers.count();
         self.counters.ports_in_use = self.flows.bound() as u64;
         self.counters.ports_resting = self.pool.resting() as u64 * 2;
     }

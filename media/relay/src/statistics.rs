@@ -6,6 +6,8 @@
 use moorline_control::{Codec, Dtmf, FarEnd, Format, Silence};
 use moorline_rtp::{Packet, Rtcp, TelephoneEvent, clock_rate};
 
+use crate::offload::Seen;
+
 mod dtmf;
 mod far_end;
 mod silence;
@@ -99,6 +101,18 @@ impl Statistics {
         self.gaps = self.gaps.saturating_add(1);
         self.longest_gap_packets = self.longest_gap_packets.max(packets);
         self.longest_gap_ns = self.longest_gap_ns.max(length_ns);
+    }
+
+    /// What was counted of the order of packets elsewhere.
+    pub(crate) fn merge(&mut self, before: &Seen, seen: &Seen) {
+        self.reordered += u64::from(seen.late.wrapping_sub(before.late));
+        self.duplicates += u64::from(seen.duplicates.wrapping_sub(before.duplicates));
+        let gaps = seen.gaps.wrapping_sub(before.gaps);
+        if gaps > 0 {
+            self.gaps = self.gaps.saturating_add(gaps);
+            self.longest_gap_packets = self.longest_gap_packets.max(seen.longest_gap_packets);
+            self.longest_gap_ns = self.longest_gap_ns.max(seen.longest_gap_ns);
+        }
     }
 
     /// A packet of a telephone event.

@@ -7,11 +7,14 @@ use moorline_control::{
     Event, Latch, LegSpec, LocalAddresses, LocalSession, Refusal, SessionId, SessionReport, SessionSpec, StreamSpec,
 };
 
-use crate::{BindError, Config, DropReason, EndpointId, Owner, Ports, Range, Relay, Relayed, Traffic, Verdict};
+use crate::{
+    BindError, Config, DropReason, EndpointId, Offload, Owner, Ports, Range, Relay, Relayed, Traffic, Verdict,
+};
 
 mod bounds;
 mod calls;
 mod ceilings;
+mod elsewhere;
 mod far_end;
 mod fax;
 mod latch_model;
@@ -43,6 +46,8 @@ struct Sockets {
     foreign: BTreeSet<SocketAddr>,
     /// The most sockets, where there is a limit.
     limit: Option<usize>,
+    /// What relays flows elsewhere, where anything does.
+    program: Option<elsewhere::Program>,
 }
 
 impl Ports for Sockets {
@@ -60,6 +65,13 @@ impl Ports for Sockets {
 
     fn unbind(&mut self, endpoint: EndpointId) {
         assert!(self.bound.remove(&endpoint).is_some(), "{endpoint:?} is not bound");
+        if let Some(program) = &mut self.program {
+            program.close(endpoint);
+        }
+    }
+
+    fn offload(&mut self) -> Option<&mut dyn Offload> {
+        self.program.as_mut().map(|program| program as &mut dyn Offload)
     }
 }
 

@@ -53,6 +53,21 @@ impl Jitter {
         }
     }
 
+    /// Goes on where another has measured on from here.
+    pub const fn resume(&mut self, transit: u32, scaled: u32) {
+        *self = Jitter { transit, scaled: if scaled > MAX_SCALED { MAX_SCALED } else { scaled } };
+    }
+
+    /// The last packet's arrival time less its timestamp.
+    pub const fn transit(&self) -> u32 {
+        self.transit
+    }
+
+    /// The estimate times 16.
+    pub const fn scaled(&self) -> u32 {
+        self.scaled
+    }
+
     /// The estimate in timestamp units.
     pub const fn units(&self) -> u32 {
         self.scaled >> 4

@@ -95,6 +95,18 @@ impl Sequence {
         true
     }
 
+    /// Goes on where another has counted on from here: up to the highest number, of the latest 32 of which those
+    /// came whose bits are set. It passed over some numbers, and some of those came late.
+    pub const fn resume(&mut self, highest: u32, came: u32, skipped: u32, late: u32) {
+        let missing = self.missing.saturating_add(skipped).saturating_sub(late);
+        *self = Sequence { extended: highest, awaited: NO_RESTART, missing, came: came | 1 };
+    }
+
+    /// Which of the latest 32 numbers came: the highest in the lowest bit.
+    pub const fn came(&self) -> u32 {
+        self.came
+    }
+
     /// The highest number seen, extended by the count of wraps.
     pub const fn extended(&self) -> u32 {
         self.extended

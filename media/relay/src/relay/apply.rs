@@ -52,6 +52,7 @@ impl Relay {
         ports: &mut impl Ports,
     ) -> Result<LocalSession, Refusal> {
         let ranges = door::check(&self.ranges, &spec)?;
+        self.take_session_back(slot, ports);
         let place = self.sessions.get_mut(slot as usize).and_then(Option::take);
         let mut session = place.ok_or_else(|| no_such(id))?;
         let needs = needs(Some(&session), &spec, &ranges);
@@ -137,6 +138,7 @@ impl Relay {
         let Some(ends) = stream.ends.take() else { return };
         for endpoint in [ends.rtp, ends.rtcp] {
             ports.unbind(EndpointId(endpoint));
+            self.offers.unbind(endpoint);
             self.flows.remove(endpoint, &mut stream.statistics.totals);
         }
         self.pool.rest(now, ends.pair);
@@ -183,6 +185,7 @@ impl Relay {
                 };
                 flow.source = stream.known_source(component);
                 flow.forget_usual();
+                self.offers.note_change(endpoint);
                 let way = other_leg(position).and_then(|leg| session.way_to(leg, stream_index, component));
                 (flow.from, flow.destination) = way.unwrap_or_default();
             }

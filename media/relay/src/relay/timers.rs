@@ -26,18 +26,22 @@ impl Relay {
         // Without room to tell of it no lease ends; when events have been taken there is.
         let lease = self.leases.first().filter(|_| self.room_for_ended() > 0).map(|&(lease_end, _)| lease_end);
         let look = self.looks.first().map(|&(due, _)| due);
-        [lease, look, self.pool.all_rested_at()].into_iter().flatten().min()
+        [lease, look, self.pool.all_rested_at(), self.next_look_elsewhere()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`, a slice of it of some microseconds, and at most one session ends: call again
     /// while [`next_timeout`](Self::next_timeout) is not after `now`, with a look at the packets in between.
     pub fn handle_timeout(&mut self, now: u64, ports: &mut impl Ports) {
         self.pool.wake(now);
+        self.look_elsewhere(now, ports);
         for _ in 0..LOOKS_PER_SLICE {
             let Some((due, slot)) = self.looks.pop_first() else { break };
             if due > now {
                 self.looks.insert((due, slot));
                 break;
+            }
+            if let Some(offload) = ports.offload() {
+                self.merge_session(slot, offload);
             }
             self.look(now, slot);
         }

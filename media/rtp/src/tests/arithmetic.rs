@@ -148,3 +148,38 @@ proptest! {
         prop_assert!((f64::from(jitter.units()) - exact).abs() <= 2.0, "{} {exact}", jitter.units());
     }
 }
+
+#[test]
+fn counts_that_are_handed_over_and_back_are_those_of_one_hand() {
+    let numbers = [1u16, 2, 5, 4, 6, 6, 40, 39, 41];
+    let mut alone = Sequence::new(0);
+    numbers.iter().for_each(|number| {
+        alone.receive(*number);
+    });
+    for hand_over in 0..numbers.len() {
+        let (here, there) = numbers.split_at(hand_over);
+        let mut own = Sequence::new(0);
+        here.iter().for_each(|number| {
+            own.receive(*number);
+        });
+        let mut other = Sequence::new(0);
+        other.resume(own.extended(), own.came(), 0, 0);
+        let (mut skipped, mut late) = (0, 0);
+        for number in there {
+            match other.receive(*number) {
+                Step::Forward { skipped: passed_over } => skipped += u32::from(passed_over),
+                Step::Late => late += 1,
+                _ => {}
+            }
+        }
+        own.resume(other.extended(), other.came(), skipped, late);
+        assert_eq!(own, alone, "{hand_over}");
+    }
+    let mut jitter = Jitter::new(0, 0);
+    jitter.receive(400, 160);
+    let mut other = Jitter::new(9, 9);
+    other.resume(jitter.transit(), jitter.scaled());
+    assert_eq!(other, jitter);
+    other.resume(0, u32::MAX);
+    other.receive(u32::MAX / 4, 0);
+}
