@@ -50,6 +50,7 @@ static struct side {
 } sides[2];
 
 static unsigned calls = 1000;
+static bool is_summed;  // packets leave with whole checksums
 static uint64_t sent, unsent, received, wrong, late[BUCKETS];
 
 static uint64_t now_ns(void) {
@@ -152,6 +153,17 @@ static void take(unsigned number) {
     }
 }
 
+static void frame_sum(struct frame *frame) {
+    struct iphdr ip;
+    uint16_t none = 0, check;
+    memcpy(&ip, frame->bytes + ETH_HLEN, sizeof ip);
+    memcpy(frame->bytes + ETH_HLEN + 26, &none, 2);
+    check = (uint16_t)~checksum_fold(checksum_add(checksum_pseudo(ip.saddr, ip.daddr, 8 + PAYLOAD), frame->bytes + ETH_HLEN + 20, 8 + PAYLOAD));
+    if (!check) check = 0xffff;
+    memcpy(frame->bytes + ETH_HLEN + 26, &check, 2);
+    frame->offload = (struct virtio_net_hdr){0};
+}
+
 static void send_due(uint64_t first, uint64_t end) {
     // Packet k belongs to side k % 2: each side's packets leave in one call.
     for (unsigned number = 0; number < 2; number++) {
@@ -164,6 +176,7 @@ static void send_due(uint64_t first, uint64_t end) {
             struct frame *frame = &sides[number].frames[call];
             struct label label = {LABEL_MAGIC, call, number, (uint32_t)(k / 2 / calls), at};
             memcpy(frame->bytes + ETH_HLEN + 28 + LABEL_OFFSET, &label, sizeof label);
+            if (is_summed) frame_sum(frame);
             pieces[count] = (struct iovec){frame, sizeof *frame};
             messages[count] = (struct mmsghdr){.msg_hdr = {.msg_iov = &pieces[count], .msg_iovlen = 1}};
             count++;
@@ -209,7 +222,7 @@ int main(int argc, char **argv) {
     unsigned tick_us = 0;
     int core = 0, option;
     const char *process = NULL, *threads = "", *hardware[2] = {"02:00:00:00:00:01", "02:00:00:00:00:02"}, *links[2] = {"a", "b"};
-    while ((option = getopt(argc, argv, "n:r:d:w:t:c:p:k:a:b:")) != -1) {
+    while ((option = getopt(argc, argv, "n:r:d:w:t:c:p:k:a:b:s")) != -1) {
         switch (option) {
             case 'n': calls = (unsigned)atoi(optarg); break;
             case 'r': rate = atof(optarg); break;
@@ -219,9 +232,10 @@ int main(int argc, char **argv) {
             case 'c': core = atoi(optarg); break;
             case 'p': process = optarg; break;
             case 'k': threads = optarg; break;
+            case 's': is_summed = true; break;
             case 'a': links[0] = optarg; break;
             case 'b': links[1] = optarg; break;
-            default: errx(2, "usage: generate -p PID [-k PID,PID] [-n calls] [-r packets/s] [-d s] [-w s] [-t tick us] [-c relay core]");
+            default: errx(2, "usage: generate -p PID [-k PID,PID] [-n calls] [-r packets/s] [-d s] [-w s] [-t tick us] [-c relay core] [-s]");
         }
     }
     if (!calls || calls > MAX_CALLS) errx(2, "-n: 1 to %d calls", MAX_CALLS);

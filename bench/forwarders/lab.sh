@@ -69,10 +69,15 @@ lab_hop() {
 }
 
 declare -A lab_thread
+lab_frames=udp
 lab_threads() { echo "${lab_thread[$1]}" | paste -sd, -; }
 
 # The process ids of all NAPI threads, sorted as text.
 lab_napi() { { grep -lE "^napi/" /proc/[0-9]*/comm 2> /dev/null || true; } | cut -d/ -f3 | sort; }
+
+# The sides as `bypass` is told of them, and as `born` is.
+lab_near_sides=(left,02:00:00:00:01:01,192.0.2.1,192.0.2.10 right,02:00:00:00:01:02,198.51.100.1,198.51.100.10)
+lab_far_sides=(far/far-left,02:00:00:00:00:01,192.0.2.1,192.0.2.10 far/far-right,02:00:00:00:00:02,198.51.100.1,198.51.100.10)
 
 # Refuses to go on if a packet could leave.
 lab_closed() {
@@ -82,11 +87,13 @@ lab_closed() {
 }
 
 # The settings that an alternative may change for its run: a sysctl; `hop`; `left/FILE`, a file of both links
-# under /sys/class/net; `firewall`: none, one that tracks connections, or one that leaves media alone.
+# under /sys/class/net; `frames`: from sockets (udp), with whole checksums as from a network card (full), or born in
+# XDP (born; highest for the highest rate); `firewall`: none, one that tracks connections, or one that leaves media alone.
 lab_set() {
     local key=${1%%=*} value=${1#*=} link
     case $key in
         hop) lab_hop "$value" ;;
+        frames) lab_frames=$value; lab_far_timer "$value" ;;
         */*) for link in left right; do echo "$value" > "/sys/class/net/$link/${key#*/}"; done ;;
         firewall) lab_firewall "$value" ;;
         *) sysctl -qw "$1" ;;
@@ -95,10 +102,20 @@ lab_set() {
 lab_get() {
     case $1 in
         hop) echo gateway ;;
+        frames) echo udp ;;
         */*) cat "/sys/class/net/left/${1#*/}" ;;
         firewall) echo none ;;
         *) sysctl -n "$1" ;;
     esac
+}
+
+# Frames born in XDP come faster than packets do, and the links hold 256 of them.
+lab_far_timer() {
+    local flush=250000 end
+    case $1 in born | highest) flush=100000 ;; esac
+    for end in left right; do
+        ip netns exec far bash -c "echo $flush > /sys/class/net/far-$end/gro_flush_timeout"
+    done
 }
 
 lab_firewall() {

@@ -1,12 +1,16 @@
 //! `moorline-bench relay`: what relaying a packet costs, beside rtpengine and the kernel alone, on this machine, in
 //! one run.
 
+mod bare;
 mod bencode;
+mod born;
 mod cpu;
 mod forward;
 mod lab;
+mod links;
 mod measure;
 mod moorline;
+mod queues;
 mod rate;
 mod rtpengine;
 mod search;
@@ -23,6 +27,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::Outcome;
 use super::process::{self, Error, Subject};
 use lab::Lab;
+use links::Links;
 use measure::{Figures, Traffic, measure};
 use system::{Kind, Setup};
 use table::{COMPARED, Row};
@@ -51,6 +56,11 @@ use table::{COMPARED, Row};
 ///
 /// opens: p99 while 20,000 sessions open at 5,000 a second, over p99 without.
 ///
+/// limit: for systems that bypass the kernel's stack, with frames that are born in XDP and counted and dropped there when
+/// they come back: CPU per packet at 200,000 packets/s, and the highest rate of which at most 1 % is lost.
+///
+/// queues: for the same systems, how much more two queues on two cores carry than one, by CPU per packet.
+///
 /// shards: CPU per packet with two shards, on the relay's core and on the load's, against one.
 ///
 /// The kernel's own threads keep off the relay's core meanwhile, and have their cores back at the end.
@@ -62,9 +72,16 @@ use table::{COMPARED, Row};
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// What to measure.
-    #[arg(long, value_delimiter = ',', value_enum, default_value = "cpu,latency,rate,memory,calls,opens,shards")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_enum,
+        default_value = "cpu,latency,rate,memory,calls,opens,shards,limit,queues"
+    )]
     measure: Vec<Measure>,
-    /// The systems, in turn: by default moorline,rtpengine,nft. Peers that are not installed are left out.
+    /// The systems, in turn: by default moorline,offload,af_xdp,bare_xdp,bare_af_xdp,rtpengine,nft. Peers that are not
+    /// installed are left out, and so are bypasses of the kernel's stack that do not start; these are measured for cpu,
+    /// latency and limit.
     #[arg(long, value_delimiter = ',', value_enum)]
     systems: Vec<Kind>,
     /// How many calls for cpu and memory: each is 100 packets a second into the relay.
@@ -111,6 +128,8 @@ enum Measure {
     Calls,
     Opens,
     Shards,
+    Limit,
+    Queues,
 }
 
 /// The most sessions at once that anything here opens.
@@ -119,7 +138,10 @@ const CAPACITY: u32 = 21_000;
 pub(crate) fn run(args: &Args) -> Outcome {
     let mut kinds = match &args.systems[..] {
         [] if args.quick => vec![Kind::Moorline],
-        [] => vec![Kind::Moorline, Kind::Rtpengine, Kind::Nft],
+        [] => {
+            let (own, peers) = ([Kind::Moorline, Kind::Offload, Kind::AfXdp], [Kind::Rtpengine, Kind::Nft]);
+            [&own[..], &[Kind::BareXdp, Kind::BareAfXdp], &peers].concat()
+        }
         systems => systems.to_vec(),
     };
     kinds.retain(|kind| {
@@ -132,10 +154,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     raise_open_files();
     let directory = std::env::temp_dir().join(format!("moorline-relay-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let setup = Setup {
+    let mut setup = Setup {
         executable,
         directory,
         lab: Lab::enter(args.subject.relay_core, args.subject.load_core)?,
+        links: Links::new(args.subject.relay_core, args.subject.load_core),
         relay_core: args.subject.relay_core,
         load_core: args.subject.load_core,
         capacity: if args.quick { args.calls.max(1000) } else { CAPACITY },
@@ -144,6 +167,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     println!("{version}, {}", setup.executable.display());
     println!("relay on core {}, load on core {}", args.subject.relay_core, args.subject.load_core);
+    if bare::missing().is_none() && kinds.iter().any(|kind| kind.is_bypass()) {
+        bare::build(&setup.forwarders())?;
+    }
+    kinds.retain(|kind| {
+        let refusal = kind.refusal(&setup);
+        refusal.inspect(|reason| println!("without {}: {reason}", kind.name())).is_none()
+    });
     let mut rows: Vec<Row> = kinds.iter().map(|kind| Row::new(*kind)).collect();
     let mut values = Vec::new();
     if args.quick {
@@ -152,6 +182,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         steady(args, &setup, &kinds, &mut rows)?;
         highest(args, &setup, &mut rows)?;
         values = of_sessions(args, &setup, &mut rows)?;
+        limit(args, &setup, &mut rows)?;
+        values.extend(two_queues(args, &mut setup, &kinds)?);
     }
     println!("\nmedians\n{}", table::table(&rows));
     println!("version={}", version.trim_start_matches("moorline "));
@@ -207,7 +239,7 @@ fn highest(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<(), Error> {
         return Ok(());
     }
     println!("\nhighest rate without loss");
-    for row in rows {
+    for row in rows.iter_mut().filter(|row| !row.kind.is_bypass()) {
         let highest = rate::highest(setup, row.kind, args.guess, args.seconds)?;
         if highest.rate > 0 && row.kind != Kind::Nft && Kind::Nft.missing().is_none() {
             row.control_loss = Some(rate::loss_at(setup, Kind::Nft, highest.rate, args.seconds)?);
@@ -224,11 +256,11 @@ fn of_sessions(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<Vec<(Stri
     let is_wanted = |measure| args.measure.contains(&measure);
     if is_wanted(Measure::Memory) {
         println!("\nmemory");
-        for row in rows.iter_mut() {
+        for row in rows.iter_mut().filter(|row| !row.kind.is_bypass()) {
             row.memory = Some(sessions::memory(setup, row.kind, args.calls)?);
         }
     }
-    let moorline = rows.iter().map(|row| row.kind).find(|kind| kind.is_moorline());
+    let moorline = rows.iter().map(|row| row.kind).find(|kind| kind.is_moorline() && !kind.is_bypass());
     if let (Some(moorline), true) = (moorline, is_wanted(Measure::Calls)) {
         println!("\n{} packets/s with more and more calls", args.counts_rate);
         let costs = sessions::cost_by_calls(setup, moorline, args.counts_rate, &args.counts, args.seconds)?;
@@ -242,6 +274,7 @@ fn of_sessions(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<Vec<(Stri
     }
     if is_wanted(Measure::Opens) {
         println!("\nopening sessions beside calls");
+        setup.links.whole_checksums(false)?;
         match sessions::opens(setup) {
             Ok(opens) => {
                 values.push(("opens_per_second".to_owned(), opens.rate));
@@ -261,6 +294,40 @@ fn of_sessions(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<Vec<(Stri
         }
     }
     Ok(values)
+}
+
+/// Bypasses of the kernel's stack with frames born in XDP.
+fn limit(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<(), Error> {
+    let kinds: Vec<Kind> = rows.iter().map(|row| row.kind).filter(|kind| kind.is_bypass()).collect();
+    if !args.measure.contains(&Measure::Limit) || kinds.is_empty() {
+        return Ok(());
+    }
+    if let Some(tool) = bare::missing() {
+        println!("\nno frames born in XDP: {tool} is not installed");
+        return Ok(());
+    }
+    println!("\nframes born in XDP, {} calls", args.calls);
+    let measured = born::measure(setup, &kinds, args.calls, args.rounds)?;
+    for (row, born) in rows.iter_mut().filter(|row| row.kind.is_bypass()).zip(measured) {
+        row.born = Some(born);
+    }
+    Ok(())
+}
+
+/// How much more two queues carry than one: that of the offload, or of the bare relay in the driver, and of each system.
+fn two_queues(args: &Args, setup: &mut Setup, kinds: &[Kind]) -> Result<Vec<(String, f64)>, Error> {
+    // A bare AF_XDP relay has a socket for the first queue only.
+    let is_wanted = |kind: &Kind| kind.is_bypass() && *kind != Kind::BareAfXdp;
+    let kinds: Vec<Kind> = kinds.iter().copied().filter(is_wanted).collect();
+    if !args.measure.contains(&Measure::Queues) || kinds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let traffic = Traffic::at(COMPARED / 2, args.seconds);
+    println!("\ntwo queues against one, {} packets/s", traffic.rate());
+    let ratios = queues::two_against_one(setup, &kinds, traffic, args.rounds)?;
+    let named = kinds.iter().zip(&ratios).map(|(kind, ratio)| (format!("{}_two_queue_ratio", kind.name()), *ratio));
+    let first = ratios.first().map(|ratio| ("two_queue_ratio".to_owned(), *ratio));
+    Ok(first.into_iter().chain(named).collect())
 }
 
 /// A socket for every port of every call takes more descriptors than most systems give. Without the right to them,

@@ -30,7 +30,10 @@ impl Moorline {
         let config = setup.directory.join("moorline.toml");
         let control = setup.directory.join("media.sock");
         let settings: Vec<&str> = settings.iter().copied().chain(setup.settings.iter().map(String::as_str)).collect();
-        std::fs::write(&config, configuration(&control, cores, capacity, &settings))?;
+        // What bypasses the kernel's stack is told where to.
+        let is_bypass = settings.iter().any(|line| line.contains("offload") || line.contains("af_xdp"));
+        let interfaces = is_bypass.then(|| setup.links.interfaces());
+        std::fs::write(&config, configuration(&control, cores, capacity, &settings, interfaces.as_ref()))?;
         // Born on the shards' cores: its control thread shares them.
         pin_to(cores)?;
         let mut command = tied(&setup.executable);
@@ -105,7 +108,15 @@ fn pair(line: &str) -> Result<Pair, Error> {
 }
 
 /// The signaling process is not started, but a file without a peer for it is refused.
-fn configuration(control: &Path, cores: &[usize], capacity: u32, settings: &[&str]) -> String {
+fn configuration(
+    control: &Path,
+    cores: &[usize],
+    capacity: u32,
+    settings: &[&str],
+    interfaces: Option<&[String; 2]>,
+) -> String {
+    let [core, carrier] =
+        [0, 1].map(|side| interfaces.map_or_else(String::new, |names| format!("interface = \"{}\"\n", names[side])));
     let control = control.display();
     let mut lines = String::new();
     for setting in settings {
@@ -124,11 +135,11 @@ port_rest_s = 1
 [[media.ranges]]
 name = "core"
 network = "{CORE_RANGE}"
-
+{core}
 [[media.ranges]]
 name = "carrier"
 network = "{MEDIA_RANGE}"
-
+{carrier}
 [signaling]
 control = "{control}"
 
@@ -148,12 +159,21 @@ mod tests {
     #[test]
     fn settings_are_in_the_media_table() {
         let text =
-            configuration(Path::new("/x/media.sock"), &[3, 4], 100, &["datapath = \"epoll\"", "port_rest_s = 2"]);
+            configuration(Path::new("/x/media.sock"), &[3, 4], 100, &["datapath = \"epoll\"", "port_rest_s = 2"], None);
         let (media, _) = text.split_once("[[media.ranges]]").unwrap();
         assert!(
             media.contains("datapath = \"epoll\"\nport_rest_s = 2\n") && media.contains("cores = [3, 4]"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn interfaces_are_those_of_the_ranges() {
+        let names = ["core1".to_owned(), "carrier1".to_owned()];
+        let text = configuration(Path::new("/x"), &[0], 1, &[], Some(&names));
+        let named = |range: &str| text.split("[[media.ranges]]").find(|part| part.contains(range)).unwrap().to_owned();
+        assert!(named(CORE_RANGE).contains("\ninterface = \"core1\"\n"), "{text}");
+        assert!(named(MEDIA_RANGE).contains("\ninterface = \"carrier1\"\n"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::born::{self, Born};
 use super::measure::Figures;
 use super::rate::Highest;
 use super::sessions::Memory;
@@ -17,6 +18,8 @@ pub(super) struct Row {
     /// The loss of the control run at that rate.
     pub(super) control_loss: Option<f64>,
     pub(super) memory: Option<Memory>,
+    /// With frames born in XDP.
+    pub(super) born: Option<Born>,
 }
 
 /// The rate at which systems are compared.
@@ -24,7 +27,7 @@ pub(super) const COMPARED: u32 = 100_000;
 
 impl Row {
     pub(super) fn new(kind: Kind) -> Row {
-        Row { kind, steady: Vec::new(), highest: None, control_loss: None, memory: None }
+        Row { kind, steady: Vec::new(), highest: None, control_loss: None, memory: None, born: None }
     }
 
     fn at(&self, rate: u32) -> Option<&Figures> {
@@ -44,7 +47,16 @@ pub(super) fn table(rows: &[Row]) -> String {
     rates.dedup();
     let mut head = vec!["system".to_owned(), "CPU/packet".to_owned()];
     head.extend(rates.iter().map(|rate| format!("one way p50/p99/p99.9 µs at {}k/s", rate / 1000)));
-    head.extend(["loss-free packets/s", "its loss (control)", "memory/call (kernel)"].map(str::to_owned));
+    head.extend(
+        [
+            "loss-free packets/s",
+            "its loss (control)",
+            "memory/call (kernel)",
+            "XDP frames: CPU/packet",
+            "highest packets/s",
+        ]
+        .map(str::to_owned),
+    );
     let mut lines = vec![head];
     for row in rows {
         let dash = || "-".to_owned();
@@ -68,6 +80,11 @@ pub(super) fn table(rows: &[Row]) -> String {
         line.push(row.memory.map_or_else(dash, |memory| {
             format!("{:.1} KiB ({:.1})", memory.process_bytes / 1024.0, memory.kernel_bytes / 1024.0)
         }));
+        line.push(row.born.map_or_else(dash, |born| format!("{:.2} µs", born.packet_ns / 1e3)));
+        line.push(row.born.map_or_else(dash, |born| {
+            let more = if born.is_bounded { " (the generator's limit)" } else { "" };
+            format!("{:.0}{more}", born.highest)
+        }));
         lines.push(line);
     }
     aligned(&lines)
@@ -85,7 +102,7 @@ fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// Every figure, and Moorline's against rtpengine's.
+/// Every figure, and Moorline's against rtpengine's and the bare bypasses'.
 pub(super) fn key_values(rows: &[Row]) -> Vec<(String, f64)> {
     let mut all = Vec::new();
     for row in rows {
@@ -104,8 +121,12 @@ pub(super) fn key_values(rows: &[Row]) -> Vec<(String, f64)> {
         if let Some(memory) = row.memory {
             tell("memory_per_call_bytes", memory.process_bytes);
         }
+        if let Some(born) = row.born {
+            tell(&format!("born_cpu_per_packet_ns_at_{}k", born::RATE / 1000), born.packet_ns);
+            tell("limit_rate", born.highest);
+        }
     }
-    let moorline = rows.iter().find(|row| row.kind.is_moorline());
+    let moorline = rows.iter().find(|row| row.kind.is_moorline() && !row.kind.is_bypass());
     let peer = rows.iter().find(|row| row.kind == Kind::Rtpengine);
     if let (Some(moorline), Some(peer)) = (moorline, peer) {
         let mut ratio = |name: &str, of: fn(&Row) -> Option<f64>| {
@@ -115,7 +136,33 @@ pub(super) fn key_values(rows: &[Row]) -> Vec<(String, f64)> {
         ratio("rate_ratio", |row| Some(f64::from(row.highest.as_ref()?.rate)));
         ratio("p99_ratio", |row| Some(row.at(COMPARED)?.one_way_us[1]));
     }
+    all.extend(bypass_ratios(rows));
     all
+}
+
+/// The bypasses against the least that such a one must do, and against rtpengine.
+fn bypass_ratios(rows: &[Row]) -> Vec<(String, f64)> {
+    let of = |kind: Kind, figure: fn(&Row) -> Option<f64>| figure(rows.iter().find(|row| row.kind == kind)?);
+    let cpu: fn(&Row) -> Option<f64> = |row| Some(row.at(COMPARED)?.packet_ns);
+    let limit: fn(&Row) -> Option<f64> = |row| Some(row.born?.highest);
+    let born_cpu: fn(&Row) -> Option<f64> = |row| Some(row.born?.packet_ns);
+    let wanted = [
+        ("offload_cpu_ratio", Kind::Offload, Kind::BareXdp, cpu),
+        ("af_xdp_cpu_ratio", Kind::AfXdp, Kind::BareAfXdp, cpu),
+        ("offload_limit_ratio", Kind::Offload, Kind::BareXdp, limit),
+        ("af_xdp_limit_ratio", Kind::AfXdp, Kind::BareAfXdp, limit),
+        ("offload_born_cpu_ratio", Kind::Offload, Kind::BareXdp, born_cpu),
+        ("af_xdp_born_cpu_ratio", Kind::AfXdp, Kind::BareAfXdp, born_cpu),
+        ("offload_to_rtpengine", Kind::Offload, Kind::Rtpengine, cpu),
+        ("af_xdp_to_rtpengine", Kind::AfXdp, Kind::Rtpengine, cpu),
+        ("bare_xdp_to_rtpengine", Kind::BareXdp, Kind::Rtpengine, cpu),
+        ("bare_af_xdp_to_rtpengine", Kind::BareAfXdp, Kind::Rtpengine, cpu),
+    ];
+    let ratio = |(name, own, peer, figure)| -> Option<(String, f64)> {
+        let name: &str = name;
+        Some((name.to_owned(), of(own, figure)? / of(peer, figure)?))
+    };
+    wanted.into_iter().filter_map(ratio).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +187,26 @@ mod tests {
         assert_eq!((value("cpu_ratio"), value("rate_ratio"), value("p99_ratio")), (0.4, 2.0, 0.25));
         assert_eq!(value("nft_cpu_per_packet_ns_at_100k"), 1500.0);
         assert!(key_values(&rows[..1]).iter().all(|(name, _)| !name.contains("ratio")));
+    }
+
+    #[test]
+    fn bypasses_are_put_in_relation_to_bare_ones() {
+        let born = |packet_ns, highest| Some(Born { packet_ns, highest, is_bounded: false });
+        let rows = [
+            row(Kind::Moorline, 3000.0, 100.0, 200_000),
+            Row { born: born(330.0, 1_200_000.0), ..row(Kind::Offload, 1800.0, 100.0, 0) },
+            Row { born: born(300.0, 1_500_000.0), ..row(Kind::BareXdp, 1500.0, 100.0, 0) },
+            row(Kind::Rtpengine, 7200.0, 400.0, 100_000),
+        ];
+        let all = key_values(&rows);
+        let value = |key: &str| all.iter().find(|(name, _)| name == key).map(|(_, value)| *value);
+        assert_eq!(value("offload_cpu_ratio"), Some(1.2));
+        assert_eq!(value("offload_limit_ratio"), Some(0.8));
+        assert_eq!(value("offload_born_cpu_ratio"), Some(1.1));
+        assert_eq!(value("offload_to_rtpengine"), Some(0.25));
+        assert_eq!(value("af_xdp_cpu_ratio"), None);
+        assert_eq!(value("offload_limit_rate"), Some(1_200_000.0));
+        assert_eq!(value("cpu_ratio"), Some(3000.0 / 7200.0), "of the datapath that runs by itself");
     }
 
     #[test]
