@@ -188,3 +188,143 @@ impl Drop for Hops {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::routes::bell::Bell;
+    use crate::routes::slots::Slots;
+
+    const S: u64 = 1_000_000_000;
+
+    /// Hops without a thread.
+    fn hops(places: u32) -> Hops {
+        let shared = Shared {
+            slots: Slots::new(places),
+            bell: Bell::new().unwrap(),
+            orders: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            figures: Default::default(),
+        };
+        Hops::new(Arc::new(shared), Arc::new(ArrayQueue::new(orders(places))), 1, places)
+    }
+
+    fn ask(hops: &mut Hops, now: u64, n: u8) -> Answer {
+        let address = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        hops.hop(now, address(0), address(n), 0)
+    }
+
+    fn told(hops: &Hops) -> Vec<(bool, u32)> {
+        let order = |order| match order {
+            Order::Follow { hop, .. } => (true, hop),
+            Order::Leave { hop } => (false, hop),
+        };
+        std::iter::from_fn(|| hops.orders.pop()).map(order).collect()
+    }
+
+    #[test]
+    fn an_address_is_ordered_once_and_answered_when_its_place_says_so() {
+        let mut hops = hops(2);
+        assert_eq!([ask(&mut hops, 0, 1), ask(&mut hops, 0, 1)], [Answer::Pending; 2]);
+        assert_eq!(told(&hops), [(true, 1)]);
+        for (status, answer) in [
+            (Status::Kernel(Reason::NoRoute), Answer::Kernel(Reason::NoRoute)),
+            (Status::Kernel(Reason::Unresolved), Answer::Hop(1)),
+            (Status::Changing, Answer::Hop(1)),
+            (Status::Valid, Answer::Hop(1)),
+        ] {
+            hops.shared.slots.set(1, status);
+            assert_eq!(ask(&mut hops, 0, 1), answer, "{status:?}");
+        }
+        assert_eq!(hops.places[0].users, 3);
+    }
+
+    #[test]
+    fn a_hop_stays_while_it_is_used_and_a_minute_longer() {
+        let mut hops = hops(2);
+        ask(&mut hops, 0, 1);
+        hops.shared.slots.set(1, Status::Valid);
+        assert_eq!([ask(&mut hops, 0, 1), ask(&mut hops, 0, 1)], [Answer::Hop(1); 2]);
+        told(&hops);
+        hops.sweep(1000 * S);
+        hops.release(1000 * S, 1);
+        hops.sweep(2000 * S);
+        assert_eq!(told(&hops), []);
+        hops.release(2000 * S, 1);
+        hops.sweep(2059 * S);
+        assert_eq!(told(&hops), []);
+        hops.sweep(2060 * S);
+        assert_eq!(told(&hops), [(false, 1)]);
+        hops.release(2060 * S, 1);
+        hops.release(2060 * S, 77);
+        // Its number is not given out before the thread says so.
+        assert_eq!(
+            [ask(&mut hops, 2060 * S, 2), ask(&mut hops, 2060 * S, 3)],
+            [Answer::Pending, Answer::Kernel(Reason::Full)]
+        );
+        hops.shared.slots.set(1, Status::Free);
+        assert_eq!(ask(&mut hops, 2061 * S, 3), Answer::Pending);
+        assert_eq!(told(&hops), [(true, 2), (true, 1)]);
+    }
+
+    #[test]
+    fn what_is_idle_makes_room_and_what_is_used_does_not() {
+        let mut hops = hops(2);
+        ask(&mut hops, 0, 1);
+        ask(&mut hops, 0, 2);
+        hops.shared.slots.set(1, Status::Valid);
+        assert_eq!(ask(&mut hops, 0, 1), Answer::Hop(1));
+        told(&hops);
+        assert_eq!(ask(&mut hops, 0, 3), Answer::Kernel(Reason::Full));
+        assert_eq!(told(&hops), [(false, 2)]);
+        assert_eq!(ask(&mut hops, 0, 4), Answer::Kernel(Reason::Full));
+        assert_eq!(told(&hops), [], "one is on its way");
+        drop(hops);
+    }
+
+    proptest! {
+        /// No order is lost, no number is given to two addresses, and all comes free in the end.
+        #[test]
+        fn numbers_are_given_out_once(steps in prop::collection::vec((0..6u8, 0..12u8, 0..30u64), 1..300)) {
+            let (mut hops, mut now) = (hops(5), 0);
+            let mut thread: HashMap<u32, bool> = HashMap::new();
+            let mut held: Vec<(u8, u32)> = Vec::new();
+            for (step, n, time) in steps {
+                match step {
+                    0..3 => if let Answer::Hop(hop) = ask(&mut hops, now, n) {
+                        prop_assert!(held.iter().all(|(other, held)| (*other == n) == (*held == hop)));
+                        held.push((n, hop));
+                    },
+                    3 => if let Some((_, hop)) = (!held.is_empty()).then(|| held.swap_remove(usize::from(n) % held.len())) {
+                        hops.release(now, hop);
+                    },
+                    4 => {
+                        now += time * S;
+                        hops.sweep(now);
+                    }
+                    _ => {
+                        prop_assert!(hops.orders.len() <= 10, "an order may have been lost");
+                        for (follow, hop) in told(&hops) {
+                            prop_assert_eq!(thread.insert(hop, follow).unwrap_or_default(), !follow);
+                            hops.shared.slots.set(hop, if follow { Status::Valid } else { Status::Free });
+                        }
+                    }
+                }
+            }
+            for (_, hop) in held {
+                hops.release(now, hop);
+            }
+            hops.sweep(now + 61 * S);
+            for (follow, hop) in told(&hops) {
+                prop_assert_eq!(thread.insert(hop, follow).unwrap_or_default(), !follow);
+            }
+            prop_assert!(thread.values().all(|followed| !followed) && hops.known.is_empty());
+        }
+    }
+}

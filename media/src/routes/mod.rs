@@ -273,3 +273,6 @@ impl Drop for Routes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,3 +197,89 @@ pub(super) fn narrow(message: &RuleMessage) -> Option<Scope> {
     let v4 = header.family == AddressFamily::Inet;
     (narrow && (v4 || header.family == AddressFamily::Inet6)).then_some(Scope { v4, from, to })
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::DefaultNla;
+
+    use super::*;
+
+    fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.header.flags = LinkFlags::Up | LinkFlags::LowerUp;
+        message.attributes = vec![LinkAttribute::IfName("x".into()), LinkAttribute::Mtu(1500)];
+        message.attributes.extend([LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7])]);
+        message.attributes.extend(attributes);
+        message
+    }
+
+    fn kind_of(attributes: Vec<LinkAttribute>) -> Kind {
+        link(&message(attributes)).unwrap().kind
+    }
+
+    fn vlan_on(lower: u32, data: Vec<InfoVlan>) -> Vec<LinkAttribute> {
+        let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(InfoData::Vlan(data))];
+        vec![LinkAttribute::Link(lower), LinkAttribute::LinkInfo(info)]
+    }
+
+    #[test]
+    fn a_vlan_device_is_read_with_its_card_number_and_priorities() {
+        let mappings = vec![VlanQosMapping::Mapping(4, 5), VlanQosMapping::Mapping(6, 6)];
+        let data = vec![InfoVlan::Protocol(VlanProtocol::Ieee8021Q), InfoVlan::Id(100), InfoVlan::EgressQos(mappings)];
+        let expected = Kind::Vlan { lower: 3, id: 100, priorities: vec![(4, 5), (6, 6)] };
+        assert_eq!(kind_of(vlan_on(3, data.clone())), expected);
+        let elsewhere = [vlan_on(3, data), vec![LinkAttribute::LinkNetNsId(0)]].concat();
+        assert_eq!(kind_of(elsewhere), Kind::Other, "its card is in another namespace");
+        let service = vec![InfoVlan::Protocol(VlanProtocol::Ieee8021Ad), InfoVlan::Id(100)];
+        assert_eq!(kind_of(vlan_on(3, service)), Kind::Other);
+        assert_eq!(kind_of(vlan_on(3, vec![])), Kind::Other, "without a number");
+    }
+
+    #[test]
+    fn frames_are_put_on_cards_only() {
+        let of_kind = |kind| kind_of(vec![LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])]);
+        assert_eq!(kind_of(vec![]), Kind::Card);
+        for kind in [InfoKind::Veth, InfoKind::Bond] {
+            assert_eq!(of_kind(kind), Kind::Card);
+        }
+        for kind in [InfoKind::Bridge, InfoKind::Vrf, InfoKind::MacVlan, InfoKind::Wireguard, InfoKind::Dummy] {
+            assert_eq!(of_kind(kind), Kind::Other);
+        }
+    }
+
+    #[test]
+    fn an_interface_without_neighbours_has_no_address_and_a_port_of_a_bridge_is_no_news() {
+        let read = |change: &dyn Fn(&mut LinkMessage)| {
+            let mut message = message(vec![]);
+            change(&mut message);
+            link(&message)
+        };
+        assert_eq!(read(&|_| {}).unwrap().address, Some([2, 0, 0, 0, 0, 7]));
+        assert_eq!(read(&|m| m.header.flags |= LinkFlags::Noarp).unwrap().address, None);
+        assert_eq!(read(&|m| m.header.link_layer_type = LinkLayerType::Loopback).unwrap().address, None);
+        assert!(!read(&|m| m.header.flags = LinkFlags::Up).unwrap().up, "no carrier");
+        assert!(read(&|m| m.header.interface_family = AddressFamily::Bridge).is_none());
+    }
+
+    #[test]
+    fn rules_are_narrow_by_what_the_kernel_cannot_be_told() {
+        let rule = |attribute| {
+            let mut message = RuleMessage::default();
+            (message.header.family, message.header.src_len) = (AddressFamily::Inet, 24);
+            message.attributes = vec![RuleAttribute::Source("10.0.0.0".parse().unwrap()), attribute];
+            message
+        };
+        let scope = Scope { v4: true, from: "10.0.0.0/24".parse().ok(), to: None };
+        for told in [RuleAttribute::Table(7), RuleAttribute::Oifname("eth0".into()), RuleAttribute::L3MDev(true)] {
+            assert_eq!(narrow(&rule(told)), None);
+        }
+        assert_eq!(narrow(&rule(RuleAttribute::FwMark(1))), Some(scope));
+        assert_eq!(narrow(&rule(RuleAttribute::Other(DefaultNla::new(FRA_DSCP, vec![46])))), None);
+        assert_eq!(narrow(&rule(RuleAttribute::Other(DefaultNla::new(99, vec![])))), Some(scope), "not known");
+        let mut inverted = rule(RuleAttribute::FwMark(1));
+        inverted.header.flags = RuleFlags::Invert;
+        assert_eq!(narrow(&inverted), Some(Scope { from: None, ..scope }));
+    }
+}
