@@ -1,16 +1,22 @@
 //! BPF programs, XDP and AF_XDP: what this host offers, and what is loaded into its kernel.
 //!
-//! [`Lookup`] gives the io_uring datapath one socket for all ports of a shard; [`xsk`] has AF_XDP sockets, and
-//! [`HostSupport`] says what XDP would find here.
+//! [`Lookup`] gives the io_uring datapath one socket for all ports of a shard. [`Forward`] relays established flows in
+//! the driver and steers other media to AF_XDP sockets, which [`xsk`] has. [`HostSupport`] says what XDP would find
+//! here.
 #![deny(unsafe_code)]
 
+pub mod forward;
 pub mod lookup;
+#[allow(unsafe_code)]
+mod mapped;
 pub mod xsk;
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
+pub use forward::{Forward, ForwardError};
 pub use lookup::{Lookup, LookupError, LookupRange};
 pub use moorline_xdp_abi::FlowKey;
 
@@ -84,7 +90,7 @@ struct Capabilities(u64);
 
 impl Capabilities {
     fn of_this_process() -> Capabilities {
-        Capabilities::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+        Capabilities::parse(&fs::read_to_string("/proc/thread-self/status").unwrap_or_default())
     }
 
     /// Those in a `/proc/PID/status`.
@@ -102,6 +108,12 @@ impl Capabilities {
         self.has(CAP_BPF) || self.has(CAP_SYS_ADMIN)
     }
 
+    /// What is missing to attach the forwarding program.
+    fn missing_for_forward(self) -> Vec<&'static str> {
+        let needs = [(self.may_use_bpf(), "CAP_BPF"), (self.has(CAP_NET_ADMIN), "CAP_NET_ADMIN")];
+        needs.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
+    }
+
     /// What is missing to attach the lookup program, and to send what it receives.
     fn missing_for_lookup(self) -> Vec<&'static str> {
         let needs = [
@@ -111,6 +123,15 @@ impl Capabilities {
         ];
         needs.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
     }
+}
+
+/// What the cause of all causes says, which says the most.
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// Whether a process may load XDP programs and attach them.

@@ -5,8 +5,6 @@
 //! by a link that the process owns: when the process ends, however it ends, the kernel is as before.
 
 mod claim;
-#[allow(unsafe_code)]
-mod mapped;
 mod others;
 
 use std::error::Error;
@@ -26,9 +24,9 @@ use moorline_xdp_abi::lookup::{
 };
 use socket2::{SockFilter, SockRef};
 
-use self::mapped::Mapped;
 use self::others::Others;
 use crate::Capabilities;
+use crate::mapped::Mapped;
 
 /// The program: `make bpf` compiles it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../program/lookup.bpf.o");
@@ -295,13 +293,7 @@ pub fn probe() -> Result<(), LookupError> {
 
 /// The error of something done, by the innermost cause, which says the most.
 fn of<E: Error>(what: &'static str) -> impl FnOnce(E) -> LookupError {
-    move |error| {
-        let mut cause: &dyn Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        LookupError::Kernel { what, reason: cause.to_string() }
-    }
+    move |error| LookupError::Kernel { what, reason: crate::innermost(&error) }
 }
 
 fn may_attach() -> Result<(), LookupError> {
@@ -310,7 +302,7 @@ fn may_attach() -> Result<(), LookupError> {
 }
 
 /// The ranges as the program takes them, and how many entries the port map has.
-fn lay_out(ranges: &[LookupRange], port_pps: Option<u32>) -> Result<(Vec<Range>, u32), LookupError> {
+pub(crate) fn lay_out(ranges: &[LookupRange], port_pps: Option<u32>) -> Result<(Vec<Range>, u32), LookupError> {
     if ranges.len() > MAX_RANGES {
         return Err(LookupError::Ranges(ranges.len()));
     }

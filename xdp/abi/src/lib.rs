@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod forward;
 pub mod lookup;
 
 use core::net::IpAddr;
