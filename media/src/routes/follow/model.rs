@@ -87,9 +87,16 @@ impl World {
         self.routes.get(&question.destination).copied().ok_or(Reason::NoRoute)
     }
 
-    /// What the place of a destination should hold, worked out another way than by `Follow`.
+    /// What the place of a destination should hold.
     fn hop(&self, to: IpAddr) -> Option<NextHop> {
-        let way = self.routes.get(&to).filter(|_| self.kept != Some(to))?;
+        self.by(to, self.routes.get(&to)?)
+    }
+
+    /// What it should hold if this were the way there, worked out otherwise than by `Follow`.
+    fn by(&self, to: IpAddr, way: &Way) -> Option<NextHop> {
+        if self.kept == Some(to) {
+            return None;
+        }
         let link = self.links.get(&way.interface)?;
         let (card, vlan) = match link.kind {
             Kind::Vlan { lower, id, .. } => (self.links.get(&lower)?, id),
@@ -115,6 +122,8 @@ struct Board {
     places: BTreeMap<u32, Option<NextHop>>,
     cleared: BTreeMap<u32, u64>,
     taken: BTreeMap<u32, IpAddr>,
+    /// The kernel's last answers.
+    ways: BTreeMap<u32, Way>,
     resting: BTreeMap<u32, u64>,
 }
 
@@ -146,6 +155,22 @@ impl Board {
             }
         }
         follow.carried_out(self.now);
+        // What was answered may be out of date; links, neighbours and rules are not.
+        for (hop, next) in self.places.iter().filter_map(|(hop, next)| Some((hop, next.as_ref()?))) {
+            let by_way = self.ways.get(hop).and_then(|way| world.by(self.taken[hop], way));
+            assert_eq!(by_way.as_ref(), Some(next), "hop {hop} by {:?}", self.ways.get(hop));
+        }
+    }
+
+    fn answer(&mut self, follow: &mut Follow, world: &World) -> bool {
+        let Some((hop, question)) = follow.poll_question(self.now) else { return false };
+        let answer = world.answer(&question);
+        match answer {
+            Ok(way) => self.ways.insert(hop, way),
+            Err(_) => self.ways.remove(&hop),
+        };
+        follow.answered(self.now, hop, answer);
+        true
     }
 }
 
@@ -201,6 +226,7 @@ fn run(steps: Vec<Step>) {
                 follow.follow(board.now, hop, Key::new(address(200), address(to), 0));
             }
             Step::Leave(hop) if board.taken.remove(&hop).is_some() => {
+                board.ways.remove(&hop);
                 board.resting.insert(hop, board.now);
                 follow.leave(board.now, hop);
             }
@@ -220,10 +246,7 @@ fn run(steps: Vec<Step>) {
                 follow.handle_timeout(board.now);
             }
             Step::Answer(count) => {
-                for _ in 0..count {
-                    let Some((hop, question)) = follow.poll_question(board.now) else { break };
-                    follow.answered(board.now, hop, world.answer(&question));
-                }
+                (0..count).take_while(|_| board.answer(&mut follow, &world)).for_each(drop);
             }
             _ => {}
         }
@@ -232,9 +255,7 @@ fn run(steps: Vec<Step>) {
     }
     // Everything is asked, and the rests are over.
     for _ in 0..3 {
-        while let Some((hop, question)) = follow.poll_question(board.now) {
-            follow.answered(board.now, hop, world.answer(&question));
-        }
+        while board.answer(&mut follow, &world) {}
         board.carry_out(&mut follow, &world);
         board.now += REST_NS;
         follow.handle_timeout(board.now);
