@@ -182,20 +182,20 @@ static void search(double seconds, double warm_rate) {
     struct figures best = {0};
     bool is_bounded = false;
     while (rate > 5000 && !is_bounded && (!missed || missed > held * 1.03)) {
-        struct figures figures = {0};
-        bool is_held = false;
-        for (unsigned tries = 0, disturbed = 0; tries < 3 && !is_held; tries++) {
-            figures = run(rate, seconds, warm_rate);
-            is_held = figures.loss <= 0.01 && !figures.sums.wrong;
-            if (!is_held && figures.others > 0.15 && disturbed++ < 5) tries--;
+        bool is_held = false, is_offered = false;
+        for (unsigned tries = 0, disturbed = 0; tries < 3 && !(is_held && is_offered); tries++) {
+            struct figures figures = run(rate, seconds, warm_rate);
+            is_offered = figures.sent >= 0.8 * rate;
+            if (figures.loss <= 0.01 && !figures.sums.wrong) {
+                is_held = true;
+                if (figures.back > best.back) best = figures;
+            } else if (figures.others > 0.15 && disturbed++ < 5) {
+                tries--;
+            }
         }
-        if (is_held) {
-            held = rate;
-            if (figures.back > best.back) best = figures;
-            is_bounded = figures.sent < 0.8 * rate;
-        } else {
-            missed = rate;
-        }
+        if (is_held) held = rate;
+        else missed = rate;
+        is_bounded = is_held && !is_offered;
         rate = missed ? (held ? (held + missed) / 2 : missed * 0.6) : held * 1.4;
     }
     tell(&best, best.back, is_bounded);
