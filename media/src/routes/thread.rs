@@ -200,7 +200,11 @@ impl Worker {
             if let Err(error) = self.kernel.use_neighbours(neighbours)
                 && !std::mem::replace(&mut self.refused, true)
             {
-                tracing::warn!(%error, "the kernel does not look for all neighbours of media (it needs CAP_NET_ADMIN)");
+                tracing::warn!(
+                    %error,
+                    "the kernel does not look for all neighbours of media: that takes CAP_NET_ADMIN, and room in its \
+                     neighbour table (sysctl net.ipv4.neigh.default.gc_thresh3)"
+                );
             }
         }
     }
