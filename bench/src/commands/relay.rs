@@ -158,7 +158,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         executable,
         directory,
         lab: Lab::enter(args.subject.relay_core, args.subject.load_core)?,
-        links: Links::new(args.subject.relay_core, args.subject.load_core),
+        links: Links::enter(args.subject.relay_core, args.subject.load_core)?,
         relay_core: args.subject.relay_core,
         load_core: args.subject.load_core,
         capacity: if args.quick { args.calls.max(1000) } else { CAPACITY },

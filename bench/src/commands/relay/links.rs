@@ -27,7 +27,14 @@ const CARRIER_HARDWARE: &str = "02:00:00:00:02";
 const ENDS: [(&str, &str); 4] = [("core", "sbc"), ("sbc", "core"), ("carrier", "sbc"), ("sbc", "carrier")];
 
 impl Links {
-    pub(super) fn new(relay_core: usize, load_core: usize) -> Links {
+    /// In the lab's mount namespace. Without a BPF file system nothing is pinned there, and no program outlives the
+    /// process that attached it.
+    pub(super) fn enter(relay_core: usize, load_core: usize) -> Result<Links, Error> {
+        shell("! mountpoint -q /sys/fs/bpf || umount --lazy /sys/fs/bpf")?;
+        Ok(Links::new(relay_core, load_core))
+    }
+
+    fn new(relay_core: usize, load_core: usize) -> Links {
         Links { id: std::process::id(), relay_core, load_core, queues: 1, has_whole_checksums: Cell::new(false) }
     }
 
