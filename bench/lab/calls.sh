@@ -94,6 +94,9 @@ datapath = "$datapath"
 sockets = "$sockets"
 cores = [$cores]
 
+[media.xdp]
+interfaces = ["core", "carrier"]
+
 [[media.ranges]]
 name = "core"
 network = "$sbc_core_ip/32"

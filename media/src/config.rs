@@ -1,6 +1,7 @@
 //! The configuration of the media process. Every key has a default, and the defaults serve on loopback.
 
 mod check;
+mod xdp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 pub use check::ConfigFault;
 pub(crate) use check::MAX_SHARDS;
+pub use xdp::{Xdp, ZeroCopy};
 
 /// The media process's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,8 +24,8 @@ pub struct Config {
     /// signaling process's, where it runs under another. They need access to the file as well: run the media
     /// process under a group that they are members of.
     pub control_users: Vec<String>,
-    /// How packets get in and out. `"auto"` is io_uring where the kernel offers it, else epoll; one that is
-    /// named is used or the start fails.
+    /// How packets get in and out. `"auto"` is AF_XDP if [`xdp.interfaces`](Xdp::interfaces) names any and the host
+    /// offers it, else io_uring where the kernel offers that, else epoll; one that is named is used or the start fails.
     pub datapath: DatapathChoice,
     /// Whether the io_uring datapath has one socket for all ports of a shard, or one for each port. One is cheaper for
     /// every packet, and opens a session without a system call. It needs `CAP_BPF`, `CAP_NET_ADMIN` and
@@ -56,6 +58,8 @@ pub struct Config {
     pub report_digits: bool,
     /// Where sessions get their local addresses and ports from.
     pub ranges: Vec<Range>,
+    /// What XDP does on the media interfaces.
+    pub xdp: Xdp,
 }
 
 /// How packets get in and out.
@@ -66,6 +70,10 @@ pub enum DatapathChoice {
     Auto,
     /// One ring per shard: multishot receives into provided buffers, batched sends.
     IoUring,
+    /// Kernel bypass: packets of media ports come from the network card's queues into memory of the process, and are
+    /// sent from there. Stands on io_uring with shared sockets, for what the kernel is left to do, and needs their
+    /// capabilities.
+    AfXdp,
     /// Readiness, `recvmmsg` and `sendmmsg`: any kernel.
     Epoll,
 }
@@ -123,6 +131,7 @@ impl Default for Config {
             port_rest_s: 5,
             report_digits: false,
             ranges: vec![Range::default()],
+            xdp: Xdp::default(),
         }
     }
 }
@@ -154,5 +163,16 @@ impl Config {
             routed: range.routed,
         };
         self.ranges.iter().map(range).collect()
+    }
+
+    /// The interfaces of media: those named for XDP, else those that ranges name.
+    pub(crate) fn xdp_interfaces(&self) -> Vec<String> {
+        let mut names = self.xdp.interfaces.clone();
+        if names.is_empty() {
+            names.extend(self.ranges.iter().filter_map(|range| range.interface.clone()));
+            names.sort_unstable();
+            names.dedup();
+        }
+        names
     }
 }

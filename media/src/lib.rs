@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod admin;
+mod bypass;
 mod config;
 mod control;
 mod datapath;
@@ -20,7 +21,7 @@ mod process;
 mod routes;
 mod shard;
 
-pub use config::{Config, ConfigFault, DatapathChoice, Range, Sockets};
+pub use config::{Config, ConfigFault, DatapathChoice, Range, Sockets, Xdp, ZeroCopy};
 pub use error::MediaError;
 pub use moorline_xdp::LookupError;
-pub use process::{run, run_until, shared_sockets};
+pub use process::{af_xdp, run, run_until, shared_sockets};

@@ -106,6 +106,13 @@ impl Scrape {
         self.counters(encoder, "moorline_media_buffer_stalls", help, |shard, count| {
             count(&[], shard.tally.buffer_stalls)
         })?;
+        let help = "Packets that AF_XDP sockets received, sent, and received and left to the kernel to send";
+        self.counters(encoder, "moorline_media_af_xdp_packets", help, |shard, count| {
+            let packets = shard.tally.af_xdp;
+            count(&[("way", "received")], packets.received)?;
+            count(&[("way", "sent")], packets.sent)?;
+            count(&[("way", "sent_by_kernel")], packets.sent_by_kernel)
+        })?;
         let help = "Returns from a sleep: packets by wakeups is the size of a batch";
         self.counters(encoder, "moorline_media_wakeups", help, |shard, count| count(&[], shard.tally.wakeups))
     }
@@ -156,7 +163,8 @@ impl Scrape {
     }
 
     fn encode_residence(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "From the kernel's receive timestamp until the submit that sent the packet had returned";
+        let help = "From the kernel's receive timestamp (af_xdp: the shard's first sight of the packet) until the \
+                    submit that sent the packet had returned";
         let name = "moorline_media_residence_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for shard in self.shards.iter() {

@@ -13,8 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::bypass::{self, Bypass};
 use crate::config::{Config, DatapathChoice, MAX_SHARDS, Range, Sockets};
 use crate::control::{Access, ControlSocket};
+use crate::datapath::af_xdp::AfXdp;
 use crate::datapath::epoll::Epoll;
 use crate::datapath::uring::{self, Uring};
 use crate::datapath::{Datapath, MediaRange};
@@ -68,18 +70,58 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     }
     config.cores = cores(&config)?;
     limits::raise_open_files(config.capacity);
+    if let Some(started) = start_af_xdp(&config)? {
+        return serve(started, shutdown);
+    }
     let datapath = match config.sockets {
         // Only io_uring has them: nothing else is to be fallen back to.
         Sockets::Shared => DatapathChoice::IoUring,
         _ => config.datapath,
     };
     match choose(datapath)? {
-        DatapathChoice::Epoll => serve::<Epoll>(config, None, shutdown),
-        DatapathChoice::IoUring | DatapathChoice::Auto => {
+        DatapathChoice::Epoll => serve(Started::new::<Epoll>(config, None, None)?, shutdown),
+        _ => {
             let lookup = share(&config)?;
-            serve::<Uring>(config, lookup, shutdown)
+            serve(Started::new::<Uring>(config, lookup, None)?, shutdown)
         }
     }
+}
+
+/// The AF_XDP datapath, running, if the configuration wants it; where it does not insist, and the host does not offer
+/// it, `None`.
+fn start_af_xdp(config: &Config) -> Result<Option<Started>, MediaError> {
+    let insists = config.datapath == DatapathChoice::AfXdp;
+    let may = config.datapath == DatapathChoice::Auto
+        && config.sockets != Sockets::PerPort
+        && !config.xdp.interfaces.is_empty();
+    if !insists && !may {
+        return Ok(None);
+    }
+    let unavailable = |reason| MediaError::Datapath { datapath: AfXdp::NAME, reason };
+    let start = || {
+        uring::probe().map_err(|error| unavailable(error.to_string()))?;
+        let ranges = lookup_ranges(config);
+        let lookup = share(&Config { sockets: Sockets::Shared, ..config.clone() })?;
+        let bypass = Bypass::start(config, &ranges, endpoints(config)).map_err(unavailable)?;
+        Started::new::<AfXdp>(config.clone(), lookup, Some(bypass))
+    };
+    match start() {
+        Ok(started) => Ok(Some(started)),
+        Err(error @ MediaError::PortsTaken(_)) => Err(error),
+        Err(error) if insists => Err(error),
+        Err(reason) => {
+            tracing::warn!(%reason, "media does not go by AF_XDP");
+            Ok(None)
+        }
+    }
+}
+
+/// Whether this host offers what `datapath = "af_xdp"` takes, as far as it can be told without attaching anything.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn af_xdp(config: &Config) -> Result<(), String> {
+    bypass::probe(config)
 }
 
 /// The cores to run on: those configured, or all that there are.
@@ -149,55 +191,84 @@ fn share(config: &Config) -> Result<Option<Arc<Lookup>>, MediaError> {
     }
 }
 
-fn serve<D: Datapath + 'static>(
-    mut config: Config,
+/// A process whose shards run.
+struct Started {
+    config: Config,
+    datapath: &'static str,
     lookup: Option<Arc<Lookup>>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), MediaError> {
-    if lookup.is_none()
-        && let Err(error @ LookupError::Taken(_)) = moorline_xdp::lookup::unclaimed(&lookup_ranges(&config))
-    {
-        // Its sockets would be bound, and hear nothing on the ports that the other has open.
-        return Err(MediaError::PortsTaken(error));
-    }
-    let limit = limits::open_files();
-    config.sockets = if lookup.is_some() { Sockets::Shared } else { Sockets::PerPort };
-    let descriptors = match &lookup {
-        Some(_) => Descriptors::Shared,
-        None if D::NAME == Uring::NAME => Descriptors::Tables(config.cores.len() as u64),
-        None => Descriptors::Process,
-    };
-    let fitting = u32::try_from(limits::sessions_that_fit(limit, descriptors)).unwrap_or(u32::MAX);
-    if fitting == 0 {
-        return Err(MediaError::OpenFiles { limit });
-    }
-    if fitting < config.capacity {
-        let configured = config.capacity;
-        // The default gives way; what an operator has asked for is given or refused.
-        if configured != Config::default().capacity {
-            return Err(MediaError::Capacity { configured, fitting, limit });
+    said: Vec<mpsc::Receiver<Said>>,
+    exited: mpsc::UnboundedReceiver<Exit>,
+    access: Access,
+    running: Running,
+    bypass: Option<Bypass>,
+}
+
+impl Started {
+    fn new<D: Datapath + 'static>(
+        mut config: Config,
+        lookup: Option<Arc<Lookup>>,
+        mut bypass: Option<Bypass>,
+    ) -> Result<Started, MediaError> {
+        if lookup.is_none()
+            && let Err(error @ LookupError::Taken(_)) = moorline_xdp::lookup::unclaimed(&lookup_ranges(&config))
+        {
+            // Its sockets would be bound, and hear nothing on the ports that the other has open.
+            return Err(MediaError::PortsTaken(error));
         }
-        tracing::warn!(configured, fitting, limit, "capacity lowered to what the limit of open files leaves room for");
-        config.capacity = fitting;
+        let limit = limits::open_files();
+        config.sockets = if lookup.is_some() { Sockets::Shared } else { Sockets::PerPort };
+        let descriptors = match &lookup {
+            Some(_) => Descriptors::Shared,
+            None if D::NAME == Uring::NAME => Descriptors::Tables(config.cores.len() as u64),
+            None => Descriptors::Process,
+        };
+        let fitting = u32::try_from(limits::sessions_that_fit(limit, descriptors)).unwrap_or(u32::MAX);
+        if fitting == 0 {
+            return Err(MediaError::OpenFiles { limit });
+        }
+        if fitting < config.capacity {
+            let configured = config.capacity;
+            // The default gives way; what an operator has asked for is given or refused.
+            if configured != Config::default().capacity {
+                return Err(MediaError::Capacity { configured, fitting, limit });
+            }
+            tracing::warn!(
+                configured,
+                fitting,
+                limit,
+                "capacity lowered to what the limit of open files leaves room for"
+            );
+            config.capacity = fitting;
+        }
+        let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
+        let (exits, exited) = mpsc::unbounded_channel();
+        let (running, said) = Running::start::<D>(&config, lookup.clone(), bypass.as_mut(), &exits)?;
+        Ok(Started { config, datapath: D::NAME, lookup, said, exited, access, running, bypass })
     }
-    let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
+}
 
-    let (exits, exited) = mpsc::unbounded_channel();
-    let others = lookup.clone();
+fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
+    let Started { bypass, running, config, datapath, lookup, said, exited, access } = started;
     let interfaces = config.ranges.iter().map(|range| range.interface.clone()).collect();
-    let (running, said) = Running::start::<D>(&config, lookup, &exits)?;
-    drop(exits);
-
+    let kept = bypass.as_ref().map(Bypass::keep);
+    let kept = async {
+        match kept {
+            Some(kept) => kept.await,
+            None => std::future::pending().await,
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shutdown = async {
         tokio::select! {
             () = shutdown => {}
-            () = look_around(others, interfaces) => {}
+            () = look_around(lookup, interfaces) => {}
+            () = kept => {}
         }
     };
-    let ended = LocalSet::new().block_on(&runtime, attend::<D>(&config, access, &running, said, exited, shutdown));
+    let ended = LocalSet::new().block_on(&runtime, attend(&config, datapath, access, &running, said, exited, shutdown));
     drop(runtime);
     drop(running);
+    drop(bypass);
     tracing::info!("media stopped");
     ended
 }
@@ -234,6 +305,7 @@ impl Running {
     fn start<D: Datapath + 'static>(
         config: &Config,
         lookup: Option<Arc<Lookup>>,
+        mut bypass: Option<&mut Bypass>,
         exits: &mpsc::UnboundedSender<Exit>,
     ) -> Result<(Running, Vec<mpsc::Receiver<Said>>), MediaError> {
         let mut running = Running(Vec::with_capacity(config.cores.len()));
@@ -247,6 +319,7 @@ impl Running {
                 relay: relay_config(config, shard),
                 ranges: media_ranges(config),
                 lookup: lookup.clone(),
+                af_xdp: bypass.as_mut().map(|bypass| bypass.plan(config, endpoints(config))),
                 events,
                 exits: exits.clone(),
             };
@@ -268,8 +341,9 @@ impl Drop for Running {
 }
 
 /// Serves control and admin until told to end or a shard fails.
-async fn attend<D: Datapath>(
+async fn attend(
     config: &Config,
+    datapath: &'static str,
     access: Access,
     running: &Running,
     said: Vec<mpsc::Receiver<Said>>,
@@ -280,15 +354,11 @@ async fn attend<D: Datapath>(
         ControlSocket::listen(&config.control, &access).map_err(|error| MediaError::Control(error.to_string()))?;
     let address = config.admin;
     let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
-    let hello = hello::<D>(config)?;
-    let admin = admin::Admin {
-        datapath: D::NAME,
-        capacity: config.capacity,
-        shards: running.mailboxes(),
-        flight: Mutex::default(),
-    };
+    let hello = hello(config, datapath)?;
+    let admin =
+        admin::Admin { datapath, capacity: config.capacity, shards: running.mailboxes(), flight: Mutex::default() };
     tracing::info!(
-        datapath = D::NAME,
+        datapath,
         sockets = ?config.sockets,
         cores = ?config.cores,
         capacity = config.capacity,
@@ -307,7 +377,7 @@ async fn attend<D: Datapath>(
     }
 }
 
-fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
+fn hello(config: &Config, datapath: &str) -> Result<ServerHello, MediaError> {
     let ranges = config.ranges.iter().map(|range| moorline_control::MediaRange {
         name: range.name.clone(),
         network: range.network,
@@ -320,7 +390,7 @@ fn hello<D: Datapath>(config: &Config) -> Result<ServerHello, MediaError> {
         boot: getrandom::u64().map_err(|error| MediaError::Io(io::Error::other(error.to_string())))?,
         shards: config.cores.len() as u16,
         capacity: config.capacity,
-        datapath: D::NAME.to_owned(),
+        datapath: datapath.to_owned(),
         ranges: ranges.collect(),
         profiles: vec![Profile::Rtp, Profile::Udptl],
     })
@@ -339,6 +409,11 @@ fn relay_config(config: &Config, shard: u16) -> moorline_relay::Config {
         port_rest_ns: u64::from(config.port_rest_s) * 1_000_000_000,
         report_digits: config.report_digits,
     }
+}
+
+/// How many ports a shard can have open.
+fn endpoints(config: &Config) -> usize {
+    relay_config(config, 0).max_endpoints()
 }
 
 fn media_ranges(config: &Config) -> Vec<MediaRange> {

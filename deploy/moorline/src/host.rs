@@ -33,6 +33,7 @@ pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
         descriptors(configuration, &mut advice);
     }
     io_uring(&mut advice);
+    af_xdp(configuration, &mut advice);
     addresses(configuration, &mut advice);
     let (cores, named) = cores(configuration);
     advice.extend(placement::advice(Path::new("/"), &interfaces(configuration), &cores, named));
@@ -89,6 +90,20 @@ fn io_uring(advice: &mut Vec<String>) {
         ));
     } else if number("/proc/sys/kernel/io_uring_disabled").is_some_and(|disabled| disabled != 0) {
         advice.push("io_uring is switched off here: media will use epoll; sysctl kernel.io_uring_disabled=0".into());
+    }
+}
+
+fn af_xdp(configuration: &Configuration, advice: &mut Vec<String>) {
+    let media = &configuration.media;
+    let tried = media.datapath == DatapathChoice::Auto && !media.xdp.interfaces.is_empty();
+    if media.datapath != DatapathChoice::AfXdp && !tried {
+        return;
+    }
+    if let Err(missing) = moorline_media::af_xdp(media) {
+        advice.push(match tried {
+            true => format!("media will not go by AF_XDP for this user, though media.xdp.interfaces is set: {missing}"),
+            false => format!("media.datapath = \"af_xdp\" cannot work for this user: {missing}"),
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a configuration that parses can still have wrong.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::{Config, DatapathChoice, Range, Sockets};
 
@@ -18,6 +19,8 @@ const MIN_FLOOD_PPS: u32 = 1000;
 const MAX_FLOOD_PPS: u32 = 200_000;
 /// The highest code point: it has six bits.
 const MAX_DSCP: u8 = 63;
+/// How much memory the packets of a queue may have.
+const FRAMES_PER_QUEUE: RangeInclusive<u32> = 256..=32_768;
 /// The longest interface name (`IFNAMSIZ` without its NUL).
 const MAX_INTERFACE: usize = 15;
 /// The longest path of a Unix socket (`sun_path` without its NUL).
@@ -73,12 +76,40 @@ impl Config {
             let remedy = format!("choose {MIN_FLOOD_PPS} to {MAX_FLOOD_PPS}, or 0 for no ceiling");
             return fault("port_flood_pps", problem, remedy);
         }
+        if self.sockets == Sockets::PerPort && self.datapath == DatapathChoice::AfXdp {
+            let remedy = "leave sockets out: AF_XDP has shared ones beneath it";
+            return fault("sockets", "the af_xdp datapath has no socket for each port", remedy);
+        }
         if self.sockets == Sockets::Shared && self.datapath == DatapathChoice::Epoll {
             let remedy = "set datapath = \"io_uring\", or leave sockets out";
             return fault("sockets", "the epoll datapath has a socket for each port", remedy);
         }
         self.check_cores()?;
-        self.check_ranges()
+        self.check_ranges()?;
+        self.check_xdp()
+    }
+
+    fn check_xdp(&self) -> Result<(), ConfigFault> {
+        let frames = self.xdp.frames_per_queue;
+        if !frames.is_power_of_two() || !FRAMES_PER_QUEUE.contains(&frames) {
+            let remedy = "choose a power of two from 256 to 32768, such as 4096";
+            return fault("xdp.frames_per_queue", format!("{frames} packets"), remedy);
+        }
+        for (index, name) in self.xdp.interfaces.iter().enumerate() {
+            let at = format!("xdp.interfaces[{index}]");
+            if !is_interface(name) {
+                let problem = format!("\"{name}\" cannot be an interface");
+                return fault(at, problem, "give its name as `ip link` shows it");
+            }
+            if self.xdp.interfaces[..index].contains(name) {
+                return fault(at, format!("\"{name}\" is named twice"), "name it once");
+            }
+        }
+        if self.datapath == DatapathChoice::AfXdp && self.xdp_interfaces().is_empty() {
+            let remedy = "name the interfaces of media, such as interfaces = [\"eth0\"]";
+            return fault("xdp.interfaces", "datapath = \"af_xdp\", and no interface is named", remedy);
+        }
+        Ok(())
     }
 
     fn check_cores(&self) -> Result<(), ConfigFault> {
@@ -158,11 +189,15 @@ fn check_range(range: &Range, at: impl Fn(&str) -> String) -> Result<(), ConfigF
         check_advertised(range, advertised, &at)?;
     }
     match &range.interface {
-        Some(name) if name.is_empty() || name.len() > MAX_INTERFACE || name.contains('/') => {
+        Some(name) if !is_interface(name) => {
             fault(at("interface"), format!("\"{name}\" cannot be an interface"), "give its name as `ip link` shows it")
         }
         _ => Ok(()),
     }
+}
+
+fn is_interface(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_INTERFACE && !name.contains('/')
 }
 
 fn check_advertised(range: &Range, advertised: IpAddr, at: impl Fn(&str) -> String) -> Result<(), ConfigFault> {

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+pub(crate) mod af_xdp;
 mod control_message;
 pub(crate) mod epoll;
 mod socket;
@@ -103,6 +104,8 @@ pub(crate) struct Setup {
     /// Where one socket serves all ports: the lookup program that sees to that, made for the same ranges, and the
     /// number of this shard.
     pub(crate) shared: Option<(Arc<Lookup>, u16)>,
+    /// What AF_XDP takes beside that.
+    pub(crate) af_xdp: Option<af_xdp::Plan>,
 }
 
 #[cfg(test)]

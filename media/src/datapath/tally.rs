@@ -80,6 +80,19 @@ pub(crate) struct Tally {
     unsent: [Relayed; Traffic::COUNT],
     /// How long packets that were sent stayed.
     pub(crate) residence: Residence,
+    /// What went past the kernel's network stack.
+    pub(crate) af_xdp: AfXdpPackets,
+}
+
+/// Packets that AF_XDP sockets had to do with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AfXdpPackets {
+    /// Came by them.
+    pub(crate) received: u64,
+    /// Were queued to leave by them.
+    pub(crate) sent: u64,
+    /// Came by them, and were left to the kernel's sockets to send.
+    pub(crate) sent_by_kernel: u64,
 }
 
 impl Tally {
@@ -90,6 +103,7 @@ impl Tally {
             wakeups: 0,
             unsent: [Relayed::default(); Traffic::COUNT],
             residence: Residence::new()?,
+            af_xdp: AfXdpPackets::default(),
         })
     }
 

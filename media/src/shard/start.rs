@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ANSWERS, Held, Mailbox, Said, Shard, clock};
-use crate::datapath::{Datapath, MediaRange, Setup, Tally};
+use crate::datapath::{Datapath, MediaRange, Setup, Tally, af_xdp};
 
 /// A running shard, as the control side sees it.
 pub(crate) struct ShardLink {
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) ranges: Vec<MediaRange>,
     /// As [`Setup::shared`].
     pub(crate) lookup: Option<Arc<Lookup>>,
+    /// As [`Setup::af_xdp`].
+    pub(crate) af_xdp: Option<af_xdp::Plan>,
     pub(crate) events: mpsc::Sender<Said>,
     pub(crate) exits: mpsc::UnboundedSender<Exit>,
 }
@@ -109,7 +111,7 @@ fn body<D: Datapath>(
 fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Result<Shard<D>, StartError> {
     pin(plan.core)?;
     let shared = plan.lookup.map(|lookup| (lookup, plan.relay.shard));
-    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, ranges: plan.ranges, shared };
+    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, ranges: plan.ranges, shared, af_xdp: plan.af_xdp };
     let mut datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
     if plan.busy_poll_us > 0 {
         datapath.busy_poll(plan.busy_poll_us);

@@ -20,6 +20,7 @@ async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: 
     let name = match datapath {
         DatapathChoice::IoUring => "io_uring",
         DatapathChoice::Epoll => "epoll",
+        DatapathChoice::AfXdp => "af_xdp",
         DatapathChoice::Auto => panic!("the test names its datapath"),
     };
     assert_eq!(client.hello.datapath, name);

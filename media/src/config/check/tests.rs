@@ -1,4 +1,4 @@
-use crate::{Config, Range};
+use crate::{Config, DatapathChoice, Range, Sockets, ZeroCopy};
 
 fn range(name: &str, network: &str) -> Range {
     Range { name: name.to_owned(), network: network.parse().unwrap(), ..Range::default() }
@@ -32,6 +32,10 @@ fn every_key_is_read() {
         capacity = 10
         busy_poll_us = 50
         port_rest_s = 7
+        [xdp]
+        interfaces = ["eth0", "eth1"]
+        zero_copy = "never"
+        frames_per_queue = 1024
         [[ranges]]
         name = "carrier"
         network = "47.103.169.64/32"
@@ -46,6 +50,7 @@ fn every_key_is_read() {
     assert_eq!((config.cores.as_slice(), config.busy_poll_us), (&[2, 3][..], 50));
     assert_eq!(config.ranges[0].interface.as_deref(), Some("eth1"));
     assert_eq!(config.relay_ranges()[0].last_port, 29_999);
+    assert_eq!((config.xdp.interfaces.len(), config.xdp.zero_copy), (2, ZeroCopy::Never));
 }
 
 #[test]
@@ -69,6 +74,28 @@ fn faults_name_the_setting() {
     assert_eq!(fault_of(|c| c.cores = vec![0, 1, 0]).0, "media.cores[2]");
     assert_eq!(fault_of(|c| c.cores = (0..65).collect()).0, "media.cores");
     assert_eq!(fault_of(|c| c.ranges.clear()).0, "media.ranges");
+}
+
+#[test]
+fn af_xdp_needs_interfaces_and_sound_memory() {
+    let af_xdp = |change: fn(&mut Config)| {
+        fault_of(|c| {
+            c.datapath = DatapathChoice::AfXdp;
+            c.xdp.interfaces = vec!["eth0".into()];
+            change(c);
+        })
+        .0
+    };
+    assert_eq!(af_xdp(|c| c.xdp.interfaces.clear()), "media.xdp.interfaces");
+    assert_eq!(af_xdp(|c| c.xdp.interfaces.push("eth0".into())), "media.xdp.interfaces[1]");
+    assert_eq!(af_xdp(|c| c.xdp.interfaces[0] = "eth/0".into()), "media.xdp.interfaces[0]");
+    assert_eq!(af_xdp(|c| c.xdp.frames_per_queue = 1000), "media.xdp.frames_per_queue");
+    assert_eq!(af_xdp(|c| c.xdp.frames_per_queue = 1 << 20), "media.xdp.frames_per_queue");
+    assert_eq!(af_xdp(|c| c.sockets = Sockets::PerPort), "media.sockets");
+    let mut config = Config { datapath: DatapathChoice::AfXdp, ..Config::default() };
+    config.ranges[0].interface = Some("eth1".into());
+    config.check().unwrap();
+    assert_eq!(config.xdp_interfaces(), ["eth1"]);
 }
 
 #[test]

@@ -19,18 +19,21 @@ pub(super) struct Buffers {
     entries: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
     count: u16,
+    /// Buffers beside those, which are never in the ring.
+    beside: u16,
     size: usize,
     /// Counts entries ever written, wrapping; published to the kernel by `publish`.
     tail: u16,
 }
 
 impl Buffers {
-    /// `count` buffers of `size` bytes, all of them in the ring. `count` is a power of two, at most 2^15.
-    pub(super) fn new(count: u16, size: usize) -> Buffers {
-        assert!(count.is_power_of_two() && count <= 1 << 15 && size > 0);
+    /// `count` buffers of `size` bytes, all of them in the ring, and those after them, `beside`, which are never in it.
+    /// `count` is a power of two, at most 2^15.
+    pub(super) fn new(count: u16, beside: u16, size: usize) -> Buffers {
+        assert!(count.is_power_of_two() && count <= 1 << 15 && beside <= 1 << 15 && size > 0);
         let entries = allocate(Self::entries_layout(count)).cast();
-        let memory = allocate(Self::memory_layout(count, size));
-        let mut buffers = Buffers { entries, memory, count, size, tail: 0 };
+        let memory = allocate(Self::memory_layout(count + beside, size));
+        let mut buffers = Buffers { entries, memory, count, beside, size, tail: 0 };
         (0..count).for_each(|buffer| buffers.give_back(buffer));
         buffers.publish();
         buffers
@@ -45,18 +48,18 @@ impl Buffers {
         self.count
     }
 
-    /// The bytes of a buffer that the kernel has handed out; `None` for a number that is not in the ring's
-    /// range.
+    /// The bytes of a buffer that the kernel has handed out; `None` for a number that there is
+    /// not.
     pub(super) fn get(&self, buffer: u16) -> Option<&[u8]> {
-        let offset = usize::from(buffer).checked_mul(self.size).filter(|_| buffer < self.count)?;
-        // SAFETY: the allocation has `count * size` initialised bytes and lives as long as `self`. The
+        let offset = usize::from(buffer).checked_mul(self.size).filter(|_| buffer < self.count + self.beside)?;
+        // SAFETY: the allocation has `(count + beside) * size` initialised bytes and lives as long as `self`. The
         // kernel writes into a buffer only between `publish` and the completion that names it.
         Some(unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), self.size) })
     }
 
     /// The same for writing.
     pub(super) fn get_mut(&mut self, buffer: u16) -> Option<&mut [u8]> {
-        let offset = usize::from(buffer).checked_mul(self.size).filter(|_| buffer < self.count)?;
+        let offset = usize::from(buffer).checked_mul(self.size).filter(|_| buffer < self.count + self.beside)?;
         // SAFETY: as in `get`, and `self` is borrowed exclusively: nobody else of this side reads it.
         Some(unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(offset), self.size) })
     }
@@ -101,7 +104,7 @@ impl Drop for Buffers {
         // every receive before, so the kernel writes here no more.
         unsafe {
             dealloc(self.entries.as_ptr().cast(), Self::entries_layout(self.count));
-            dealloc(self.memory.as_ptr(), Self::memory_layout(self.count, self.size));
+            dealloc(self.memory.as_ptr(), Self::memory_layout(self.count + self.beside, self.size));
         }
     }
 }
@@ -148,7 +151,7 @@ mod tests {
         /// of the 16-bit cursors.
         #[test]
         fn the_ring_is_a_queue(log in 0u32..5, steps in prop::collection::vec((0u8..3, 1u16..400), 1..600)) {
-            let mut buffers = Buffers::new(1 << log, 64);
+            let mut buffers = Buffers::new(1 << log, 0, 64);
             let mut kernel = Kernel { head: 0 };
             let mut published: VecDeque<u16> = (0..buffers.count()).collect();
             let mut written: VecDeque<u16> = VecDeque::new();
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_cursors_wrap_without_losing_a_buffer() {
-        let mut buffers = Buffers::new(4, 64);
+        let mut buffers = Buffers::new(4, 0, 64);
         let mut kernel = Kernel { head: 0 };
         for turn in 0..200_000u32 {
             let (bid, ..) = kernel.take(&buffers).expect("a buffer is there");
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_number_out_of_range_names_no_buffer() {
-        let buffers = Buffers::new(4, 64);
+        let buffers = Buffers::new(4, 0, 64);
         assert!(buffers.get(3).is_some());
         assert!(buffers.get(4).is_none() && buffers.get(u16::MAX).is_none());
     }

@@ -51,6 +51,7 @@ impl Uring {
                         self.arm_wake()?;
                     }
                 }
+                Some(Token::Watch { place }) => self.rung.push(place),
                 Some(Token::Files) => {
                     let error = io::Error::from_raw_os_error(-completion.result());
                     tracing::error!(%error, "io_uring did not change its file table: a port is deaf or not let go of");
@@ -117,7 +118,13 @@ impl Uring {
     }
 
     /// Queues the send of a packet, which lies in a buffer of the batch.
-    fn send(&mut self, from: EndpointId, to: SocketAddr, mut packet: Forwarded, tally: &mut Tally) -> io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        from: EndpointId,
+        to: SocketAddr,
+        mut packet: Forwarded,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
         let file = match &mut self.shared {
             None => self.slots.file(from).ok_or(NoWay::Closed),
             Some(shared) => {

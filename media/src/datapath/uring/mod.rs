@@ -10,6 +10,7 @@
 
 mod buffers;
 mod completions;
+mod outside;
 mod probe;
 mod shared;
 mod slots;
@@ -34,6 +35,7 @@ use super::{BATCH, Datapath, MAX_DATAGRAM, MediaRange, Packet, Setup, Tally, soc
 use crate::shard::clock;
 
 pub(crate) use probe::probe;
+pub(super) use shared::{checksum, fold, sum};
 
 /// Receive buffers: 80 ms of 50,000 packets/s, while the shard does something else.
 const BUFFERS: u16 = 4096;
@@ -89,6 +91,10 @@ pub(crate) struct Uring {
     failed: Vec<Token>,
     /// When the pause of those is over.
     rearm_at: u64,
+    /// Datagrams queued that came another way.
+    outside: usize,
+    /// Watched descriptors that have had something to read.
+    rung: Vec<u32>,
 }
 
 /// The working memory of one batch, allocated once.
@@ -118,7 +124,7 @@ impl Datapath for Uring {
     const NAME: &'static str = "io_uring";
 
     fn new(setup: Setup) -> io::Result<Uring> {
-        Uring::with_buffers(setup, BUFFERS)
+        Uring::with_buffers(setup, BUFFERS, 0)
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
@@ -210,8 +216,8 @@ impl Datapath for Uring {
 }
 
 impl Uring {
-    /// With this many receive buffers, a power of two.
-    fn with_buffers(setup: Setup, buffers: u16) -> io::Result<Uring> {
+    /// With this many receive buffers, a power of two, and buffers beside them for datagrams that come another way.
+    fn with_buffers(setup: Setup, buffers: u16, beside: u16) -> io::Result<Uring> {
         let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
         let (shared, files) = match setup.shared {
             Some((lookup, shard)) => {
@@ -228,7 +234,7 @@ impl Uring {
                 (None, files)
             }
         };
-        let buffers = Buffers::new(buffers, BUFFER_SIZE);
+        let buffers = Buffers::new(buffers, beside, BUFFER_SIZE);
         register(&ring, &buffers)?;
         // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
         let mut messages: Box<[libc::msghdr; 2]> = Box::new(unsafe { std::mem::zeroed() });
@@ -257,6 +263,8 @@ impl Uring {
             ended: Vec::with_capacity(setup.endpoints),
             failed: Vec::with_capacity(setup.endpoints),
             rearm_at: 0,
+            outside: 0,
+            rung: Vec::new(),
         };
         uring.arm_wake()?;
         if uring.shared.is_some() {

@@ -29,7 +29,7 @@ pub(crate) fn probe() -> io::Result<()> {
         }
     }
     ring.submitter().register_files_sparse(1).map_err(|e| explain("a sparse file table (kernel 5.19)", &e))?;
-    let buffers = Buffers::new(8, 64);
+    let buffers = Buffers::new(8, 0, 64);
     register(&ring, &buffers)?;
     ring.submitter().unregister_buf_ring(BUFFER_GROUP)
 }

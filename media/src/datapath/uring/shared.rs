@@ -27,6 +27,7 @@ use crate::datapath::{MediaRange, socket};
 use crate::shard::clock;
 
 pub(super) use header::ROOM;
+pub(in crate::datapath) use header::{checksum, fold, sum};
 
 /// How long a port is fresh: far longer than packets wait in the socket.
 const FRESH_NS: u64 = 2_000_000_000;
@@ -215,14 +216,26 @@ impl Shared {
     /// The endpoint that a datagram came to; `None` if its port was closed, or opened only later.
     #[inline]
     pub(super) fn owner(&self, told: &Told) -> Option<EndpointId> {
-        let entry = self.lookup.entry(told.destination?)?;
+        self.owner_at(told.destination?, told.received_ns)
+    }
+
+    /// The same for a datagram that was sent to this address and came at this time.
+    #[inline]
+    pub(super) fn owner_at(&self, destination: SocketAddr, received_ns: Option<u64>) -> Option<EndpointId> {
+        let entry = self.lookup.entry(destination)?;
         let owner = *self.owners.get(entry as usize)?;
         let endpoint = (owner & !FRESH).checked_sub(1)?;
         if owner & FRESH != 0 {
             let opened_ns = self.locals.get(endpoint as usize)?.opened_ns;
-            told.received_ns.filter(|received| *received >= opened_ns)?;
+            received_ns.filter(|received| *received >= opened_ns)?;
         }
         Some(EndpointId(endpoint))
+    }
+
+    /// The address and the traffic class that an open port sends with.
+    #[inline]
+    pub(super) fn sends(&self, endpoint: EndpointId) -> Option<(SocketAddr, u8)> {
+        Some(self.locals.get(endpoint.0 as usize)?.sender.as_ref()?.sends())
     }
 
     /// Writes the headers of a datagram that lies at `packet[start..]`; answers where they begin and the sender's

@@ -6,7 +6,7 @@ use crate::datapath::tests::{Forwarder, IN, setup};
 #[test]
 fn more_packets_than_buffers_lose_none() {
     let (setup, wake) = setup(4);
-    let uring = Uring::with_buffers(setup, 8).unwrap();
+    let uring = Uring::with_buffers(setup, 8, 0).unwrap();
     let mut forwarder = Forwarder::with(uring, wake, 5);
     for round in 0..10u8 {
         (0..50u8).for_each(|n| forwarder.send(&[round, n, 7]));
@@ -21,7 +21,7 @@ fn more_packets_than_buffers_lose_none() {
 fn a_ring_that_is_dropped_frees_its_ports_at_once() {
     for _ in 0..20 {
         let (setup, wake) = setup(4);
-        let forwarder = Forwarder::with(Uring::with_buffers(setup, 8).unwrap(), wake, 6);
+        let forwarder = Forwarder::with(Uring::with_buffers(setup, 8, 0).unwrap(), wake, 6);
         (0..20u8).for_each(|n| forwarder.send(&[n]));
     }
 }
@@ -30,7 +30,7 @@ fn a_ring_that_is_dropped_frees_its_ports_at_once() {
 #[test]
 fn a_failed_receive_is_armed_again_without_a_sleep() {
     let (setup, wake) = setup(4);
-    let mut forwarder = Forwarder::with(Uring::with_buffers(setup, 8).unwrap(), wake, 7);
+    let mut forwarder = Forwarder::with(Uring::with_buffers(setup, 8, 0).unwrap(), wake, 7);
     let token = Token::Receive { endpoint: IN, generation: 1 };
     forwarder.datapath.receive_ended(token, -libc::EIO, &mut forwarder.tally);
     forwarder.relay();

@@ -25,6 +25,11 @@ impl Sender {
         Sender { address, traffic_class }
     }
 
+    /// The address and the traffic class.
+    pub(super) fn sends(&self) -> (SocketAddr, u8) {
+        (self.address, self.traffic_class)
+    }
+
     /// Writes the headers of `packet[start..]`, which is the payload, before it; answers where they begin. `None` if
     /// the destination is of the other IP version or has no port, or the two do not fit.
     #[inline]
@@ -95,7 +100,7 @@ pub(super) fn read(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
 /// The sum of 16-bit words as they lie in memory, an odd last byte padded with zero. Ones' complement addition may
 /// be done in any byte order and carried at the end (RFC 1071), so four bytes are added at a time.
 #[inline]
-fn sum(bytes: &[u8]) -> u64 {
+pub(in crate::datapath) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     if !rest.is_empty() {
@@ -106,15 +111,21 @@ fn sum(bytes: &[u8]) -> u64 {
     sum
 }
 
+/// A sum with its carries added in.
+#[inline]
+pub(in crate::datapath) fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    sum as u16
+}
+
 /// The checksum of a sum, in the bytes to be sent; never the zero that means none.
 #[inline]
-fn checksum(sum: u64) -> [u8; 2] {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let checksum = !(sum as u16);
+pub(in crate::datapath) fn checksum(sum: u64) -> [u8; 2] {
+    let checksum = !fold(sum);
     (if checksum == 0 { 0xffff } else { checksum }).to_ne_bytes()
 }
 
