@@ -18,6 +18,7 @@ mod bell;
 mod follow;
 mod hops;
 mod key;
+mod metrics;
 mod netlink;
 mod slots;
 mod thread;
@@ -35,6 +36,7 @@ use key::Key;
 use slots::Slots;
 
 pub(crate) use hops::{Answer, Hops};
+pub(crate) use metrics::HopFigures;
 pub(crate) use slots::HopReader;
 
 /// A way out of this host.
@@ -255,10 +257,16 @@ impl Routes {
         HopReader::new(Arc::clone(&self.shared))
     }
 
-    /// Figures for metrics.
+    /// Figures of the thread.
     pub(crate) fn figures(&self) -> Figures {
+        self.shared.figures()
+    }
+}
+
+impl Shared {
+    fn figures(&self) -> Figures {
         let [followed, valid, questions, kept_alive, changes, lost_events] =
-            self.shared.figures.each_ref().map(|figure| figure.load(Ordering::Relaxed));
+            self.figures.each_ref().map(|figure| figure.load(Ordering::Relaxed));
         Figures { followed, valid, questions, kept_alive, changes, lost_events }
     }
 }

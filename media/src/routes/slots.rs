@@ -146,6 +146,10 @@ impl HopReader {
         HopReader(shared)
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
     /// The hop; `None` while the kernel has to send.
     #[inline]
     pub(crate) fn read(&self, hop: u32) -> Option<NextHop> {
