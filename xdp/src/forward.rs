@@ -58,6 +58,9 @@ use crate::mapped::Mapped;
 /// The program: `make bpf` compiles it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../program/forward.bpf.o");
 
+/// How often the program is given to the verifier.
+const LOAD_ATTEMPTS: u32 = 5;
+
 /// A range as the program's map has it.
 type Words = [u32; size_of::<Range>() / size_of::<u32>()];
 
@@ -207,7 +210,8 @@ impl Forward {
         Ok(true)
     }
 
-    /// Detaches the program and removes what is pinned. Merely dropped, what is pinned stays.
+    /// Detaches the program and removes what is pinned; the kernel is done with it some milliseconds later. Merely
+    /// dropped, what is pinned stays.
     pub fn remove(self) {
         self.links.into_inner().unwrap_or_else(PoisonError::into_inner).remove();
     }
@@ -445,8 +449,16 @@ fn load(entries: u32, flows: u32, pins: Option<&Pins>) -> Result<Ebpf, ForwardEr
         }
     }
     let mut program = loader.load(OBJECT).map_err(of("making the forwarding program's tables"))?;
-    let xdp = xdp(&mut program)?;
-    xdp.load().map_err(of("loading the forwarding program (kernel 5.18)"))?;
+    let own = xdp(&mut program)?;
+    // The verifier gives up with EAGAIN when a signal comes for its thread.
+    let mut loaded = own.load();
+    for _ in 1..LOAD_ATTEMPTS {
+        if !matches!(&loaded, Err(error) if error::errno(error) == Some(libc::EAGAIN)) {
+            break;
+        }
+        loaded = own.load();
+    }
+    loaded.map_err(of("loading the forwarding program (kernel 5.18)"))?;
     Ok(program)
 }
 

@@ -19,6 +19,12 @@ impl FlowId {
     pub fn index(self) -> u32 {
         self.0
     }
+
+    /// The first one.
+    #[cfg(test)]
+    pub(super) fn first() -> FlowId {
+        FlowId(0)
+    }
 }
 
 /// After so long no CPU goes on with what it read before: a program runs for microseconds.

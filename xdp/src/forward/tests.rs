@@ -1,7 +1,12 @@
 //! The program in this kernel: by BPF_PROG_TEST_RUN, and on veth pairs in network namespaces of the tests' own. Without
 //! what that needs a test says that it was skipped.
 
+mod frames;
 mod host;
+mod lifecycle;
+mod passing;
+mod relaying;
+mod rig;
 
 use super::*;
 

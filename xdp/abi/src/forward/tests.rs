@@ -26,9 +26,9 @@ fn what_is_told_is_its_words() {
 
 #[test]
 fn what_is_seen_is_its_words() {
-    let seen = Seen::of(&core::array::from_fn(|n| (2 * n as u64 + 1) << 32 | 2 * n as u64));
+    let seen = Seen::of(&core::array::from_fn(|n| ((2 * n as u64 + 1) << 32) | (2 * n as u64)));
     assert_eq!((seen.passed, seen.relaying, seen.epoch, seen.sequence), (0, 1, 2, 3));
-    assert_eq!((seen.packets, seen.last_seen), (5 << 32 | 4, 9 << 32 | 8));
+    assert_eq!((seen.packets, seen.last_seen), ((5 << 32) | 4, (9 << 32) | 8));
     assert_eq!((seen.skipped, seen.duplicates, seen.came, seen.jitter), (10, 13, 14, 17));
     assert_eq!((seen.window, seen.longest_gap, seen.takeovers, seen.length), (18, 21, 28, 29));
 }

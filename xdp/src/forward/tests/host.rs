@@ -8,6 +8,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::forward::{ForwardError, probe};
+use crate::mapped::tests::limit_capabilities;
 
 /// Whether this process may load the program and make namespaces; if not, that is said where it is seen.
 pub(super) fn is_possible() -> bool {
@@ -56,9 +57,14 @@ fn alone(test: impl FnOnce() + Send) {
 
 /// Runs something with CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW only.
 pub(super) fn with_few_capabilities(test: impl FnOnce() + Send) {
+    let (bpf, admin, raw) = (39, 12, 13);
+    with_capabilities(1 << bpf | 1 << admin | 1 << raw, test);
+}
+
+/// Runs something with these capabilities only.
+pub(super) fn with_capabilities(mask: u64, test: impl FnOnce() + Send) {
     alone(|| {
-        let (bpf, admin, raw) = (39, 12, 13);
-        super::super::super::mapped::tests::limit_capabilities(1 << bpf | 1 << admin | 1 << raw);
+        limit_capabilities(mask);
         test();
     });
 }
