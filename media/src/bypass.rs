@@ -1,15 +1,21 @@
 //! Kernel bypass: the XDP program on the media interfaces, the next hops that the kernel knows, and what shards need of
 //! both.
 
+mod table;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_xdp::forward::{Attached, Mode, monotonic_ns};
 use moorline_xdp::{Forward, LookupRange, forward, xsk};
 
-use crate::config::{Config, ZeroCopy};
+use crate::config::{Config, OffloadChoice, ZeroCopy};
 use crate::datapath::af_xdp::{Interface, Plan};
-use crate::routes::{Outward, Routes};
+use crate::datapath::offload::OffloadPlan;
+use crate::routes::{Hops, Outward, Routes};
+
+use table::Table;
 
 /// How often the program is told that its process lives; it waits 5 s for that.
 const BEAT: Duration = Duration::from_millis(500);
@@ -18,27 +24,51 @@ const BEATS_PER_LOOK: u32 = 2;
 /// The most next hops of a shard: as many as it has ports, up to this.
 const MAX_HOPS: usize = 65_536;
 
-/// The program's table of flows cannot be empty; none is relayed in the driver here.
+/// The most next hops of the program, over all shards. The first place has no number.
+const DRIVER_HOPS: usize = forward::abi::MAX_HOPS - 1;
+/// Flows of a session: two legs with two streams each.
+const FLOWS_PER_SESSION: u32 = 4;
+/// A table cannot be empty.
 const NO_FLOWS: u32 = 1;
+/// Where instances have their folders on the BPF file system.
+const PINS: &str = "/sys/fs/bpf/moorline";
+/// After so many beats, a minute, flows of a former process that no session has claimed are over.
+const SURVIVAL: u32 = 120;
 
-/// The attached program, and the thread that follows the kernel's routes. Dropped, both are gone.
+/// The attached program, and the thread that follows the kernel's routes. Dropped, both are gone; but where the program
+/// relays flows it is pinned, and relays on for the next process until the lease ends.
 pub(crate) struct Bypass {
     program: Arc<Forward>,
     routes: Routes,
     interfaces: Vec<Interface>,
+    /// Of every shard that does not run yet, if flows are relayed in the driver.
+    driver_hops: Vec<Hops>,
+    offloads: bool,
+    /// How many next hops a shard's AF_XDP sockets need, where there are any.
+    socket_hops: Option<u32>,
 }
 
 impl Bypass {
-    /// Attaches the program to the media interfaces. No packet comes by it before sockets have been made.
+    /// Attaches the program to the media interfaces. No packet comes by it before sockets have been made, or flows told.
+    /// With AF_XDP sockets of shards that have so many endpoints, where there are to be any.
     ///
     /// # Errors
     /// What is missing, in words.
-    pub(crate) fn start(config: &Config, ranges: &[LookupRange], endpoints: usize) -> Result<Bypass, String> {
-        probe(config)?;
+    pub(crate) fn start(config: &Config, ranges: &[LookupRange], sockets: Option<usize>) -> Result<Bypass, String> {
+        if sockets.is_some() {
+            probe(config)?;
+        }
+        let offloads = config.offload != OffloadChoice::Off;
         let names = config.xdp_interfaces();
         let port_pps = Some(config.port_flood_pps).filter(|pps| *pps != 0);
-        let program =
-            Forward::attach(&names, ranges, port_pps, NO_FLOWS, Mode::Any, None).map_err(|error| error.to_string())?;
+        let flows = if offloads { config.capacity.saturating_mul(FLOWS_PER_SESSION) } else { NO_FLOWS };
+        let pin = offloads.then(|| pin_of(&names));
+        let program = Forward::attach(&names, ranges, port_pps, flows, Mode::Any, pin.as_deref())
+            .map_err(|error| error.to_string())?;
+        let program = Arc::new(program);
+        if let Some(reason) = program.not_pinned() {
+            tracing::warn!(reason, "the XDP program is not pinned: while the process restarts no flow is relayed");
+        }
         let mut interfaces = Vec::with_capacity(names.len());
         for Attached { name, index, native, .. } in program.attached() {
             let queues = queues(&name)?;
@@ -50,15 +80,39 @@ impl Bypass {
         program.beat(monotonic_ns());
         let outward =
             |range: &crate::Range| Outward { interface: range.interface.clone(), traffic_class: range.dscp << 2 };
-        let hops = endpoints.min(MAX_HOPS) * config.cores.len();
-        let routes = Routes::start(config.ranges.iter().map(outward).collect(), hops as u32, None);
-        let routes = routes.map_err(|error| format!("following the kernel's routes: {error}"))?;
-        Ok(Bypass { program: Arc::new(program), routes, interfaces })
+        let shards = config.cores.len();
+        let socket_hops = sockets.map(|endpoints| endpoints.min(MAX_HOPS));
+        // The program's come first: its table is small.
+        let driver_hops = if offloads { DRIVER_HOPS } else { 0 };
+        let hops = driver_hops + socket_hops.unwrap_or(0) * shards;
+        let table = offloads.then(|| Arc::new(Table(Arc::clone(&program))) as _);
+        let routes = Routes::start(config.ranges.iter().map(outward).collect(), hops as u32, table);
+        let mut routes = routes.map_err(|error| format!("following the kernel's routes: {error}"))?;
+        let each = (driver_hops / shards.max(1)) as u32;
+        let driver_hops = (0..shards).filter(|_| offloads).map(|_| routes.share(each)).collect();
+        if offloads {
+            let (interfaces, took_over) = (program.attached(), program.took_over());
+            tracing::info!(?interfaces, took_over, "settled flows are relayed in the network driver");
+        }
+        let socket_hops = socket_hops.map(|hops| hops as u32);
+        Ok(Bypass { program, routes, interfaces, driver_hops, offloads, socket_hops })
     }
 
-    /// What the next shard needs.
-    pub(crate) fn plan(&mut self, config: &Config, endpoints: usize) -> Plan {
-        Plan {
+    /// The program.
+    pub(crate) fn program(&self) -> Arc<Forward> {
+        Arc::clone(&self.program)
+    }
+
+    /// What the next shard needs to have flows relayed in the driver.
+    pub(crate) fn offload(&mut self) -> Option<OffloadPlan> {
+        let hops = self.driver_hops.pop()?;
+        Some(OffloadPlan { forward: Arc::clone(&self.program), hops })
+    }
+
+    /// What the next shard's AF_XDP sockets need.
+    pub(crate) fn plan(&mut self, config: &Config) -> Option<Plan> {
+        let hops = self.socket_hops?;
+        Some(Plan {
             program: Arc::clone(&self.program),
             interfaces: self.interfaces.clone(),
             zero_copy: match config.xdp.zero_copy {
@@ -68,19 +122,26 @@ impl Bypass {
             },
             frames_per_queue: config.xdp.frames_per_queue,
             shards: config.cores.len() as u16,
-            hops: self.routes.share(endpoints.min(MAX_HOPS) as u32),
+            hops: self.routes.share(hops),
             reader: self.routes.reader(),
-        }
+            offloads: self.offloads,
+        })
     }
 
     /// Keeps the program going, and on interfaces that are made anew. Does not end.
     pub(crate) fn keep(&self) -> impl Future<Output = ()> + use<> {
         let program = Arc::clone(&self.program);
         async move {
+            let mut beats = 0u32;
             loop {
                 for _ in 0..BEATS_PER_LOOK {
                     program.beat(monotonic_ns());
                     tokio::time::sleep(BEAT).await;
+                    beats = beats.saturating_add(1);
+                    if beats == SURVIVAL {
+                        let cleared = program.clear_survivors();
+                        tracing::info!(cleared, "flows of a former process that no session has claimed are over");
+                    }
                 }
                 match program.renew() {
                     Ok(false) => {}
@@ -93,6 +154,12 @@ impl Bypass {
             }
         }
     }
+}
+
+/// One folder for each set of interfaces: two instances cannot share one. Names in a BPF file system have no dots.
+fn pin_of(interfaces: &[String]) -> PathBuf {
+    let names: Vec<String> = interfaces.iter().map(|name| name.replace('.', "_")).collect();
+    PathBuf::from(PINS).join(names.join("+"))
 }
 
 /// Whether this host offers what AF_XDP takes, as far as it can be told without attaching anything.
@@ -112,4 +179,16 @@ pub(crate) fn probe(config: &Config) -> Result<(), String> {
 
 fn queues(interface: &str) -> Result<u32, String> {
     xsk::queues(interface).map_err(|error| format!("the queues of {interface}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_of_interfaces_has_a_folder_of_its_own() {
+        let pin = |names: &[&str]| pin_of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(pin(&["eth0"]), PathBuf::from("/sys/fs/bpf/moorline/eth0"));
+        assert_eq!(pin(&["eth0.100", "eth1"]), PathBuf::from("/sys/fs/bpf/moorline/eth0_100+eth1"));
+    }
 }

@@ -1,6 +1,7 @@
 //! The configuration of the media process. Every key has a default, and the defaults serve on loopback.
 
 mod check;
+mod offload;
 mod xdp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use check::ConfigFault;
 pub(crate) use check::MAX_SHARDS;
+pub use offload::OffloadChoice;
 pub use xdp::{Xdp, ZeroCopy};
 
 /// The media process's configuration.
@@ -35,6 +37,13 @@ pub struct Config {
     /// fill the socket that it shares with others; counted as `port_flooded`. Far above what any codec sends: voice
     /// has 50, video up to some 1,000. For shared sockets only; 0 sets no ceiling.
     pub port_flood_pps: u32,
+    /// Whether established flows of plain RTP are relayed in the network driver, by an XDP program on the media
+    /// interfaces, beside the datapath: `true`, `false` or `"auto"`. Reports, media timeouts and metrics stay as they
+    /// are. What tells something new of a call comes up to the datapath: first packets, RTCP, telephone events, other
+    /// sources. It needs shared sockets or AF_XDP and their capabilities, and [`xdp.interfaces`](Xdp::interfaces) or the
+    /// ranges to name the interfaces. `"auto"` does without where the host does not offer it; with `true` the start
+    /// fails then.
+    pub offload: OffloadChoice,
     /// CPU cores, by their numbers, each of which gets a shard: a thread of its own. Empty means every core
     /// that the process may run on.
     pub cores: Vec<usize>,
@@ -124,6 +133,7 @@ impl Default for Config {
             datapath: DatapathChoice::Auto,
             sockets: Sockets::Auto,
             port_flood_pps: 5000,
+            offload: OffloadChoice::Off,
             cores: Vec::new(),
             busy_poll_us: 0,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9061)),

@@ -27,6 +27,9 @@ pub enum MediaError {
     /// Shared sockets are not available on this host.
     #[error("sockets = \"shared\" is not available: {0}; set sockets = \"per_port\", or \"auto\" to choose by host")]
     SharedSockets(LookupError),
+    /// Flows cannot be relayed in the network driver on this host.
+    #[error("offload = true is not available: {0}; set offload = false, or \"auto\" to choose by host")]
+    Offload(String),
     /// Another process has the media ports.
     #[error("{0}: stop it, or give the two separate ranges")]
     PortsTaken(LookupError),

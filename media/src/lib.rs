@@ -17,11 +17,11 @@ mod error;
 mod limits;
 mod metrics;
 mod process;
-#[allow(dead_code, unused_imports, reason = "until a datapath sends by next hops")]
+#[allow(dead_code, unused_imports, reason = "AF_XDP reads hops for every packet")]
 mod routes;
 mod shard;
 
-pub use config::{Config, ConfigFault, DatapathChoice, Range, Sockets, Xdp, ZeroCopy};
+pub use config::{Config, ConfigFault, DatapathChoice, OffloadChoice, Range, Sockets, Xdp, ZeroCopy};
 pub use error::MediaError;
 pub use moorline_xdp::LookupError;
-pub use process::{af_xdp, run, run_until, shared_sockets};
+pub use process::{af_xdp, offload, run, run_until, shared_sockets};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use moorline_relay::{DropReason, Relayed, Traffic};
+use moorline_xdp::forward::Counts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -13,10 +14,14 @@ use prometheus_client::registry::Registry;
 use crate::datapath::KernelDrop;
 use crate::shard::Snapshot;
 
+mod driver;
 mod quality;
 
-/// Bounds of the residence histogram: 1, 2, 5 steps from 1 µs to 100 ms.
-const RESIDENCE_BOUNDS_NS: [u64; 16] = [
+/// Bounds of the residence histogram: 1, 2, 5 steps from 100 ns, for what the network driver relays, to 100 ms.
+const RESIDENCE_BOUNDS_NS: [u64; 19] = [
+    100,
+    200,
+    500,
     1_000,
     2_000,
     5_000,
@@ -35,6 +40,9 @@ const RESIDENCE_BOUNDS_NS: [u64; 16] = [
     100_000_000,
 ];
 
+/// The datapath of what the network driver relays.
+const IN_THE_DRIVER: &str = "xdp";
+
 /// What a scrape found.
 pub(crate) struct Scrape {
     pub(crate) datapath: &'static str,
@@ -42,6 +50,8 @@ pub(crate) struct Scrape {
     /// Descriptors that this process has open, and may have.
     pub(crate) descriptors: (u64, u64),
     pub(crate) shards: Arc<[Snapshot]>,
+    /// Where flows are relayed in the network driver.
+    pub(crate) driver: Option<Counts>,
 }
 
 impl Scrape {
@@ -72,6 +82,7 @@ impl Collector for Scrape {
         self.encode_traffic(&mut encoder)?;
         self.encode_sessions(&mut encoder)?;
         self.encode_quality(&mut encoder)?;
+        self.encode_driver(&mut encoder)?;
         self.encode_residence(&mut encoder)
     }
 }
@@ -130,7 +141,12 @@ impl Scrape {
                 let forwarded = figure(shard.counters.relayed(traffic));
                 let sent = forwarded.saturating_sub(figure(shard.tally.unsent(traffic)));
                 count(&[("datapath", self.datapath), ("kind", traffic.as_str())], sent)
-            })
+            })?;
+            if self.driver.is_none() {
+                return Ok(());
+            }
+            let kind = ("kind", Traffic::Rtp.as_str());
+            count(&[("datapath", IN_THE_DRIVER), kind], figure(shard.counters.elsewhere))
         })
     }
 
@@ -163,8 +179,8 @@ impl Scrape {
     }
 
     fn encode_residence(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "From the kernel's receive timestamp (af_xdp: the shard's first sight of the packet) until the \
-                    submit that sent the packet had returned";
+        let help = "From the kernel's receive timestamp (af_xdp: the shard's first sight) until the submit that sent the \
+                    packet had returned; of datapath xdp, the time in the driver's program, of one packet in 16";
         let name = "moorline_media_residence_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for shard in self.shards.iter() {
@@ -179,7 +195,7 @@ impl Scrape {
             let (sum, count) = (residence.sum_seconds(), residence.count());
             family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
-        Ok(())
+        self.encode_residence_in_the_driver(&mut family)
     }
 
     fn counters(

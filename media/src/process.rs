@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moorline_control::{Profile, ServerHello, VERSION};
-use moorline_xdp::{Lookup, LookupError, LookupRange};
+use moorline_xdp::{Forward, Lookup, LookupError, LookupRange};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use tokio::net::TcpListener;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::bypass::{self, Bypass};
-use crate::config::{Config, DatapathChoice, MAX_SHARDS, Range, Sockets};
+use crate::config::{Config, DatapathChoice, MAX_SHARDS, OffloadChoice, Range, Sockets};
 use crate::control::{Access, ControlSocket};
 use crate::datapath::af_xdp::AfXdp;
 use crate::datapath::epoll::Epoll;
@@ -82,7 +82,8 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
         DatapathChoice::Epoll => serve(Started::new::<Epoll>(config, None, None)?, shutdown),
         _ => {
             let lookup = share(&config)?;
-            serve(Started::new::<Uring>(config, lookup, None)?, shutdown)
+            let bypass = start_offload(&config, lookup.is_some())?;
+            serve(Started::new::<Uring>(config, lookup, bypass)?, shutdown)
         }
     }
 }
@@ -102,7 +103,7 @@ fn start_af_xdp(config: &Config) -> Result<Option<Started>, MediaError> {
         uring::probe().map_err(|error| unavailable(error.to_string()))?;
         let ranges = lookup_ranges(config);
         let lookup = share(&Config { sockets: Sockets::Shared, ..config.clone() })?;
-        let bypass = Bypass::start(config, &ranges, endpoints(config)).map_err(unavailable)?;
+        let bypass = Bypass::start(config, &ranges, Some(endpoints(config))).map_err(unavailable)?;
         Started::new::<AfXdp>(config.clone(), lookup, Some(bypass))
     };
     match start() {
@@ -114,6 +115,44 @@ fn start_af_xdp(config: &Config) -> Result<Option<Started>, MediaError> {
             Ok(None)
         }
     }
+}
+
+/// What relays flows in the network driver beside io_uring, if the configuration wants it; where it does not insist, and
+/// the host does not offer it, `None`.
+fn start_offload(config: &Config, shared: bool) -> Result<Option<Bypass>, MediaError> {
+    if config.offload == OffloadChoice::Off {
+        return Ok(None);
+    }
+    let started = if !shared {
+        Err("what comes up needs shared sockets, and there are none".to_owned())
+    } else if config.xdp_interfaces().is_empty() {
+        Err("no interface is named".to_owned())
+    } else {
+        Bypass::start(config, &lookup_ranges(config), None)
+    };
+    match started {
+        Ok(bypass) => Ok(Some(bypass)),
+        Err(reason) if config.offload == OffloadChoice::On => Err(MediaError::Offload(reason)),
+        Err(reason) => {
+            tracing::info!(reason, "no flow is relayed in the network driver");
+            Ok(None)
+        }
+    }
+}
+
+/// Whether this host offers what `offload` takes, where the configuration wants it, as far as can be told without
+/// attaching anything.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn offload(config: &Config) -> Result<(), String> {
+    if config.offload == OffloadChoice::Off {
+        return Ok(());
+    }
+    if config.xdp_interfaces().is_empty() {
+        return Err("no interface is named".to_owned());
+    }
+    moorline_xdp::forward::probe().map_err(|error| error.to_string())
 }
 
 /// Whether this host offers what `datapath = "af_xdp"` takes, as far as it can be told without attaching anything.
@@ -257,15 +296,17 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
             None => std::future::pending().await,
         }
     };
+    let forward = bypass.as_ref().map(Bypass::program);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shutdown = async {
         tokio::select! {
             () = shutdown => {}
-            () = look_around(lookup, interfaces) => {}
+            () = look_around(lookup, forward.clone(), interfaces) => {}
             () = kept => {}
         }
     };
-    let ended = LocalSet::new().block_on(&runtime, attend(&config, datapath, access, &running, said, exited, shutdown));
+    let ended = LocalSet::new()
+        .block_on(&runtime, attend(&config, datapath, access, &running, forward.clone(), said, exited, shutdown));
     drop(runtime);
     drop(running);
     drop(bypass);
@@ -275,7 +316,7 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
 
 /// Keeps what is known of media ports that other processes hold up to date, and of the ranges' interfaces. Does not
 /// end.
-async fn look_around(lookup: Option<Arc<Lookup>>, interfaces: Vec<Option<String>>) {
+async fn look_around(lookup: Option<Arc<Lookup>>, forward: Option<Arc<Forward>>, interfaces: Vec<Option<String>>) {
     let Some(lookup) = lookup else { return std::future::pending().await };
     let first = std::iter::repeat_n(FIRST_INTERVAL, FIRST_LOOKS);
     for interval in first.chain(std::iter::repeat(LOOK_INTERVAL)) {
@@ -288,6 +329,9 @@ async fn look_around(lookup: Option<Arc<Lookup>>, interfaces: Vec<Option<String>
                 Ok(false) => {}
                 Ok(true) => tracing::warn!(interface, index, "an interface was made anew: media goes by the new one"),
                 Err(error) => tracing::error!(interface, %error, "media does not go by an interface made anew"),
+            }
+            if let Some(Err(error)) = forward.as_ref().map(|forward| forward.come_in_by(range, index)) {
+                tracing::error!(interface, %error, "XDP has nothing of an interface made anew");
             }
         }
         let own = Arc::clone(&lookup);
@@ -319,7 +363,8 @@ impl Running {
                 relay: relay_config(config, shard),
                 ranges: media_ranges(config),
                 lookup: lookup.clone(),
-                af_xdp: bypass.as_mut().map(|bypass| bypass.plan(config, endpoints(config))),
+                offload: bypass.as_mut().and_then(|bypass| bypass.offload()),
+                af_xdp: bypass.as_mut().and_then(|bypass| bypass.plan(config)),
                 events,
                 exits: exits.clone(),
             };
@@ -346,6 +391,7 @@ async fn attend(
     datapath: &'static str,
     access: Access,
     running: &Running,
+    forward: Option<Arc<Forward>>,
     said: Vec<mpsc::Receiver<Said>>,
     mut exited: mpsc::UnboundedReceiver<Exit>,
     shutdown: impl Future<Output = ()>,
@@ -355,8 +401,13 @@ async fn attend(
     let address = config.admin;
     let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
     let hello = hello(config, datapath)?;
-    let admin =
-        admin::Admin { datapath, capacity: config.capacity, shards: running.mailboxes(), flight: Mutex::default() };
+    let admin = admin::Admin {
+        datapath,
+        capacity: config.capacity,
+        shards: running.mailboxes(),
+        forward,
+        flight: Mutex::default(),
+    };
     tracing::info!(
         datapath,
         sockets = ?config.sockets,

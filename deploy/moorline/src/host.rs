@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use moorline_media::{DatapathChoice, Sockets};
+use moorline_media::{DatapathChoice, OffloadChoice, Sockets};
 use nix::ifaddrs::getifaddrs;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit};
@@ -32,6 +32,7 @@ pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
     if !shared_sockets(configuration, &mut advice) {
         descriptors(configuration, &mut advice);
     }
+    offload(configuration, &mut advice);
     io_uring(&mut advice);
     af_xdp(configuration, &mut advice);
     addresses(configuration, &mut advice);
@@ -63,6 +64,15 @@ fn shared_sockets(configuration: &Configuration, advice: &mut Vec<String>) -> bo
         _ => format!("every media port gets a socket of its own for this user, which costs more: {missing}; {remedy}"),
     });
     false
+}
+
+/// Whether flows can be relayed in the network driver, where that is wanted.
+fn offload(configuration: &Configuration, advice: &mut Vec<String>) {
+    let Err(missing) = moorline_media::offload(&configuration.media) else { return };
+    advice.push(match configuration.media.offload {
+        OffloadChoice::On => format!("media.offload = true cannot work for this user: {missing}"),
+        _ => format!("no flow is relayed in the network driver for this user: {missing}"),
+    });
 }
 
 fn descriptors(configuration: &Configuration, advice: &mut Vec<String>) {

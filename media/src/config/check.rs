@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{Config, DatapathChoice, Range, Sockets};
+use super::{Config, DatapathChoice, OffloadChoice, Range, Sockets};
 
 /// The most shards: more would leave some without a fair part of the ports.
 pub(crate) const MAX_SHARDS: usize = 64;
@@ -86,7 +86,8 @@ impl Config {
         }
         self.check_cores()?;
         self.check_ranges()?;
-        self.check_xdp()
+        self.check_xdp()?;
+        self.check_offload()
     }
 
     fn check_xdp(&self) -> Result<(), ConfigFault> {
@@ -108,6 +109,21 @@ impl Config {
         if self.datapath == DatapathChoice::AfXdp && self.xdp_interfaces().is_empty() {
             let remedy = "name the interfaces of media, such as interfaces = [\"eth0\"]";
             return fault("xdp.interfaces", "datapath = \"af_xdp\", and no interface is named", remedy);
+        }
+        Ok(())
+    }
+
+    fn check_offload(&self) -> Result<(), ConfigFault> {
+        if self.offload != OffloadChoice::On {
+            return Ok(());
+        }
+        if self.sockets == Sockets::PerPort || self.datapath == DatapathChoice::Epoll {
+            let remedy = "leave sockets and datapath out, or set offload = false";
+            return fault("offload", "what the driver does not relay needs shared sockets", remedy);
+        }
+        if self.xdp_interfaces().is_empty() {
+            let remedy = "name the interfaces of media in xdp.interfaces, or those of the ranges";
+            return fault("offload", "no interface is named for the program to be on", remedy);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod address;
 pub(crate) mod af_xdp;
 mod control_message;
 pub(crate) mod epoll;
+pub(crate) mod offload;
 mod socket;
 mod tally;
 pub(crate) mod uring;

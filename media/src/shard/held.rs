@@ -9,12 +9,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use moorline_control::{Refusal, RefusalCode, Reply, Request, SessionId};
-use moorline_relay::{BindError, EndpointId, Owner, Ports};
+use moorline_relay::{BindError, EndpointId, Offload, Owner, Ports};
 use tokio::sync::oneshot;
 
 use super::slice::Slice;
 use super::{Answer, PAUSE, Shard};
 use crate::datapath::Datapath;
+use crate::datapath::offload::Offloaded;
 
 /// How long after a start requests are held.
 const RESTORING_NS: u64 = 5_000_000_000;
@@ -143,21 +144,42 @@ impl<D: Datapath> Shard<D> {
     }
 }
 
-/// A datapath's ports, and whether one of them was in use outside this process.
+/// A datapath's ports, as the forwarding program is told of them too, and whether one of them was in use outside this
+/// process.
 pub(super) struct Told<'a, D> {
-    pub(super) ports: &'a mut D,
-    pub(super) in_use: &'a mut bool,
+    ports: &'a mut D,
+    pub(super) offload: Option<&'a mut Offloaded>,
+    pub(super) in_use: bool,
+}
+
+impl<'a, D> Told<'a, D> {
+    pub(super) fn new(ports: &'a mut D, offload: Option<&'a mut Offloaded>) -> Told<'a, D> {
+        Told { ports, offload, in_use: false }
+    }
 }
 
 impl<D: Ports> Ports for Told<'_, D> {
     fn bind(&mut self, endpoint: EndpointId, address: SocketAddr) -> Result<(), BindError> {
+        if let Some(offload) = &mut self.offload {
+            offload.open(endpoint, address);
+        }
         let bound = self.ports.bind(endpoint, address);
-        *self.in_use |= bound == Err(BindError::AddressInUse);
+        if let (Err(_), Some(offload)) = (&bound, &mut self.offload) {
+            offload.close(endpoint);
+        }
+        self.in_use |= bound == Err(BindError::AddressInUse);
         bound
     }
 
     fn unbind(&mut self, endpoint: EndpointId) {
         self.ports.unbind(endpoint);
+        if let Some(offload) = &mut self.offload {
+            offload.close(endpoint);
+        }
+    }
+
+    fn offload(&mut self) -> Option<&mut dyn Offload> {
+        self.offload.as_deref_mut().map(|offload| offload as &mut dyn Offload)
     }
 }
 

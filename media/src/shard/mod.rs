@@ -15,12 +15,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_control::{Event, MAX_FRAME, Reply, Request};
+use moorline_control::{Event, LocalSession, MAX_FRAME, Refusal, Reply, Request};
 use moorline_relay::{Closing, Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
-use crate::datapath::{Datapath, Tally};
+use crate::datapath::offload::Offloaded;
+use crate::datapath::{Datapath, Packet, Tally};
 
 use held::{Asked, Held, Told};
 use slice::Slice;
@@ -69,6 +70,8 @@ pub(crate) struct Shard<D> {
     index: u16,
     relay: Relay,
     datapath: D,
+    /// Where flows are relayed in the network driver.
+    offload: Option<Offloaded>,
     tally: Tally,
     mailbox: Arc<Mailbox>,
     events: mpsc::Sender<Said>,
@@ -92,10 +95,7 @@ impl<D: Datapath> Shard<D> {
     fn run(&mut self) -> io::Result<()> {
         while !self.mailbox.is_stopping() {
             let now = (self.clock)();
-            let relay = &mut self.relay;
-            let relayed = self
-                .datapath
-                .relay(&mut self.tally, |packet| relay.packet(now, packet.endpoint, packet.source, packet.payload))?;
+            let relayed = self.relay_packets(now)?;
             let mut slice = Slice::new(now);
             self.do_what_is_due(now, &mut slice)?;
             // While events wait no letter is read: an answer must not overtake the end of its session.
@@ -119,6 +119,19 @@ impl<D: Datapath> Shard<D> {
         Ok(())
     }
 
+    /// Relays a batch of packets; answers how much there was to do.
+    fn relay_packets(&mut self, now: u64) -> io::Result<usize> {
+        let relay = &mut self.relay;
+        let Some(offload) = &mut self.offload else {
+            let verdict = |packet: Packet<'_>| relay.packet(now, packet.endpoint, packet.source, packet.payload);
+            return self.datapath.relay(&mut self.tally, verdict);
+        };
+        let relayed = self.datapath.relay(&mut self.tally, |packet| offload.verdict(now, relay, packet))?;
+        // What was to be sent has been sent.
+        offload.settle(now, relay);
+        Ok(relayed)
+    }
+
     /// Whether this turn has time for another piece of control work. A piece that released ports lets go of them
     /// first, so that this is a piece by itself too.
     fn goes_on(&mut self, slice: &Slice) -> io::Result<bool> {
@@ -130,7 +143,8 @@ impl<D: Datapath> Shard<D> {
     fn do_what_is_due(&mut self, now: u64, slice: &mut Slice) -> io::Result<()> {
         while self.relay.next_timeout().is_some_and(|due| due <= now) {
             slice.begin(self.clock);
-            self.relay.handle_timeout(now, &mut self.datapath);
+            let ports = &mut Told::new(&mut self.datapath, self.offload.as_mut());
+            self.relay.handle_timeout(now, ports);
             if !self.goes_on(slice)? {
                 break;
             }
@@ -189,18 +203,22 @@ impl<D: Datapath> Shard<D> {
     }
 
     fn reply(&mut self, now: u64, owner: Owner, request: Request, ports_in_use: &mut bool) -> Reply {
-        let ports = &mut Told { ports: &mut self.datapath, in_use: ports_in_use };
-        let opened = match request {
-            Request::Open { session, spec } => self.relay.open(now, owner, session, spec, ports),
-            Request::Update { session, spec } => self.relay.update(now, session, spec, ports),
-            Request::Claim { session } => self.relay.claim(now, owner, session),
-            Request::Close { session } => return Reply::Closed(self.relay.close(now, session, ports)),
+        let ports = &mut Told::new(&mut self.datapath, self.offload.as_mut());
+        let reply = match request {
+            Request::Open { session, spec } => opened(self.relay.open(now, owner, session, spec, ports)),
+            Request::Update { session, spec } => opened(self.relay.update(now, session, spec, ports)),
+            Request::Claim { session } => opened(self.relay.claim(now, owner, session)),
+            Request::Close { session } => Reply::Closed(self.relay.close(now, session, ports)),
             Request::Query { session } => {
-                return self.relay.query(now, session).map_or_else(Reply::Refused, Reply::Report);
+                if let Some(offload) = &mut ports.offload {
+                    self.relay.catch_up(session, *offload);
+                }
+                self.relay.query(now, session).map_or_else(Reply::Refused, Reply::Report)
             }
-            Request::List { after } => return Reply::Listed(self.relay.list(after, LISTING_BYTES)),
+            Request::List { after } => Reply::Listed(self.relay.list(after, LISTING_BYTES)),
         };
-        opened.map_or_else(Reply::Refused, Reply::Opened)
+        *ports_in_use |= ports.in_use;
+        reply
     }
 
     /// Passes events on; false if some have to wait.
@@ -235,6 +253,10 @@ impl<D: Datapath> Shard<D> {
         self.mailbox.wake_up();
         Ok(())
     }
+}
+
+fn opened(local: Result<LocalSession, Refusal>) -> Reply {
+    local.map_or_else(Reply::Refused, Reply::Opened)
 }
 
 #[cfg(test)]

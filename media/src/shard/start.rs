@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ANSWERS, Held, Mailbox, Said, Shard, clock};
+use crate::datapath::offload::{OffloadPlan, Offloaded};
 use crate::datapath::{Datapath, MediaRange, Setup, Tally, af_xdp};
 
 /// A running shard, as the control side sees it.
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) ranges: Vec<MediaRange>,
     /// As [`Setup::shared`].
     pub(crate) lookup: Option<Arc<Lookup>>,
+    /// Where flows are relayed in the network driver.
+    pub(crate) offload: Option<OffloadPlan>,
     /// As [`Setup::af_xdp`].
     pub(crate) af_xdp: Option<af_xdp::Plan>,
     pub(crate) events: mpsc::Sender<Said>,
@@ -111,20 +114,29 @@ fn body<D: Datapath>(
 fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Result<Shard<D>, StartError> {
     pin(plan.core)?;
     let shared = plan.lookup.map(|lookup| (lookup, plan.relay.shard));
-    let setup = Setup { endpoints: plan.relay.max_endpoints(), wake, ranges: plan.ranges, shared, af_xdp: plan.af_xdp };
+    let endpoints = plan.relay.max_endpoints();
+    let (shard, ranges) = (plan.relay.shard, plan.ranges.clone());
+    let offload = plan.offload.map(|offload| Offloaded::new(offload, shard, ranges, endpoints));
+    let setup = Setup { endpoints, wake, ranges: plan.ranges, shared, af_xdp: plan.af_xdp };
     let mut datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
     if plan.busy_poll_us > 0 {
         datapath.busy_poll(plan.busy_poll_us);
     }
+    let mut relay = Relay::new(plan.relay)?;
+    let started_ns = clock::monotonic_ns();
+    if offload.is_some() {
+        relay.offload_from(started_ns);
+    }
     Ok(Shard {
-        index: plan.relay.shard,
-        relay: Relay::new(plan.relay)?,
+        index: shard,
+        relay,
         datapath,
+        offload,
         tally: Tally::new()?,
         mailbox,
         events: plan.events,
         sequence: 0,
-        started_ns: clock::monotonic_ns(),
+        started_ns,
         held: Held::default(),
         answers: Vec::with_capacity(ANSWERS),
         answers_since: 0,

@@ -82,6 +82,7 @@ fn shard(packets_wait: bool, looks: usize) -> (Shard<Script>, mpsc::Receiver<Sai
         index: 0,
         relay: Relay::new(config).unwrap(),
         datapath: Script { asked: Vec::new(), packets_wait, looks, quiet_from: 0, mailbox: Arc::clone(&mailbox) },
+        offload: None,
         tally: Tally::new().unwrap(),
         mailbox,
         events,

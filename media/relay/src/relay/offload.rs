@@ -176,8 +176,10 @@ impl Relay {
     #[cold]
     #[inline(never)]
     pub(super) fn merge_session(&mut self, slot: u32, offload: &mut dyn Offload) {
-        for position in 0..moorline_control::MAX_LEGS as u8 {
-            for index in 0..moorline_control::MAX_STREAMS as u8 {
+        let Some(session) = self.session(slot) else { return };
+        let (legs, width) = (session.legs.len() as u8, session.width() as u8);
+        for position in 0..legs {
+            for index in 0..width {
                 let session = self.sessions.get(slot as usize).and_then(Option::as_deref);
                 if let Some(ends) = session.and_then(|session| session.stream(position, index)?.ends) {
                     self.merge(ends.rtp, offload);

@@ -99,6 +99,28 @@ fn af_xdp_needs_interfaces_and_sound_memory() {
 }
 
 #[test]
+fn offload_needs_shared_sockets_and_an_interface() {
+    use crate::OffloadChoice;
+    let on = |change: fn(&mut Config)| {
+        move |config: &mut Config| {
+            config.offload = OffloadChoice::On;
+            config.ranges[0].interface = Some("eth0".to_owned());
+            change(config);
+        }
+    };
+    let mut config = Config::default();
+    on(|_| {})(&mut config);
+    config.check().unwrap();
+    assert_eq!(fault_of(on(|c| c.sockets = Sockets::PerPort)).0, "media.offload");
+    assert_eq!(fault_of(on(|c| c.datapath = DatapathChoice::Epoll)).0, "media.offload");
+    assert_eq!(fault_of(on(|c| c.ranges[0].interface = None)).0, "media.offload");
+    // Left to the host, it is done without.
+    config.offload = OffloadChoice::Auto;
+    config.ranges[0].interface = None;
+    config.check().unwrap();
+}
+
+#[test]
 fn faults_of_ranges_name_the_range() {
     let second = |change: fn(&mut Range)| {
         fault_of(|c| {

@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) shards: u16,
     pub(crate) hops: Hops,
     pub(crate) reader: HopReader,
+    /// The shard opens its ports in the program itself, with their flows.
+    pub(crate) offloads: bool,
 }
 
 /// A media interface.
@@ -101,6 +103,7 @@ enum Unsent {
 pub(crate) struct AfXdp {
     beneath: Uring,
     program: Arc<Forward>,
+    offloads: bool,
     lookup: Arc<Lookup>,
     shard: u16,
     queues: Vec<Queue>,
@@ -140,6 +143,7 @@ impl Datapath for AfXdp {
         Ok(AfXdp {
             beneath,
             program: plan.program,
+            offloads: plan.offloads,
             lookup,
             shard,
             outlets: outlets(&queues, &interfaces),
@@ -248,9 +252,11 @@ impl Ports for AfXdp {
         let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
         if let Some(place) = self.lookup.place(canonical) {
             self.ways.open(endpoint, place.range as u16);
-            self.program.open(place.entry, self.shard, None);
-            if let Some(entry) = self.entries.get_mut(endpoint.0 as usize) {
-                *entry = Some(place.entry);
+            if !self.offloads {
+                self.program.open(place.entry, self.shard, None);
+                if let Some(entry) = self.entries.get_mut(endpoint.0 as usize) {
+                    *entry = Some(place.entry);
+                }
             }
         }
         Ok(())

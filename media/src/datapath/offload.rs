@@ -1,0 +1,217 @@
+//! Flows of a shard that the forwarding program relays in the network driver.
+//!
+//! The shard's datapath stays as it is: whatever the program passes up comes by it. This counts what came up of each
+//! port, so that a flow goes over to the driver only when nothing of it is in flight ([`Arming`]), and carries the
+//! relay's words ([`Offload`]) into the program's tables, which are plain memory.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use moorline_relay::{Arming, EndpointId, Offload, Passed, Relay, Seen, Stand, Verdict, Way};
+use moorline_xdp::forward::{FlowId, Forward, Progress, Wish};
+
+use super::{BATCH, MediaRange, Packet};
+use crate::routes::{Answer, Hops};
+use crate::shard::clock;
+
+/// As the kernel's default (`net.ipv4.ip_default_ttl`).
+const TTL: u8 = 64;
+/// How often routes that nobody uses are let go of.
+const SWEEP_NS: u64 = 1_000_000_000;
+
+/// What a shard needs to have flows relayed in the driver.
+pub(crate) struct OffloadPlan {
+    pub(crate) forward: Arc<Forward>,
+    pub(crate) hops: Hops,
+}
+
+/// The ports of a shard, as the forwarding program knows them.
+pub(crate) struct Offloaded {
+    forward: Arc<Forward>,
+    hops: Hops,
+    shard: u16,
+    ranges: Vec<MediaRange>,
+    /// By endpoint.
+    ports: Vec<Option<Port>>,
+    /// Endpoints of which something came up in this batch, each once; no more than there are packets.
+    touched: Vec<u32>,
+    sweep_at: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Port {
+    address: SocketAddr,
+    entry: u32,
+    /// The position of its range, where one has it.
+    range: Option<u16>,
+    /// Of an RTP port, as long as there are flows.
+    flow: Option<FlowId>,
+    arming: Arming,
+    touched: bool,
+    /// It was told since it was opened.
+    known: bool,
+    /// What it is relayed to, while it is told.
+    hop: Option<u32>,
+}
+
+impl Offloaded {
+    /// For a shard with this many endpoints.
+    pub(crate) fn new(plan: OffloadPlan, shard: u16, ranges: Vec<MediaRange>, endpoints: usize) -> Offloaded {
+        Offloaded {
+            forward: plan.forward,
+            hops: plan.hops,
+            shard,
+            ranges,
+            ports: vec![None; endpoints],
+            touched: Vec::with_capacity(BATCH),
+            sweep_at: 0,
+        }
+    }
+
+    /// A port is about to be opened. Before its packets can be received: both sides count from the first one on.
+    pub(crate) fn open(&mut self, endpoint: EndpointId, address: SocketAddr) {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let Some(entry) = self.forward.entry(address) else { return };
+        // RTCP is not relayed in the driver.
+        let flow = if address.port().is_multiple_of(2) { self.forward.take_flow(entry) } else { None };
+        let arming = flow.map_or_else(Arming::default, |flow| Arming::from(self.forward.seen(flow).passed));
+        if let Some(flow) = flow.filter(|flow| self.forward.is_survivor(*flow)) {
+            // It went on while no process was there. Its packets come up, so that the relay learns who speaks.
+            self.forward.leave(flow, clock::monotonic_ns());
+        }
+        let own = |range: &MediaRange| range.network.contains(&address.ip()) && range.ports.contains(&address.port());
+        let range = self.ranges.iter().position(own).and_then(|range| u16::try_from(range).ok());
+        if let Some(port) = self.ports.get_mut(endpoint.0 as usize) {
+            *port = Some(Port { address, entry, range, flow, arming, touched: false, known: false, hop: None });
+        }
+        self.forward.open(entry, self.shard, flow);
+    }
+
+    /// A port was closed, or could not be opened.
+    pub(crate) fn close(&mut self, endpoint: EndpointId) {
+        let Some(port) = self.ports.get_mut(endpoint.0 as usize).and_then(Option::take) else { return };
+        if let Some(hop) = port.hop {
+            self.hops.release(clock::monotonic_ns(), hop);
+        }
+        self.forward.close(port.entry);
+    }
+
+    /// Asks the relay about a packet that came up.
+    #[inline]
+    pub(crate) fn verdict(&mut self, now: u64, relay: &mut Relay, packet: Packet<'_>) -> Verdict {
+        if let Some(Some(port)) = self.ports.get_mut(packet.endpoint.0 as usize)
+            && port.flow.is_some()
+            && port.arming.receive(packet.payload)
+            && !port.touched
+            && self.touched.len() < self.touched.capacity()
+        {
+            port.touched = true;
+            self.touched.push(packet.endpoint.0);
+        }
+        relay.packet_beside(now, packet.endpoint, packet.source, packet.payload, self)
+    }
+
+    /// All that came up has been sent: flows of which nothing is in flight may go over.
+    pub(crate) fn settle(&mut self, now: u64, relay: &Relay) {
+        while let Some(endpoint) = self.touched.pop() {
+            // One that was closed meanwhile is gone.
+            let Some(Some(port)) = self.ports.get_mut(endpoint as usize) else { continue };
+            port.touched = false;
+            let Some(flow) = port.flow else { continue };
+            let seen = self.forward.seen(flow);
+            let count = port.arming.settle(now, &Passed { count: seen.passed, last: seen.last_up });
+            if let (Some(count), Some(stand)) = (count, relay.stand(now, EndpointId(endpoint))) {
+                self.forward.arm(flow, count, &progress(&stand));
+            }
+        }
+        if now >= self.sweep_at {
+            self.sweep_at = now.saturating_add(SWEEP_NS);
+            self.hops.sweep(now);
+        }
+    }
+
+    fn port(&mut self, endpoint: EndpointId) -> Option<&mut Port> {
+        self.ports.get_mut(endpoint.0 as usize)?.as_mut()
+    }
+
+    /// Tells the program of a way, if a neighbour is known that it goes to.
+    fn try_tell(&mut self, endpoint: EndpointId, way: &Way) -> Option<()> {
+        let now = clock::monotonic_ns();
+        let from = *self.port(way.from)?;
+        let port = *self.port(endpoint)?;
+        let flow = port.flow.filter(|flow| self.forward.has_left(*flow, now))?;
+        let range = self.ranges.get(usize::from(from.range?))?;
+        let (tos, to) = (range.traffic_class(), SocketAddr::new(way.to.ip().to_canonical(), way.to.port()));
+        let Answer::Hop(hop) = self.hops.hop(now, from.address.ip(), to.ip(), from.range?) else { return None };
+        let wish = Wish {
+            source: SocketAddr::new(way.source.ip().to_canonical(), way.source.port()),
+            local: port.address,
+            ssrc: way.ssrc,
+            payload_types: 1 << (way.payload_type & 0x7f),
+            clock: way.clock,
+            from: from.address,
+            to,
+            tos,
+            ttl: TTL,
+            hop: u16::try_from(hop).unwrap_or_default(),
+            packets_per_s: way.ceiling.packets_per_s,
+            bytes_per_s: way.ceiling.bytes_per_s,
+        };
+        // Its next packet comes up, and the program goes on from where the relay stands after that.
+        if !self.forward.tell(flow, &wish, now) {
+            self.hops.release(now, hop);
+            return None;
+        }
+        if let Some(port) = self.port(endpoint) {
+            (port.known, port.hop) = (true, Some(hop));
+        }
+        Some(())
+    }
+}
+
+impl Offload for Offloaded {
+    fn tell(&mut self, endpoint: EndpointId, way: &Way) -> bool {
+        self.try_tell(endpoint, way).is_some()
+    }
+
+    fn forget(&mut self, endpoint: EndpointId) {
+        let now = clock::monotonic_ns();
+        let Some(port) = self.port(endpoint) else { return };
+        let (flow, hop) = (port.flow, port.hop.take());
+        if let Some(flow) = flow {
+            self.forward.leave(flow, now);
+        }
+        if let Some(hop) = hop {
+            self.hops.release(now, hop);
+        }
+    }
+
+    fn seen(&mut self, endpoint: EndpointId) -> Option<Seen> {
+        let flow = self.port(endpoint).filter(|port| port.known)?.flow?;
+        let seen = self.forward.seen(flow);
+        Some(Seen {
+            packets: seen.packets,
+            bytes: seen.bytes,
+            last_seen: seen.last_seen,
+            skipped: seen.skipped,
+            late: seen.late,
+            duplicates: seen.duplicates,
+            gaps: seen.gaps,
+            longest_gap_packets: seen.longest_gap,
+            longest_gap_ns: seen.longest_gap_ns,
+            stand: Stand {
+                highest: seen.sequence,
+                came: seen.came,
+                timestamp: seen.timestamp,
+                transit: seen.transit,
+                jitter: seen.jitter,
+            },
+            last_length: seen.length as u16,
+        })
+    }
+}
+
+fn progress(stand: &Stand) -> Progress {
+    let Stand { highest, came, timestamp, transit, jitter } = *stand;
+    Progress { sequence: highest, came, timestamp, transit, jitter }
+}
