@@ -15,6 +15,8 @@ const IDLE_NS: u64 = 60_000_000_000;
 /// How many idle places one sweep looks at, and how many resting ones the search for a free one.
 const SWEEP: usize = 256;
 const TRIES: usize = 8;
+/// Of a full table one part of so many rests at once, at most, to make room.
+const RESTING: usize = 16;
 
 /// Room for the orders that can be under way: a place is followed and left once before it is free again.
 pub(super) fn orders(places: u32) -> usize {
@@ -147,8 +149,8 @@ impl Hops {
 
     /// All places are taken: one that is idle goes, for one of the next to be asked for.
     fn make_room(&mut self) {
-        // Enough of them rest.
-        if !self.free.is_empty() {
+        // Enough of them rest already, and soon can be given out.
+        if self.free.len() > self.places.len() / RESTING {
             return;
         }
         for _ in 0..self.idle.len().min(TRIES) {
