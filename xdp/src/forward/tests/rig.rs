@@ -134,7 +134,7 @@ pub(super) fn local(v6: bool) -> SocketAddr {
     if v6 { "[2001:db8::1]:20006" } else { "192.0.2.1:20006" }.parse().unwrap()
 }
 
-fn source(v6: bool) -> SocketAddr {
+pub(super) fn source(v6: bool) -> SocketAddr {
     if v6 { "[2001:db8:1::9]:4002" } else { "198.51.100.9:4002" }.parse().unwrap()
 }
 
