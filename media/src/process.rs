@@ -102,7 +102,11 @@ fn start_af_xdp(config: &Config) -> Result<Option<Started>, MediaError> {
     let start = || {
         uring::probe().map_err(|error| unavailable(error.to_string()))?;
         let ranges = lookup_ranges(config);
-        let lookup = share(&Config { sockets: Sockets::Shared, ..config.clone() })?;
+        let lookup = share(&Config { sockets: Sockets::Shared, ..config.clone() }).map_err(|error| match error {
+            // There are no others beneath it.
+            MediaError::SharedSockets(missing) => unavailable(missing.to_string()),
+            error => error,
+        })?;
         let bypass = Bypass::start(config, &ranges, Some(endpoints(config))).map_err(unavailable)?;
         Started::new::<AfXdp>(config.clone(), lookup, Some(bypass))
     };
