@@ -181,26 +181,28 @@ found:
 	wish = READ(told->wish);
 	if (wish == UP)
 		goto up;
-	reason = LEASE;
-	key = 0;
-	lease = bpf_map_lookup_elem(&moor_lease, &key);
-	if (!lease || (s64)(now - READ(lease->beat)) > LEASE_NS)
-		goto up;
+	// Whoever else sends to the port has no part in the flow, neither in its count nor in its order: else a flood of forged
+	// packets would keep it out of the driver.
 	reason = SOURCE;
 	if (udp->source != told->source_port)
-		goto up;
+		goto steer;
 	if (v6) {
 		struct ipv6 *six = ip;
 
 		if (told->version != 6 || six->source[3] != told->source[3] || six->source[2] != told->source[2] ||
 		    six->source[1] != told->source[1] || six->source[0] != told->source[0])
-			goto up;
+			goto steer;
 	} else {
 		struct ipv4 *four = ip;
 
 		if (told->version != 4 || four->source != told->source[0])
-			goto up;
+			goto steer;
 	}
+	reason = LEASE;
+	key = 0;
+	lease = bpf_map_lookup_elem(&moor_lease, &key);
+	if (!lease || (s64)(now - READ(lease->beat)) > LEASE_NS)
+		goto up;
 	reason = SSRC;
 	if (rtp->ssrc != told->ssrc)
 		goto up;
@@ -269,12 +271,16 @@ found:
 	if (seen->up_at > since)
 		since = seen->up_at;
 	since = now - since;
-	if ((s64)since >= PAUSE_NS)
+	// Seen by another CPU, whose packet began later.
+	if ((s64)since < 0)
+		since = 0;
+	if (since >= PAUSE_NS)
 		goto up;
 
 	reason = UNWISHED;
 	relaying = seen->relaying && seen->epoch == told->epoch;
-	if (wish == LEAVE && !(relaying && now - seen->last_seen < GRACE_NS))
+	// No later than at the end of the window: a sender without a pause may not stay for ever.
+	if (wish == LEAVE && !(relaying && now - seen->last_seen < GRACE_NS && seen->window == window))
 		goto up;
 	if (relaying) {
 		sequence = seen->sequence;

@@ -28,7 +28,8 @@ pub const MAX_FLOWS: u32 = (1 << 24) - 2;
 /// A lease that was not renewed for so long is over: the program passes everything.
 pub const LEASE_NS: u64 = 5_000_000_000;
 /// A flow that is to leave the driver leaves it at the first packet that comes so long after the one before: those of
-/// one poll of the driver are sent at its end, and what went up must not overtake them.
+/// one poll of the driver are sent at its end, and what went up must not overtake them. Without such a pause it leaves at
+/// the end of the window that ceilings are counted in.
 pub const GRACE_NS: u64 = 200_000;
 /// A packet after so long a pause tells something new, and goes up.
 pub const PAUSE_NS: u64 = 500_000_000;
@@ -114,7 +115,7 @@ pub struct Told {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C, align(64))]
 pub struct Seen {
-    /// RTP packets of this port that went up.
+    /// RTP packets of this port that went up; while it has a wish other than `UP`, those of the flow's source only.
     pub passed: u32,
     /// 1 while packets are relayed in the driver.
     pub relaying: u32,
@@ -154,7 +155,7 @@ pub struct Seen {
     pub longest_gap: u32,
     /// The longest time without a packet at which numbers were passed over, in this epoch.
     pub longest_gap_ns: u64,
-    /// When an RTP packet of this port went up last, by CLOCK_MONOTONIC.
+    /// When the latest packet of `passed` went up, by CLOCK_MONOTONIC.
     pub up_at: u64,
     /// The first eight bytes of that packet's RTP header.
     pub last_up: [u8; 8],
