@@ -43,14 +43,14 @@ impl Mapped {
         byte.store(value, Ordering::Release);
     }
 
-    /// Reads a counter, or what is no less than 8 bytes.
+    /// Reads 8 bytes at once, and nothing that follows before them.
     #[inline]
     pub(crate) fn u64_at(&self, offset: usize) -> u64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.bytes, "byte {offset} of {}", self.bytes);
         // SAFETY: inside the mapping, which lives as long as `self`, and aligned, for a mapping begins on a page;
         // the program writes it by single stores or atomic operations.
         let counter = unsafe { AtomicU64::from_ptr(self.memory.as_ptr().add(offset).cast()) };
-        counter.load(Ordering::Relaxed)
+        counter.load(Ordering::Acquire)
     }
 
     /// Writes 8 bytes at once.
