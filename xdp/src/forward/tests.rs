@@ -7,6 +7,7 @@ mod lifecycle;
 mod passing;
 mod relaying;
 mod rig;
+mod steering;
 mod wire;
 
 use super::*;
