@@ -16,8 +16,8 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
 use self::bounded::Bounded;
-use moorline_xdp::Forward;
 
+use crate::bypass::Watch;
 use crate::limits;
 use crate::metrics::Scrape;
 use crate::shard::{Letter, Mailbox, Snapshot};
@@ -31,8 +31,8 @@ pub(crate) struct Admin {
     pub(crate) datapath: &'static str,
     pub(crate) capacity: u32,
     pub(crate) shards: Vec<Arc<Mailbox>>,
-    /// Where flows are relayed in the network driver.
-    pub(crate) forward: Option<Arc<Forward>>,
+    /// Where packets go past the kernel's network stack.
+    pub(crate) bypass: Option<Watch>,
     pub(crate) flight: Mutex<Weak<Flight>>,
 }
 
@@ -61,8 +61,8 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         Err(unwell) => return unwell.into_response(),
     };
     let descriptors = (open_descriptors(), limits::open_files());
-    let driver = admin.forward.as_ref().and_then(|forward| forward.counts().ok());
-    let scrape = Scrape { datapath: admin.datapath, capacity: admin.capacity, descriptors, shards, driver };
+    let (driver, hops) = (admin.bypass.as_ref().and_then(Watch::counts), admin.bypass.as_ref().map(Watch::hops));
+    let scrape = Scrape { datapath: admin.datapath, capacity: admin.capacity, descriptors, shards, driver, hops };
     match scrape.text() {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -130,7 +130,7 @@ mod tests {
     async fn all_who_ask_meanwhile_share_one_scrape() {
         let shard = Arc::new(Mailbox::new().unwrap());
         let shards = vec![Arc::clone(&shard)];
-        let admin = Admin { datapath: "", capacity: 1, shards, forward: None, flight: Mutex::default() };
+        let admin = Admin { datapath: "", capacity: 1, shards, bypass: None, flight: Mutex::default() };
         for _ in 0..2 {
             let answer = async {
                 let Some(Letter::Scrape(answer)) = shard.read() else { panic!("a scrape was posted") };

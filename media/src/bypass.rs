@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_xdp::forward::{Attached, Mode, monotonic_ns};
+use moorline_xdp::forward::{Attached, Counts, Mode, monotonic_ns};
 use moorline_xdp::{Forward, LookupRange, forward, xsk};
 
 use crate::config::{Config, OffloadChoice, ZeroCopy};
 use crate::datapath::af_xdp::{Interface, Plan};
 use crate::datapath::offload::OffloadPlan;
-use crate::routes::{Hops, Outward, Routes};
+use crate::routes::{HopFigures, HopReader, Hops, Outward, Routes};
 
 use table::Table;
 
@@ -46,6 +46,23 @@ pub(crate) struct Bypass {
     offloads: bool,
     /// How many next hops a shard's AF_XDP sockets need, where there are any.
     socket_hops: Option<u32>,
+}
+
+/// What the program has done, and what is known of next hops.
+pub(crate) struct Watch {
+    program: Arc<Forward>,
+    hops: HopReader,
+}
+
+impl Watch {
+    /// What the program has counted, if the kernel says.
+    pub(crate) fn counts(&self) -> Option<Counts> {
+        self.program.counts().ok()
+    }
+
+    pub(crate) fn hops(&self) -> HopFigures {
+        self.hops.figures()
+    }
 }
 
 impl Bypass {
@@ -96,6 +113,11 @@ impl Bypass {
         }
         let socket_hops = socket_hops.map(|hops| hops as u32);
         Ok(Bypass { program, routes, interfaces, driver_hops, offloads, socket_hops })
+    }
+
+    /// What metrics tell of it.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch { program: self.program(), hops: self.routes.reader() }
     }
 
     /// The program.

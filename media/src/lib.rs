@@ -17,7 +17,6 @@ mod error;
 mod limits;
 mod metrics;
 mod process;
-#[allow(dead_code, unused_imports, reason = "AF_XDP reads hops for every packet")]
 mod routes;
 mod shard;
 

@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::datapath::KernelDrop;
+use crate::routes::HopFigures;
 use crate::shard::Snapshot;
 
 mod driver;
@@ -52,6 +53,8 @@ pub(crate) struct Scrape {
     pub(crate) shards: Arc<[Snapshot]>,
     /// Where flows are relayed in the network driver.
     pub(crate) driver: Option<Counts>,
+    /// Where packets go past the kernel's routing.
+    pub(crate) hops: Option<HopFigures>,
 }
 
 impl Scrape {
@@ -83,6 +86,7 @@ impl Collector for Scrape {
         self.encode_sessions(&mut encoder)?;
         self.encode_quality(&mut encoder)?;
         self.encode_driver(&mut encoder)?;
+        self.hops.map_or(Ok(()), |hops| hops.encode(&mut encoder))?;
         self.encode_residence(&mut encoder)
     }
 }

@@ -301,16 +301,22 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
         }
     };
     let forward = bypass.as_ref().map(Bypass::program);
+    let admin = admin::Admin {
+        datapath,
+        capacity: config.capacity,
+        shards: running.mailboxes(),
+        bypass: bypass.as_ref().map(Bypass::watch),
+        flight: Mutex::default(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shutdown = async {
         tokio::select! {
             () = shutdown => {}
-            () = look_around(lookup, forward.clone(), interfaces) => {}
+            () = look_around(lookup, forward, interfaces) => {}
             () = kept => {}
         }
     };
-    let ended = LocalSet::new()
-        .block_on(&runtime, attend(&config, datapath, access, &running, forward.clone(), said, exited, shutdown));
+    let ended = LocalSet::new().block_on(&runtime, attend(&config, access, &running, admin, said, exited, shutdown));
     drop(runtime);
     drop(running);
     drop(bypass);
@@ -392,10 +398,9 @@ impl Drop for Running {
 /// Serves control and admin until told to end or a shard fails.
 async fn attend(
     config: &Config,
-    datapath: &'static str,
     access: Access,
     running: &Running,
-    forward: Option<Arc<Forward>>,
+    admin: admin::Admin,
     said: Vec<mpsc::Receiver<Said>>,
     mut exited: mpsc::UnboundedReceiver<Exit>,
     shutdown: impl Future<Output = ()>,
@@ -404,16 +409,9 @@ async fn attend(
         ControlSocket::listen(&config.control, &access).map_err(|error| MediaError::Control(error.to_string()))?;
     let address = config.admin;
     let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
-    let hello = hello(config, datapath)?;
-    let admin = admin::Admin {
-        datapath,
-        capacity: config.capacity,
-        shards: running.mailboxes(),
-        forward,
-        flight: Mutex::default(),
-    };
+    let hello = hello(config, admin.datapath)?;
     tracing::info!(
-        datapath,
+        datapath = admin.datapath,
         sockets = ?config.sockets,
         cores = ?config.cores,
         capacity = config.capacity,

@@ -258,7 +258,8 @@ impl Routes {
     }
 
     /// Figures of the thread.
-    pub(crate) fn figures(&self) -> Figures {
+    #[cfg(test)]
+    fn figures(&self) -> Figures {
         self.shared.figures()
     }
 }

@@ -157,7 +157,8 @@ impl HopReader {
     }
 
     /// Why a hop is not valid, once that is known.
-    pub(crate) fn reason(&self, hop: u32) -> Option<Reason> {
+    #[cfg(test)]
+    pub(super) fn reason(&self, hop: u32) -> Option<Reason> {
         match self.0.slots.status(hop) {
             Status::Kernel(reason) => Some(reason),
             _ => None,
