@@ -48,7 +48,7 @@ fn what_goes_up_goes_to_the_socket_of_the_ports_own_shard() {
             // The memory holds the first socket that shares it.
             drop((socket, umem));
             assert_eq!(rig.run(&event).0, PASS, "closed, it is taken out by the kernel");
-            for (interface, queue) in [(rig.index, abi::MAX_QUEUES), (rig.index + 1000, 0)] {
+            for (interface, queue) in [(rig.index, MAX_QUEUES), (rig.index + 1000, 0)] {
                 assert!(rig.forward.add_socket(interface, queue, 0, &std::io::stdin()).is_err());
             }
         });
