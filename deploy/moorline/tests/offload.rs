@@ -1,7 +1,6 @@
 //! Flows that the network driver relays, between two interfaces of a namespace, with a real media process: what leaves is
 //! in order and whole, and what is told of it is as if the process had relayed it. Needs root, and says so.
 #![cfg(test)]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "offload/stage.rs"]
 mod stage;
@@ -27,7 +26,7 @@ fn talk(stage: &Stage, packets: u32, spacing: Duration) -> Vec<u32> {
 #[test]
 fn a_settled_flow_is_relayed_in_the_driver_and_told_as_if_it_were_not() {
     apart(|| {
-        let stage = Stage::start("");
+        let stage = Stage::start("io_uring");
         let heard = talk(&stage, 600, Duration::from_millis(5));
         assert_eq!(heard, (0..600).collect::<Vec<_>>());
         // The driver's figures are looked at twice a second.
@@ -44,9 +43,50 @@ fn a_settled_flow_is_relayed_in_the_driver_and_told_as_if_it_were_not() {
 }
 
 #[test]
+fn it_works_beside_af_xdp() {
+    apart(|| {
+        let stage = Stage::start("af_xdp");
+        assert_eq!(talk(&stage, 600, Duration::from_millis(5)), (0..600).collect::<Vec<_>>());
+        stage.until("all are counted", || stage.packets("xdp") + stage.packets("af_xdp") == 600);
+        assert!(stage.packets("xdp") > 300, "{}", stage.packets("xdp"));
+        let alice = stage.close().legs[0][0];
+        assert_eq!((alice.packets, alice.lost, alice.reordered), (600, 0, 0));
+    });
+}
+
+#[test]
+fn a_flow_goes_on_while_its_process_is_replaced() {
+    apart(|| {
+        let mut stage = Stage::start("io_uring");
+        assert_eq!(talk(&stage, 400, Duration::from_millis(5)).len(), 400);
+        let (alice, relay, ear) = (stage.alice.try_clone().unwrap(), stage.relay_a, stage.listen());
+        let over = AtomicBool::new(false);
+        let sent = thread::scope(|scope| {
+            let speaker = scope.spawn(|| {
+                let mut number = 400;
+                while !over.load(Ordering::Relaxed) {
+                    alice.send_to(&stage::rtp(0, number), relay).unwrap();
+                    number += 1;
+                    thread::sleep(Duration::from_millis(20));
+                }
+                number
+            });
+            thread::sleep(Duration::from_millis(200));
+            stage.kill();
+            thread::sleep(Duration::from_secs(1));
+            stage.come_back();
+            stage.until("the driver relays for the new process", || stage.packets("xdp") > 20);
+            over.store(true, Ordering::Relaxed);
+            speaker.join().unwrap()
+        });
+        assert_eq!(ear.end(), (400..sent).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_hundred_switches_at_5000_packets_a_second_lose_and_reorder_nothing() {
     apart(|| {
-        let stage = Stage::start("");
+        let stage = Stage::start("io_uring");
         let ear = stage.listen();
         let (alice, relay) = (stage.alice.try_clone().unwrap(), stage.relay_a);
         let (odd, over, sent) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU32::new(0));
@@ -93,7 +133,7 @@ fn a_hundred_switches_at_5000_packets_a_second_lose_and_reorder_nothing() {
 #[test]
 fn what_the_driver_must_not_decide_comes_up() {
     apart(|| {
-        let stage = Stage::start("");
+        let stage = Stage::start("io_uring");
         let heard = talk(&stage, 400, Duration::from_millis(5));
         assert_eq!(heard.len(), 400);
         stage.until("the driver relays", || stage.packets("xdp") > 50);

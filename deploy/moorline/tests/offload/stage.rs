@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use moorline_control::connection::{Receiver, Sender, connect};
 use moorline_control::{
-    Ceiling, ClientFrame, ClientHello, LegSpec, Reply, Request, ServerFrame, SessionId, SessionReport, SessionSpec,
-    StreamSpec, VERSION,
+    Ceiling, ClientFrame, ClientHello, LegSpec, LocalSession, Reply, Request, ServerFrame, SessionId, SessionReport,
+    SessionSpec, StreamSpec, VERSION,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
@@ -68,14 +68,16 @@ pub(crate) struct Stage {
     runtime: Runtime,
     control: std::cell::RefCell<(Sender, Receiver, u32)>,
     media: Child,
-    _directory: TempDir,
+    datapath: &'static str,
+    local: Option<LocalSession>,
+    directory: TempDir,
 }
 
 const SESSION: SessionId = SessionId { node: 1, virtual_shard: 7, random: 1 };
 
 impl Stage {
-    /// With these further settings of the media process.
-    pub(crate) fn start(settings: &str) -> Stage {
+    /// With this datapath beneath.
+    pub(crate) fn start(datapath: &'static str) -> Stage {
         let far = network();
         let bind = |address: &str| within(&far, || UdpSocket::bind(address).expect("bound"));
         let (alice, mallory, bob) = (bind("192.0.2.10:4000"), bind("192.0.2.11:4000"), bind("198.51.100.20:6000"));
@@ -83,7 +85,7 @@ impl Stage {
         bob.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
 
         let directory = tempfile::tempdir().expect("a directory");
-        let media = spawn(&directory, &format!("offload = true\n{settings}"), true);
+        let media = spawn(&directory, &beside(datapath), true);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut stage = Stage {
             relay_a: alice.local_addr().expect("bound"),
@@ -93,7 +95,9 @@ impl Stage {
             control: std::cell::RefCell::new(runtime.block_on(open_control(&directory))),
             runtime,
             media,
-            _directory: directory,
+            datapath,
+            local: None,
+            directory,
         };
         stage.open();
         stage
@@ -108,11 +112,29 @@ impl Stage {
             ceiling,
             ..StreamSpec::default()
         };
-        let leg = |range: &str, socket| LegSpec { range: range.to_owned(), streams: vec![stream(socket)] };
-        let legs = vec![leg("core", &self.alice), leg("carrier", &self.bob)];
+        let held = |leg: usize| self.local.as_ref().and_then(|local| local.legs[leg][0]);
+        let leg = |range: &str, socket, position| {
+            let stream = StreamSpec { local: held(position), ..stream(socket) };
+            LegSpec { range: range.to_owned(), streams: vec![stream] }
+        };
+        let legs = vec![leg("core", &self.alice, 0), leg("carrier", &self.bob, 1)];
         let spec = SessionSpec { legs, media_timeout_ms: 0, snapshot: Vec::new() };
         let Reply::Opened(local) = self.ask(Request::Open { session: SESSION, spec }) else { panic!("it opens") };
         self.relay_a = local.legs[0][0].expect("a port").rtp;
+        self.local = Some(local);
+    }
+
+    /// Kills the media process.
+    pub(crate) fn kill(&mut self) {
+        self.media.kill().expect("it runs");
+        self.media.wait().expect("it ends");
+    }
+
+    /// Starts another one, and opens the call on the ports that it had.
+    pub(crate) fn come_back(&mut self) {
+        self.media = spawn(&self.directory, &beside(self.datapath), true);
+        *self.control.borrow_mut() = self.runtime.block_on(open_control(&self.directory));
+        self.open();
     }
 
     fn ask(&self, request: Request) -> Reply {
@@ -282,7 +304,7 @@ fn spawn(directory: &TempDir, settings: &str, with_interfaces: bool) -> Child {
     let text = format!(
         "[[signaling.listeners]]\nname = \"test\"\nbind = \"127.0.0.1:5060\"\n\
          [[signaling.trunks]]\nname = \"test\"\nlistener = \"test\"\nsources = [\"127.0.0.2/32\"]\nmedia_range = \"core\"\n\
-         [media]\ncontrol = \"{control}\"\nadmin = \"{ADMIN}\"\ndatapath = \"io_uring\"\ncores = [0]\ncapacity = 100\n\
+         [media]\ncontrol = \"{control}\"\nadmin = \"{ADMIN}\"\ncores = [0]\ncapacity = 100\n\
          port_flood_pps = 50000\n{settings}\n{core}{carrier}",
         control = control(directory).display(),
         core = range("core", "192.0.2.64/27", "core0"),
@@ -292,6 +314,10 @@ fn spawn(directory: &TempDir, settings: &str, with_interfaces: bool) -> Child {
     std::fs::write(&config, text).expect("written");
     let mut media = Command::new(env!("CARGO_BIN_EXE_moorline"));
     media.arg("media").arg("--config").arg(&config).stderr(Stdio::piped()).spawn().expect("it runs")
+}
+
+fn beside(datapath: &str) -> String {
+    format!("offload = true\ndatapath = \"{datapath}\"")
 }
 
 fn control(directory: &TempDir) -> std::path::PathBuf {
