@@ -396,7 +396,6 @@ impl Drop for Running {
 }
 
 /// Serves control and admin until told to end or a shard fails.
-#[expect(clippy::too_many_arguments, reason = "what the start has made, each for one of those that are served")]
 async fn attend(
     config: &Config,
     access: Access,
