@@ -18,7 +18,6 @@ use std::path::Path;
 
 pub use forward::{Forward, ForwardError};
 pub use lookup::{Lookup, LookupError, LookupRange};
-pub use moorline_xdp_abi::FlowKey;
 
 /// What an XDP datapath needs of the host, as far as it can be seen without trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
