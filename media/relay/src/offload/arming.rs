@@ -5,11 +5,13 @@
 //!   Apart ---------------------------------------------------------> Joined
 //!     ^                                                                |
 //!     +----------------------------------------------------------------+
-//!        more were dealt with than passed up, which cannot be
+//!        more were dealt with than passed up, which cannot be,
+//!        or the flow is told another source
 //! ```
 //!
-//! Both ends count the RTP packets of a port: one those that it passes up, the other those that it has dealt with. While
-//! the counts are equal nothing is on the way between the two, so that nothing can be overtaken. To begin with, and
+//! Both ends count the RTP packets of a port, and once its flow was told those of its source only: one those that it
+//! passes up, the other those that it has dealt with. Who else sends to the port has no part in the flow. While the
+//! counts are equal nothing is on the way between the two, so that nothing can be overtaken. To begin with, and
 //! after packets were lost on the way, the counts are apart: they are joined where the packet that was passed up last is
 //! known to have been dealt with, for packets do not overtake each other on the way.
 
@@ -36,8 +38,8 @@ pub struct Arming {
 }
 
 impl Arming {
-    /// A packet that was passed up has been received; false if it is not one of those that are counted: RTP, told from
-    /// RTCP as RFC 5761 section 4 does.
+    /// A packet of the flow's source that was passed up has been received; false if it is not one of those that are
+    /// counted: RTP, told from RTCP as RFC 5761 section 4 does.
     #[inline]
     pub fn receive(&mut self, payload: &[u8]) -> bool {
         let Some((&first, _)) = payload.split_first_chunk::<8>() else { return false };
@@ -47,6 +49,11 @@ impl Arming {
         self.count = self.count.wrapping_add(1);
         self.last = first;
         true
+    }
+
+    /// From now on packets of another source are counted at both ends, but not from the same packet on.
+    pub fn part(&mut self) {
+        self.joined = false;
     }
 
     /// All that was received has been dealt with; `passed` was read after that. The count to go over at, if the flow

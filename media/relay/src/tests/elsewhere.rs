@@ -68,7 +68,7 @@ impl Net {
             let endpoint = *sockets.bound.iter().find(|(_, bound)| **bound == to).unwrap().0;
             let verdict = match &mut sockets.program {
                 Some(program) => {
-                    program.receive(endpoint, &payload);
+                    program.receive(endpoint, source, &payload);
                     touched.insert(endpoint);
                     relay.packet_beside(*now, endpoint, source, &payload, program)
                 }
@@ -188,6 +188,34 @@ fn telephone_events_noise_and_other_sources_come_up() {
     net.talk(0, 10);
     assert_eq!((net.report(0).refused, net.report(0).lost), (2, 0));
     assert_eq!(net.left.len(), 100 + 3 + 1 + 10 + 10);
+}
+
+/// A flow is relayed elsewhere however many packets others send to its port: at once, and again after an event.
+#[test]
+fn a_flood_of_forged_packets_does_not_keep_a_flow_here() {
+    let mut net = Net::new(true);
+    net.talk(0, 50);
+    let (before, passed) = (net.elsewhere, net.program().passed());
+    for packet in 0..200 {
+        let forged = rtp_of(0, 7 + packet, 7, 0x6666);
+        net.come(MALLORY, net.port(0), &forged);
+        net.say(0, 0);
+        net.come(MALLORY, net.port(0), &forged);
+        net.work();
+        net.world.pass(20 * MS);
+    }
+    assert_eq!((net.elsewhere, net.program().passed()), (before + 200, passed));
+    net.say(0, 13);
+    for _ in 0..5 {
+        net.come(MALLORY, net.port(0), &rtp_of(0, 7, 7, 0x6666));
+        net.work();
+        net.world.pass(20 * MS);
+        net.say(0, 0);
+    }
+    assert!(net.elsewhere >= before + 202, "{} of {before}", net.elsewhere);
+    net.work();
+    let report = net.report(0);
+    assert_eq!((report.refused, report.lost, report.packets), (405, 0, 256));
 }
 
 fn with_events(stream: StreamSpec) -> StreamSpec {

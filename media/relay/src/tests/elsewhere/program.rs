@@ -45,6 +45,7 @@ impl Offload for Program {
         assert!(!place.wish, "told twice");
         // Disarmed: the first packet goes up.
         (place.wish, place.way, place.armed) = (true, Some(*way), None);
+        place.arming.part();
         true
     }
 
@@ -70,7 +71,7 @@ impl Program {
     ) -> Option<(EndpointId, SocketAddr)> {
         // The port's place is there from when it is opened.
         let place = self.flows.entry(endpoint).or_default();
-        if payload.len() < 12 || payload[0] >> 6 != 2 || (192..=223).contains(&payload[1]) {
+        if payload.len() < 12 || payload[0] >> 6 != 2 || (192..=223).contains(&payload[1]) || place.is_other(source) {
             return None;
         }
         let relayed = place.relay(now, source, payload);
@@ -82,8 +83,11 @@ impl Program {
     }
 
     /// The process has received a packet that went up.
-    pub(super) fn receive(&mut self, endpoint: EndpointId, payload: &[u8]) {
-        self.flows.entry(endpoint).or_default().arming.receive(payload);
+    pub(super) fn receive(&mut self, endpoint: EndpointId, source: SocketAddr, payload: &[u8]) {
+        let place = self.flows.entry(endpoint).or_default();
+        if !place.is_other(source) {
+            place.arming.receive(payload);
+        }
     }
 
     /// The process has dealt with all that it has received.
@@ -108,6 +112,11 @@ impl Program {
 }
 
 impl Place {
+    /// Not the source of the flow: no part of what it waits for.
+    fn is_other(&self, source: SocketAddr) -> bool {
+        self.way.is_some_and(|way| way.source != source)
+    }
+
     fn relay(&mut self, now: u64, source: SocketAddr, payload: &[u8]) -> Option<(EndpointId, SocketAddr)> {
         let leaving = self.relaying && now.saturating_sub(self.seen.last_seen) < GRACE_NS;
         if !self.wish && !leaving {
