@@ -47,6 +47,8 @@ struct Port {
     /// Of an RTP port, as long as there are flows.
     flow: Option<FlowId>,
     arming: Arming,
+    /// From when it was told on, what it was told last: the program counts packets of this source only.
+    source: Option<SocketAddr>,
     touched: bool,
     /// It was told since it was opened.
     known: bool,
@@ -70,19 +72,29 @@ impl Offloaded {
 
     /// A port is about to be opened. Before its packets can be received: both sides count from the first one on.
     pub(crate) fn open(&mut self, endpoint: EndpointId, address: SocketAddr) {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let address = canonical(address);
         let Some(entry) = self.forward.entry(address) else { return };
         // RTCP is not relayed in the driver.
         let flow = if address.port().is_multiple_of(2) { self.forward.take_flow(entry) } else { None };
         let arming = flow.map_or_else(Arming::default, |flow| Arming::from(self.forward.seen(flow).passed));
-        if let Some(flow) = flow.filter(|flow| self.forward.is_survivor(*flow)) {
+        if let Some(flow) = flow.filter(|flow| self.forward.is_survivor(*flow) && self.forward.wished(*flow)) {
             // It went on while no process was there. Its packets come up, so that the relay learns who speaks.
             self.forward.leave(flow, clock::monotonic_ns());
         }
         let own = |range: &MediaRange| range.network.contains(&address.ip()) && range.ports.contains(&address.port());
         let range = self.ranges.iter().position(own).and_then(|range| u16::try_from(range).ok());
         if let Some(port) = self.ports.get_mut(endpoint.0 as usize) {
-            *port = Some(Port { address, entry, range, flow, arming, touched: false, known: false, hop: None });
+            *port = Some(Port {
+                address,
+                entry,
+                range,
+                flow,
+                arming,
+                source: None,
+                touched: false,
+                known: false,
+                hop: None,
+            });
         }
         self.forward.open(entry, self.shard, flow);
     }
@@ -101,6 +113,7 @@ impl Offloaded {
     pub(crate) fn verdict(&mut self, now: u64, relay: &mut Relay, packet: Packet<'_>) -> Verdict {
         if let Some(Some(port)) = self.ports.get_mut(packet.endpoint.0 as usize)
             && port.flow.is_some()
+            && port.source.is_none_or(|source| source == canonical(packet.source))
             && port.arming.receive(packet.payload)
             && !port.touched
             && self.touched.len() < self.touched.capacity()
@@ -141,10 +154,10 @@ impl Offloaded {
         let port = *self.port(endpoint)?;
         let flow = port.flow.filter(|flow| self.forward.has_left(*flow, now))?;
         let range = self.ranges.get(usize::from(from.range?))?;
-        let (tos, to) = (range.traffic_class(), SocketAddr::new(way.to.ip().to_canonical(), way.to.port()));
+        let (tos, to) = (range.traffic_class(), canonical(way.to));
         let Answer::Hop(hop) = self.hops.hop(now, from.address.ip(), to.ip(), from.range?) else { return None };
         let wish = Wish {
-            source: SocketAddr::new(way.source.ip().to_canonical(), way.source.port()),
+            source: canonical(way.source),
             local: port.address,
             ssrc: way.ssrc,
             payload_types: 1 << (way.payload_type & 0x7f),
@@ -163,7 +176,8 @@ impl Offloaded {
             return None;
         }
         if let Some(port) = self.port(endpoint) {
-            (port.known, port.hop) = (true, Some(hop));
+            (port.known, port.hop, port.source) = (true, Some(hop), Some(wish.source));
+            port.arming.part();
         }
         Some(())
     }
@@ -209,6 +223,12 @@ impl Offload for Offloaded {
             last_length: seen.length as u16,
         })
     }
+}
+
+/// What the program compares: without the scope and flow label of IPv6.
+#[inline]
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn progress(stand: &Stand) -> Progress {

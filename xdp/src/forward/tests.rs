@@ -4,6 +4,7 @@
 mod frames;
 mod host;
 mod lifecycle;
+mod others;
 mod passing;
 mod relaying;
 mod rig;
