@@ -313,9 +313,9 @@ impl Forward {
         self.flows.arm(flow, count, progress);
     }
 
-    /// Whether the program is attached to the interface of this index.
+    /// Whether the program is attached to the interface of this index, and packets of all others can leave by it.
     pub fn serves(&self, interface: u32) -> bool {
-        lock(&self.links).slot(interface).is_some()
+        lock(&self.links).way_out(interface).is_some()
     }
 
     /// Lets packets be relayed to a neighbour.
@@ -323,7 +323,7 @@ impl Forward {
     /// # Errors
     /// The hop is in use or was 10 ms ago, or the program is not attached to the interface.
     pub fn set_hop(&self, number: u16, hop: &Hop) -> Result<(), ForwardError> {
-        let device = lock(&self.links).slot(hop.interface);
+        let device = lock(&self.links).way_out(hop.interface);
         let reason = "the forwarding program is not attached to its interface";
         self.hops.set(number, hop, device.ok_or(ForwardError::Hop { hop: number, reason })?)
     }

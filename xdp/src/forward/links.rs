@@ -84,6 +84,14 @@ impl Links {
         own.map(|link| link.attached.slot)
     }
 
+    /// The place of an interface that packets of all others can leave by: from one whose driver runs the program they
+    /// cannot be handed to one that has it in generic mode, whose driver sends no frames.
+    pub(super) fn way_out(&self, index: u32) -> Option<u32> {
+        let mut others = self.links.iter().filter(|link| link.attached.index != index);
+        let by_driver = self.links.iter().any(|link| link.attached.index == index && link.attached.native);
+        self.slot(index).filter(|_| by_driver || !others.any(|link| link.attached.native))
+    }
+
     /// Follows interfaces that have gone or have another index now.
     pub(super) fn renew(&mut self, table: &Table) -> Result<bool, ForwardError> {
         let mut changed = false;
@@ -116,6 +124,14 @@ impl Links {
         xdp(&mut self.program).unwrap()
     }
 
+    #[cfg(test)]
+    pub(super) fn set_native(&mut self, index: u32, native: bool) {
+        self.links
+            .iter_mut()
+            .filter(|link| link.attached.index == index)
+            .for_each(|link| link.attached.native = native);
+    }
+
     /// Detaches the program and removes what is pinned.
     pub(super) fn remove(self) {
         if let Some(pins) = self.pins {
@@ -125,9 +141,8 @@ impl Links {
 
     fn link(&mut self, carrier: Carrier, claim: Claim, slot: u32, table: &Table) -> Result<Link, ForwardError> {
         let Carrier { name, index, .. } = carrier;
-        let former = table.rows().into_iter().find(|(known, ..)| *known == index);
         let (link, native) = match self.replace(index)? {
-            Some(link) => (link, !former.is_some_and(|(_, _, generic)| generic)),
+            Some(link) => (link, !other::is_generic(index)),
             None => self.attach_new(&name, index)?,
         };
         self.devices.set(slot, index, None, 0).map_err(of("adding an interface"))?;

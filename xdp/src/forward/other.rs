@@ -11,9 +11,11 @@ const NLM_F_REQUEST: u16 = 1;
 const HEADER: usize = 16;
 const LINK: usize = 16;
 const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_DRV_PROG_ID: u16 = 5;
 const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+const XDP_ATTACHED_SKB: u8 = 2;
 const TYPE_MASK: u16 = 0x3fff;
 
 /// An interface's XDP program in words, as far as this process may know them.
@@ -29,6 +31,18 @@ pub(super) fn program(index: u32) -> String {
 
 /// The id of an interface's XDP program.
 pub(super) fn id(index: u32) -> Option<u32> {
+    let xdp = attached(index)?;
+    let mut ids = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID].into_iter();
+    ids.find_map(|kind| Some(u32::from_ne_bytes(*attribute(&xdp, kind)?.first_chunk()?)))
+}
+
+/// Whether an interface has its XDP program in generic mode.
+pub(super) fn is_generic(index: u32) -> bool {
+    attached(index).is_some_and(|xdp| attribute(&xdp, IFLA_XDP_ATTACHED).is_some_and(|mode| mode == [XDP_ATTACHED_SKB]))
+}
+
+/// What rtnetlink says of an interface's XDP program.
+fn attached(index: u32) -> Option<Vec<u8>> {
     let netlink = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute);
     let netlink = netlink.ok()?;
     let mut request = [0; HEADER + LINK];
@@ -39,9 +53,7 @@ pub(super) fn id(index: u32) -> Option<u32> {
     send(netlink.as_raw_fd(), &request, MsgFlags::empty()).ok()?;
     let mut answer = vec![0; 32 << 10];
     let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty()).ok()?;
-    let xdp = attribute(answer.get(HEADER + LINK..length)?, IFLA_XDP)?;
-    let mut ids = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID].into_iter();
-    ids.find_map(|kind| Some(u32::from_ne_bytes(*attribute(xdp, kind)?.first_chunk()?)))
+    attribute(answer.get(HEADER + LINK..length)?, IFLA_XDP).map(<[u8]>::to_vec)
 }
 
 /// The value of the first attribute of a kind.

@@ -1,12 +1,14 @@
 //! Links and tables that outlive the process: files on a BPF filesystem.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use moorline_xdp_abi::forward::{Flow, Lease, MAX_HOPS, Port, VERSION};
 use nix::sys::statfs::statfs;
+use nix::unistd::geteuid;
 
 use super::Words;
 use super::error::{ForwardError, pin};
@@ -54,11 +56,17 @@ impl Pins {
             Ok(_) => return Ok(Err(format!("{} is on no BPF filesystem", path.display()))),
             Err(error) => return Ok(Err(format!("{}: {error}", there.display()))),
         }
-        let opened = fs::create_dir_all(path).and_then(|()| File::open(path));
+        // For this user only: who may write here may put tables of his own in place of ours.
+        let opened = DirBuilder::new().recursive(true).mode(0o700).create(path).and_then(|()| File::open(path));
         let folder = match opened {
             Ok(folder) => folder,
             Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
         };
+        match folder.metadata() {
+            Ok(own) if own.uid() == geteuid().as_raw() && own.mode() & 0o022 == 0 => {}
+            Ok(_) => return Ok(Err(format!("{} can be written by others", path.display()))),
+            Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
+        }
         let pins = match folder.try_lock() {
             Ok(()) => Pins { path: path.to_path_buf(), _folder: folder },
             Err(TryLockError::WouldBlock) => {

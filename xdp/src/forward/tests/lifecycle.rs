@@ -243,3 +243,51 @@ fn an_interface_that_is_made_anew_is_attached_to_again() {
         expect_none("core");
     });
 }
+
+#[test]
+fn what_a_former_process_attached_in_generic_mode_is_known_to_be_so() {
+    apart(|| {
+        pair("core", "far");
+        let attach = |flows, mode| {
+            let pin = Some(std::path::Path::new("/sys/fs/bpf/moorline/generic"));
+            Forward::attach(&["core".to_string()], &ranges(), None, flows, mode, pin).unwrap()
+        };
+        drop(attach(16, Mode::Generic));
+        // Of another size: nothing is left of its tables.
+        let forward = attach(32, Mode::Any);
+        assert!(!forward.took_over() && !forward.attached()[0].native);
+        forward.remove();
+    });
+}
+
+#[test]
+fn packets_are_not_handed_from_a_driver_to_an_interface_in_generic_mode() {
+    apart(|| {
+        pair("core", "far");
+        pair("side", "away");
+        let names = ["core".to_string(), "side".to_string()];
+        let forward = Forward::attach(&names, &ranges(), None, 1, Mode::Native, None).unwrap();
+        let [core, side] = [0, 1].map(|slot: usize| forward.attached()[slot].index);
+        assert!(forward.serves(core) && forward.serves(side));
+        lock(&forward.links).set_native(side, false);
+        assert!(forward.serves(core) && !forward.serves(side));
+        lock(&forward.links).set_native(core, false);
+        assert!(forward.serves(core) && forward.serves(side));
+    });
+}
+
+#[test]
+fn tables_are_pinned_only_where_nobody_else_can_put_any() {
+    apart(|| {
+        pair("core", "far");
+        let path = std::path::Path::new("/sys/fs/bpf/moorline/open");
+        let attach = || Forward::attach(&["core".to_string()], &ranges(), None, 1, Mode::Native, Some(path)).unwrap();
+        let forward = attach();
+        let mode = |path| std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777;
+        assert_eq!((forward.not_pinned(), mode(path)), (None, 0o700));
+        forward.remove();
+        std::fs::create_dir_all(path).unwrap();
+        run("chmod 777 /sys/fs/bpf/moorline/open");
+        assert!(attach().not_pinned().unwrap().contains("can be written by others"));
+    });
+}
