@@ -188,7 +188,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     println!("\nmedians\n{}", table::table(&rows));
     println!("version={}", version.trim_start_matches("moorline "));
     for (key, value) in table::key_values(&rows).into_iter().chain(values) {
-        let digits = if key.contains("ratio") || key.contains("percent") { 3 } else { 0 };
+        let digits = if ["ratio", "percent", "_to_"].iter().any(|kind| key.contains(kind)) { 3 } else { 0 };
         println!("{key}={value:.digits$}");
     }
     // What a failed run leaves there tells why; this one needs it no more.
