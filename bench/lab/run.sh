@@ -6,17 +6,14 @@ all_tests=(
     no-way-out
     taken-away
     sipp-calls@io_uring
-    sipp-calls@epoll
     sipp-calls@af_xdp
     generator-calls@io_uring
     generator-calls@epoll
     moorline-load@io_uring
     ipv6-bridge@io_uring
-    ipv6-bridge@af_xdp
     kill-signaling@io_uring
     kill-media@io_uring
     kill-media@io_uring-per_port
-    kill-media@epoll
     kill-media@af_xdp
     no-free-port@io_uring
     garbage@io_uring
