@@ -184,6 +184,14 @@ fn pin_of(interfaces: &[String]) -> PathBuf {
     PathBuf::from(PINS).join(names.join("+"))
 }
 
+/// Ends what a former process left in the driver, where the configuration no longer has flows relayed there.
+pub(crate) fn clear(config: &Config) {
+    let names = config.xdp_interfaces();
+    if config.offload == OffloadChoice::Off && !names.is_empty() && forward::clear(&names, &pin_of(&names)) {
+        tracing::info!("the XDP program that a former process had left is gone");
+    }
+}
+
 /// Whether this host offers what AF_XDP takes, as far as it can be told without attaching anything.
 ///
 /// # Errors

@@ -70,6 +70,7 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     }
     config.cores = cores(&config)?;
     limits::raise_open_files(config.capacity);
+    bypass::clear(&config);
     if let Some(started) = start_af_xdp(&config)? {
         return serve(started, shutdown);
     }

@@ -41,6 +41,7 @@ pub use self::error::ForwardError;
 pub use self::flows::FlowId;
 pub use self::hops::Hop;
 pub use self::links::{Attached, Mode};
+pub use self::pins::clear;
 pub use self::wish::{Progress, Wish};
 pub use moorline_xdp_abi::forward as abi;
 pub use moorline_xdp_abi::forward::{Counts, is_rtp};

@@ -3,6 +3,8 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -10,12 +12,16 @@ use moorline_xdp_abi::forward::{Flow, Lease, MAX_HOPS, Port, VERSION};
 use nix::sys::statfs::statfs;
 use nix::unistd::geteuid;
 
-use super::Words;
 use super::error::{ForwardError, pin};
+use super::interfaces::carrier;
+use super::{Words, monotonic_ns, other};
 use crate::mapped::Mapped;
 
 /// `BPF_FS_MAGIC` of linux/magic.h.
 const BPF_FS: i64 = 0xcafe_4a11;
+
+/// How long the end of a link is waited for.
+const RELEASE_NS: u64 = 1_000_000_000;
 
 /// The tables that are pinned, all but those that hold only what lives with the process.
 pub(super) const MAPS: [&str; 9] = [
@@ -44,6 +50,23 @@ pub(super) struct Wanted<'a> {
     pub(super) flows: u32,
     /// Index and slot of each interface.
     pub(super) interfaces: &'a [(u32, u32)],
+}
+
+/// Ends what a former process left pinned here for these interfaces, unless its successor has it: where flows are no
+/// longer to be relayed, nobody else would. True if there was something.
+pub fn clear(interfaces: &[String], path: &Path) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let Ok(Ok(pins)) = Pins::open(path) else { return false };
+    pins.remove();
+    // The kernel lets go of a link some milliseconds after its file is gone.
+    let until = monotonic_ns() + RELEASE_NS;
+    let is_attached = |name: &String| carrier(name).is_ok_and(|own| other::id(own.index).is_some());
+    while interfaces.iter().any(is_attached) && monotonic_ns() < until {
+        sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 impl Pins {

@@ -308,3 +308,25 @@ fn tables_are_pinned_only_where_nobody_else_can_put_any() {
         assert!(attach().not_pinned().unwrap().contains("can be written by others"));
     });
 }
+
+#[test]
+fn what_was_left_pinned_ends_where_flows_are_no_longer_relayed() {
+    apart(|| {
+        pair("core", "far");
+        let (names, pin) = (["core".to_string()], Path::new(PIN));
+        assert!(!clear(&names, pin), "nothing was left");
+        let first = attach(&["core"], Mode::Native, Some(PIN)).unwrap();
+        assert!(!clear(&names, pin), "somebody has it");
+        assert!(program("core").is_some());
+        drop(first);
+        assert!(program("core").is_some(), "its successor may come");
+        let until = monotonic_ns() + 10_000_000_000;
+        while !clear(&names, pin) {
+            assert!(monotonic_ns() < until, "nobody has it any more");
+            sleep(Duration::from_millis(5));
+        }
+        expect_none("core");
+        assert!(!pin.exists());
+        attach_soon(|| attach(&["core"], Mode::Native, None));
+    });
+}
