@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use moorline_b2bua::Wall;
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of CLOCK_MONOTONIC. Its zero is the machine's start, so that times in call snapshots still
@@ -35,6 +38,40 @@ impl Offset {
     pub(crate) fn monotonic(&self, stamp: Option<Duration>) -> u64 {
         let ago = stamp.map_or(0, |stamp| self.realtime_ns.saturating_sub(nanos(stamp)));
         self.monotonic_ns.saturating_sub(if ago > LONGEST_WAIT_NS { 0 } else { ago })
+    }
+}
+
+/// The clock on the wall, in one time zone.
+pub(crate) struct WallClock {
+    zone: TimeZone,
+    /// When it was read last, in the process's time.
+    read_at: Option<u64>,
+}
+
+/// How often it is read: summer time begins and ends at full minutes.
+const READ_EVERY_NS: u64 = 60_000_000_000;
+
+impl WallClock {
+    /// In the zone of this IANA name, or in the host's own.
+    ///
+    /// # Errors
+    /// There is no such zone.
+    pub(crate) fn new(zone: Option<&str>) -> Result<WallClock, jiff::Error> {
+        let zone = zone.map_or_else(|| Ok(TimeZone::system()), TimeZone::get)?;
+        Ok(WallClock { zone, read_at: None })
+    }
+
+    /// What it shows, where it was not read in the last minute.
+    pub(crate) fn read(&mut self, now: u64) -> Option<Wall> {
+        if self.read_at.is_some_and(|at| now.saturating_sub(at) < READ_EVERY_NS) {
+            return None;
+        }
+        self.read_at = Some(now);
+        let clock = Timestamp::now();
+        let unix_ns = i64::try_from(clock.as_nanosecond()).unwrap_or(i64::MAX);
+        let ago = i64::try_from(now_ns()).unwrap_or(i64::MAX);
+        let unix_at_zero_ns = unix_ns.saturating_sub(ago);
+        Some(Wall { unix_at_zero_ns, utc_offset_s: self.zone.to_offset(clock).seconds() })
     }
 }
 

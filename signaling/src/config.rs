@@ -56,6 +56,9 @@ pub struct Config {
     pub dns: DnsConfig,
     /// Who is asked about users that are not named here.
     pub radius: Option<RadiusConfig>,
+    /// Where the hours and days of routes and limits are: the IANA name of a time zone, such as `Asia/Shanghai`. The
+    /// host's own if left out.
+    pub time_zone: Option<String>,
     /// The directory for what outlives this process and belongs to no call: where endpoints are registered. If left
     /// out, `/var/lib/moorline` where a trunk has a registrar, as far as it can be written.
     pub state: Option<PathBuf>,
@@ -244,6 +247,7 @@ impl Default for Config {
             routes: Vec::new(),
             dns: DnsConfig::default(),
             radius: None,
+            time_zone: None,
             state: None,
             limits: LimitsConfig::default(),
             overload: OverloadConfig::default(),

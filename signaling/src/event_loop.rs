@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::clock::{now_ns, until};
+use crate::clock::{WallClock, now_ns, until};
 use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
 use crate::metrics::{Snapshot, Statistics};
@@ -75,6 +75,7 @@ pub(crate) struct EventLoop {
     observed: Vec<Observation>,
     /// When messages came whose forwarded form is not sent yet.
     forwarded: Vec<u64>,
+    wall_clock: WallClock,
     /// The time of the last input.
     now: u64,
 }
@@ -95,6 +96,7 @@ pub(crate) struct Parts {
     pub(crate) radius: Option<Verdicts>,
     pub(crate) store: Option<(Store, Vec<Entry>)>,
     pub(crate) scrapes: mpsc::Receiver<Scrape>,
+    pub(crate) wall_clock: WallClock,
 }
 
 /// What ended a wait.
@@ -137,8 +139,10 @@ impl EventLoop {
             statistics: Statistics::new(),
             observed: Vec::new(),
             forwarded: Vec::new(),
+            wall_clock: parts.wall_clock,
             now: 0,
         };
+        event_loop.look_at_the_wall(now_ns());
         let stored = entries.into_iter().filter(|entry| entry.namespace == BINDINGS);
         let stored: Vec<_> = stored.map(|entry| (entry.key, entry.value)).collect();
         if !stored.is_empty() {
@@ -152,7 +156,9 @@ impl EventLoop {
         let mut stop = std::pin::pin!(stop);
         let mut batch = Batch::new();
         loop {
-            match self.wait(stop.as_mut()).await {
+            let wake = self.wait(stop.as_mut()).await;
+            self.look_at_the_wall(now_ns());
+            match wake {
                 Wake::Readable(listener) => self.receive(&mut batch, listener),
                 Wake::Mail(mail) => self.take_mail(mail),
                 Wake::News(news) => self.take_news(news),
@@ -173,6 +179,13 @@ impl EventLoop {
                 self.handle(now, Input::Timeout);
             }
             self.flush();
+        }
+    }
+
+    /// Tells the worker what the wall clock shows, now and then.
+    fn look_at_the_wall(&mut self, now: u64) {
+        if let Some(wall) = self.wall_clock.read(now) {
+            self.handle(now, Input::Wall(wall));
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
+use crate::clock::WallClock;
 use crate::event_loop::{EventLoop, Parts, Scrape};
 use crate::mail::{Inbox, Workers};
 use crate::media_client::MediaClient;
@@ -227,9 +228,12 @@ async fn serve_worker(
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
+    let wall_clock = WallClock::new(config.time_zone.as_deref())
+        .map_err(|error| SignalingError::system("reading time zones")(std::io::Error::other(error)))?;
     let parts = Parts {
         worker: Worker::new(place, shared.policy.clone(), entropy()?),
         place: index,
+        wall_clock,
         udp,
         edge: shared.edge(&config),
         dispatch: shared.dispatch(),

@@ -34,6 +34,7 @@ mod snapshot;
 mod subscription;
 mod transfer;
 pub mod verify;
+mod wall;
 mod worker;
 
 pub use dispatch::Dispatch;
@@ -41,4 +42,5 @@ pub use edge::{Edge, Judgement, NewCalls, Overload, Reason};
 pub use news::{News, Outbox};
 pub use place::{Concurrency, Place};
 pub use seam::{Entropy, Input, MediaInput, Observation, Outcome, Output};
+pub use wall::{Local, Wall};
 pub use worker::{Counters, Worker};

@@ -2,6 +2,7 @@
 
 mod dialogs;
 mod endpoints;
+mod refusal;
 mod resolved;
 mod route;
 mod target;
@@ -14,6 +15,7 @@ use moorline_sip::Transport;
 
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
+pub use refusal::Refusal;
 pub use resolved::Resolved;
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};

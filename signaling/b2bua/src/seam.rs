@@ -6,9 +6,9 @@ use std::sync::Arc;
 use moorline_control as control;
 use moorline_sip::transaction::Flow;
 
-use crate::News;
 use crate::locate::{Answer, Failure, Query};
 use crate::verify::{DigestQuestion, Verdict};
+use crate::{News, Wall};
 
 /// 64 random bits from a cryptographic source (a seeded generator in tests): identifiers are made of them.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
@@ -48,6 +48,8 @@ pub enum Input<'a> {
     },
     /// News from the media process.
     Media(MediaInput),
+    /// What the wall clock shows: before anything else, and anew each minute or so.
+    Wall(Wall),
     /// The time of [`Worker::next_timeout`](crate::Worker::next_timeout) has come.
     Timeout,
 }

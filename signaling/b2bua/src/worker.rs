@@ -59,7 +59,7 @@ use crate::next_hop::NextHops;
 use crate::policy::Policy;
 use crate::subscription::Subscription;
 use crate::verify::Verdict;
-use crate::{Entropy, Input, MediaInput, Observation, Output, Place};
+use crate::{Entropy, Input, MediaInput, Observation, Output, Place, Wall};
 
 use crate::locate::{Health, Hop, Locator, Ticket};
 
@@ -137,6 +137,8 @@ pub struct Worker {
     started: bool,
     /// The time of the last input.
     latest: u64,
+    /// What the wall clock shows.
+    wall: Wall,
     /// Calls that may be over: looked at when the input has been handled.
     ending: Vec<SessionId>,
     outputs: VecDeque<Output>,
@@ -249,6 +251,7 @@ impl Worker {
             timers: Timers::default(),
             started: false,
             latest: 0,
+            wall: Wall::default(),
             ending: Vec::new(),
             outputs: VecDeque::new(),
             observations: Vec::new(),
@@ -279,6 +282,7 @@ impl Worker {
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
             Input::Media(MediaInput::Event(event)) => self.media_event(now, event),
+            Input::Wall(wall) => self.wall = wall,
             Input::Timeout => self.timeout(now),
         }
         self.settle(now);
@@ -287,6 +291,11 @@ impl Worker {
     /// The next thing to do; `None` when there is nothing until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// What the wall clock shows, as it was told last.
+    pub fn wall(&self) -> Wall {
+        self.wall
     }
 
     /// When to handle [`Input::Timeout`], in the time of `handle`; `None` while no timer runs.

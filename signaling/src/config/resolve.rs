@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, MediaNat, Policy, Redirects, Resolved, Route, Trunk, Way};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Redirects, Refusal, Resolved, Route, Trunk, Way};
 use moorline_sip::{Scheme, Uri, reason_phrase};
+
+use crate::clock::WallClock;
 
 use super::fault::{Faults, choices};
 use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, RouteConfig, TrunkConfig};
@@ -49,6 +51,9 @@ impl Config {
         if !self.admin.ip().is_loopback() {
             let remedy = format!("use 127.0.0.1:{} and let a local agent scrape it", self.admin.port());
             faults.add("admin", format!("{} is not a loopback address", self.admin.ip()), remedy);
+        }
+        if let Err(fault) = WallClock::new(self.time_zone.as_deref()) {
+            faults.add("time_zone", fault.to_string(), "use a name such as \"Asia/Shanghai\" or \"UTC\"");
         }
         let longest = moorline_control::MAX_LEASE_MS / 1000;
         if !(1..=longest).contains(&self.lease_s) {
@@ -209,8 +214,8 @@ impl Config {
                     let problem = format!("{} refuses nothing", refuse.status);
                     faults.add(format!("routes[{index}].refuse.status"), problem, "use 400 to 699");
                 }
-                let reason = refuse.reason.clone().unwrap_or_else(|| reason_phrase(refuse.status).to_owned());
-                Way::Refuse { status: refuse.status, reason }
+                let reason = refuse.reason.as_deref().unwrap_or_else(|| reason_phrase(refuse.status));
+                Way::Refuse(Refusal::new(refuse.status, reason))
             }
             _ => {
                 let problem = "a route has exactly one of `to`, `redirect` and `refuse`";

@@ -1,6 +1,6 @@
 //! Routes: which trunk a called number goes to.
 
-use super::Policy;
+use super::{Policy, Refusal};
 
 /// Sends called numbers with a prefix to a trunk.
 #[derive(Debug, Clone)]
@@ -21,12 +21,7 @@ pub enum Way {
     /// The caller is told to try there (302): a SIP URI, in which `{number}` stands for the called number.
     Redirect(String),
     /// The caller is refused.
-    Refuse {
-        /// The status, 400 to 699.
-        status: u16,
-        /// The reason phrase.
-        reason: String,
-    },
+    Refuse(Refusal),
 }
 
 impl Policy {
@@ -34,7 +29,7 @@ impl Policy {
     pub fn egress(&self, from: usize, called: &[u8]) -> Option<usize> {
         match self.way(from, called)? {
             Way::Trunk(trunk) => Some(*trunk),
-            Way::Redirect(_) | Way::Refuse { .. } => None,
+            Way::Redirect(_) | Way::Refuse(_) => None,
         }
     }
 

@@ -15,8 +15,7 @@ use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Kind, Remote, Unusable};
-use crate::policy::ReliableProvisional;
-use crate::policy::Way;
+use crate::policy::{Refusal, ReliableProvisional, Way};
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
 use crate::transfer::Replacement;
@@ -60,6 +59,12 @@ impl Refused {
 
     pub(super) fn because(status: u16, why: &str) -> Refused {
         Refused { status, reason: format!("{} - {why}", reason_phrase(status)).into_bytes(), contact: None }
+    }
+}
+
+impl From<&Refusal> for Refused {
+    fn from(refusal: &Refusal) -> Refused {
+        Refused { status: refusal.status, reason: refusal.reason.as_bytes().to_vec(), contact: None }
     }
 }
 
@@ -224,9 +229,7 @@ impl Worker {
             (Some(found), _) => found,
             (None, Some(Way::Trunk(egress))) => *egress,
             (None, Some(Way::Redirect(to))) => return Err(Refused::redirect(to, called)),
-            (None, Some(Way::Refuse { status, reason })) => {
-                return Err(Refused { status: *status, reason: reason.clone().into_bytes(), contact: None });
-            }
+            (None, Some(Way::Refuse(refusal))) => return Err(refusal.into()),
             (None, None) => return Err(Refused::because(404, "No Route")),
         };
         if self.lacks_tls(invite, egress) {

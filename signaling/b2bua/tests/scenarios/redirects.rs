@@ -1,6 +1,6 @@
 //! Redirections: followed, passed, and made by a route.
 
-use moorline_b2bua::policy::{Policy, Redirects, Way};
+use moorline_b2bua::policy::{Policy, Redirects, Refusal, Way};
 
 use crate::harness::*;
 
@@ -125,7 +125,7 @@ fn a_route_may_redirect_or_refuse() {
     net.quiet();
     net.nothing_left();
 
-    policy.routes[0].to = Way::Refuse { status: 403, reason: "Barred Number".into() };
+    policy.routes[0].to = Way::Refuse(Refusal::new(403, "Barred Number"));
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     assert_eq!(net.expect(CALLER, "SIP/2.0 403").start(), "SIP/2.0 403 Barred Number");
