@@ -48,7 +48,7 @@ use table::{COMPARED, Row};
 ///
 /// rate: the highest rate at which at most 0.2 % are not relayed over --seconds, and beside it what the kernel alone
 /// does not relay then. What was relayed and found the ring of the load's end full (256 packets, some milliseconds in
-/// which the load's core did not run) is told apart.
+/// which the load's core did not run) is told apart. The bare bypasses are left out.
 ///
 /// memory: what the process's resident memory grows by, for each of --calls.
 ///
@@ -81,7 +81,7 @@ pub(crate) struct Args {
     measure: Vec<Measure>,
     /// The systems, in turn: by default moorline,offload,af_xdp,bare_xdp,bare_af_xdp,rtpengine,nft. Peers that are not
     /// installed are left out, and so are bypasses of the kernel's stack that do not start; these are measured for cpu,
-    /// latency and limit.
+    /// latency and limit, and Moorline's own for rate too.
     #[arg(long, value_delimiter = ',', value_enum)]
     systems: Vec<Kind>,
     /// How many calls for cpu and memory: each is 100 packets a second into the relay.
@@ -239,12 +239,13 @@ fn highest(args: &Args, setup: &Setup, rows: &mut [Row]) -> Result<(), Error> {
         return Ok(());
     }
     println!("\nhighest rate without loss");
-    for row in rows.iter_mut().filter(|row| !row.kind.is_bypass()) {
+    for row in rows.iter_mut().filter(|row| row.kind.is_moorline() || !row.kind.is_bypass()) {
         let highest = rate::highest(setup, row.kind, args.guess, args.seconds)?;
         if highest.rate > 0 && row.kind != Kind::Nft && Kind::Nft.missing().is_none() {
             row.control_loss = Some(rate::loss_at(setup, Kind::Nft, highest.rate, args.seconds)?);
         }
-        println!("{:<10} holds {} packets/s", row.kind.name(), highest.rate);
+        let more = if highest.is_bounded_by_load { " or more: the load brought no more" } else { "" };
+        println!("{:<10} holds {} packets/s{more}", row.kind.name(), highest.rate);
         row.highest = Some(highest);
     }
     Ok(())

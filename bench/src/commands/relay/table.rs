@@ -146,6 +146,7 @@ fn bypass_ratios(rows: &[Row]) -> Vec<(String, f64)> {
     let cpu: fn(&Row) -> Option<f64> = |row| Some(row.at(COMPARED)?.packet_ns);
     let limit: fn(&Row) -> Option<f64> = |row| Some(row.born?.highest);
     let born_cpu: fn(&Row) -> Option<f64> = |row| Some(row.born?.packet_ns);
+    let rate: fn(&Row) -> Option<f64> = |row| Some(f64::from(row.highest.as_ref()?.rate));
     let wanted = [
         ("offload_cpu_ratio", Kind::Offload, Kind::BareXdp, cpu),
         ("af_xdp_cpu_ratio", Kind::AfXdp, Kind::BareAfXdp, cpu),
@@ -153,6 +154,8 @@ fn bypass_ratios(rows: &[Row]) -> Vec<(String, f64)> {
         ("af_xdp_limit_ratio", Kind::AfXdp, Kind::BareAfXdp, limit),
         ("offload_born_cpu_ratio", Kind::Offload, Kind::BareXdp, born_cpu),
         ("af_xdp_born_cpu_ratio", Kind::AfXdp, Kind::BareAfXdp, born_cpu),
+        ("rate_ratio_offload", Kind::Offload, Kind::Rtpengine, rate),
+        ("rate_ratio_af_xdp", Kind::AfXdp, Kind::Rtpengine, rate),
         ("offload_to_rtpengine", Kind::Offload, Kind::Rtpengine, cpu),
         ("af_xdp_to_rtpengine", Kind::AfXdp, Kind::Rtpengine, cpu),
         ("bare_xdp_to_rtpengine", Kind::BareXdp, Kind::Rtpengine, cpu),
@@ -194,12 +197,14 @@ mod tests {
         let born = |packet_ns, highest| Some(Born { packet_ns, highest, is_bounded: false });
         let rows = [
             row(Kind::Moorline, 3000.0, 100.0, 200_000),
-            Row { born: born(330.0, 1_200_000.0), ..row(Kind::Offload, 1800.0, 100.0, 0) },
+            Row { born: born(330.0, 1_200_000.0), ..row(Kind::Offload, 1800.0, 100.0, 300_000) },
             Row { born: born(300.0, 1_500_000.0), ..row(Kind::BareXdp, 1500.0, 100.0, 0) },
             row(Kind::Rtpengine, 7200.0, 400.0, 100_000),
         ];
         let all = key_values(&rows);
         let value = |key: &str| all.iter().find(|(name, _)| name == key).map(|(_, value)| *value);
+        assert_eq!((value("rate_ratio"), value("rate_ratio_offload")), (Some(2.0), Some(3.0)));
+        assert_eq!(value("rate_ratio_af_xdp"), None);
         assert_eq!(value("offload_cpu_ratio"), Some(1.2));
         assert_eq!(value("offload_limit_ratio"), Some(0.8));
         assert_eq!(value("offload_born_cpu_ratio"), Some(1.1));
