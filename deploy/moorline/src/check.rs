@@ -1,5 +1,6 @@
 //! `moorline check`: is this configuration right, what does it say, and is this host fit for it?
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::Outcome;
@@ -20,13 +21,14 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
             return Ok(ExitCode::FAILURE);
         }
     };
-    print!("{}", summary(&configuration));
     let advice = host::advice(&configuration);
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", summary(&configuration))?;
     for line in &advice {
-        println!("advice: {line}");
+        writeln!(out, "advice: {line}")?;
     }
     if advice.is_empty() {
-        println!("this host needs no change");
+        writeln!(out, "this host needs no change")?;
     }
     Ok(ExitCode::SUCCESS)
 }

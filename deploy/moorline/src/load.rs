@@ -2,7 +2,7 @@
 
 mod live;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
@@ -68,13 +68,16 @@ pub(crate) fn run(args: &LoadArgs) -> Outcome {
         }
     };
     let account = Account::new(&plan, &report, &thresholds, steps, stop.load(Relaxed));
+    let mut text = String::new();
     if std::io::stdout().is_terminal() {
-        println!("{}", picture::render("set-up, INVITE to 200", &report.setup));
+        text += &format!("{}\n", picture::render("set-up, INVITE to 200", &report.setup));
         if report.has_media {
-            println!("{}", picture::render("audio, one way", &report.one_way));
+            text += &format!("{}\n", picture::render("audio, one way", &report.one_way));
         }
     }
-    print!("{}", account.to_text());
+    text += &account.to_text();
+    // Whether anybody reads it or not, the exit status says how the load went.
+    let _unread = std::io::stdout().lock().write_all(text.as_bytes());
     if let Some(path) = &args.json {
         write(path, &account.to_json()?)?;
     }

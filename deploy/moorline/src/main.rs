@@ -13,7 +13,7 @@ mod session;
 mod supervise;
 mod up;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,16 +38,25 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Load(args) => load::run(args),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("moorline: {error}");
-        ExitCode::FAILURE
-    })
+    match outcome {
+        Ok(status) => status,
+        Err(error) if has_no_reader(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("moorline: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True where the output's reader, such as `head`, has had enough.
+fn has_no_reader(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn log_to_stderr(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
 }

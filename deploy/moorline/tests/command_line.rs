@@ -47,6 +47,16 @@ fn session_open_keeps_its_options() {
 }
 
 #[test]
+fn a_reader_that_has_had_enough_ends_a_command_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moorline"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.arg("check").arg(deploy("examples/edge.toml")).stdout(writer).output().expect("it runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn the_version_is_the_packages() {
     let output = moorline(&["--version"]);
     assert_eq!(stdout(&output).trim(), concat!("moorline ", env!("CARGO_PKG_VERSION")));
