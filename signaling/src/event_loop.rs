@@ -356,6 +356,8 @@ impl EventLoop {
                     told |= matches!(observation, InviteForwarded { .. } | AnswerForwarded { .. });
                     self.observed.push(observation);
                 }
+                // Nobody takes records yet.
+                Output::Record(_) => {}
                 Output::Name { remote, name } => self.streams.name(remote, name),
                 Output::Dns(query) => {
                     let number = query.number;

@@ -287,6 +287,7 @@ impl World {
                 other @ (Output::Tell(_) | Output::Store { .. } | Output::Verify { .. } | Output::Name { .. }) => {
                     self.fault(format!("nobody asked for {other:?}"));
                 }
+                Output::Record(_) => {}
                 Output::Observe(observation) => {
                     self.trace.note(self.now, || format!("{observation:?}"));
                     self.observations.push(observation);

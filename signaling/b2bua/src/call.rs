@@ -8,6 +8,7 @@ use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::Outcome;
 use crate::attempt::{Attempt, Early, Groups};
+use crate::cdr::Record;
 use crate::leg::{Leg, Side};
 use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
@@ -73,6 +74,12 @@ pub(crate) struct Call {
     pub(crate) report: Option<SessionReport>,
     /// Its end was observed.
     pub(crate) recorded: bool,
+    /// What is written down of it.
+    pub(crate) record: Box<Record>,
+    /// Nothing more will be.
+    pub(crate) record_complete: bool,
+    /// When it is marked next as being up.
+    pub(crate) interim_at: Option<u64>,
 }
 
 /// The first INVITE of a call.

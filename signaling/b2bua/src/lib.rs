@@ -13,6 +13,7 @@
 
 mod attempt;
 mod call;
+pub mod cdr;
 mod dispatch;
 mod edge;
 mod extension;

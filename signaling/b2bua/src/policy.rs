@@ -33,6 +33,23 @@ pub struct Policy {
     pub routes: Vec<Route>,
     /// Limits and times of every call.
     pub limits: Limits,
+    /// What is written down of calls.
+    pub records: Records,
+}
+
+/// What is written down of calls.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// Whether there is anybody who takes the records.
+    pub kept: bool,
+    /// How often a call that is up is marked, in nanoseconds; 0 for never.
+    pub interim_ns: u64,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Records { kept: true, interim_ns: 0 }
+    }
 }
 
 /// One SIP address of this host.

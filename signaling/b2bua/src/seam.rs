@@ -6,6 +6,7 @@ use std::sync::Arc;
 use moorline_control as control;
 use moorline_sip::transaction::Flow;
 
+use crate::cdr::{Mark, Record, Time};
 use crate::locate::{Answer, Failure, Query};
 use crate::verify::{DigestQuestion, Verdict};
 use crate::{News, Wall};
@@ -39,6 +40,16 @@ pub enum Input<'a> {
     News(News),
     /// All that was written down by [`Output::Store`], once and at the start, to the first worker of the process.
     Stored(Vec<(Vec<u8>, Vec<u8>)>),
+    /// What is written down of the calls of the process before: once, before the media process is connected. Each worker
+    /// takes what is its own.
+    Begun {
+        /// The records that were marked and did not end, as they were marked last.
+        records: Vec<Record>,
+        /// The calls whose records have ended of late: should the media process still have them, they are closed.
+        ended: Vec<control::SessionId>,
+        /// The last sign of life of that process.
+        until: Time,
+    },
     /// What is said of credentials: the answer to [`Output::Verify`] with the same number.
     Verdict {
         /// The number.
@@ -118,6 +129,9 @@ pub enum Output {
         /// The question.
         question: DigestQuestion,
     },
+    /// Write down the record of a call, as it is now. Whoever does so before it carries out the outputs that follow can
+    /// tell of every call that anybody has heard of.
+    Record(Mark),
     /// Something to be counted into a histogram or logged, once per call step, never per packet.
     Observe(Observation),
 }

@@ -11,6 +11,7 @@ use moorline_sip::transaction::Flow;
 use moorline_sip::{Dialog, Transport};
 
 use crate::call::{Call, Phase};
+use crate::cdr::{Kept, Record};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
 use crate::policy::Policy;
@@ -41,6 +42,9 @@ struct CallForm<'a> {
     /// Absent in snapshots of calls whose media are anchored.
     #[n(4)]
     bypassed: Option<bool>,
+    /// Absent where the version before has written it, or there was no room.
+    #[n(5)]
+    record: Option<Kept>,
 }
 
 #[derive(Encode, Decode)]
@@ -115,13 +119,19 @@ pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
     let Some(legs) = Side::BOTH.iter().map(|side| leg_form(call, *side, policy)).collect() else {
         return Vec::new();
     };
-    let mut form = CallForm { version: VERSION, answered_at, legs, bypassed: call.bypassed.then_some(true) };
+    let record = Some(Kept::from(&*call.record));
+    let mut form = CallForm { version: VERSION, answered_at, legs, bypassed: call.bypassed.then_some(true), record };
     // What is too long for the media process is not worth losing the call.
     let bytes = written(&form);
     if bytes.len() <= MAX_SNAPSHOT {
         return bytes;
     }
     form.legs.iter_mut().for_each(|leg| leg.sdp = None);
+    let bytes = written(&form);
+    if bytes.len() <= MAX_SNAPSHOT {
+        return bytes;
+    }
+    form.record = None;
     Some(written(&form)).filter(|bytes| bytes.len() <= MAX_SNAPSHOT).unwrap_or_default()
 }
 
@@ -219,6 +229,9 @@ pub(crate) fn restore(
         media_closed: false,
         report: None,
         recorded: false,
+        record: Box::new(form.record.map_or_else(Record::default, Kept::into_record)),
+        record_complete: false,
+        interim_at: None,
         declined: Vec::new(),
         branches: Vec::new(),
     })

@@ -25,6 +25,7 @@ mod outside;
 mod pass;
 mod probe;
 mod receive;
+mod records;
 mod redirect;
 mod refer;
 mod refresh;
@@ -73,6 +74,7 @@ use fork::Fork;
 use media::MediaLink;
 use pass::Passing;
 use probe::Probes;
+use records::Before;
 use register::Registrar;
 use registration::Registrations;
 use send::Long;
@@ -139,6 +141,8 @@ pub struct Worker {
     latest: u64,
     /// What the wall clock shows.
     wall: Wall,
+    /// What is written down of the calls of the process before.
+    before: Before,
     /// Calls that may be over: looked at when the input has been handled.
     ending: Vec<SessionId>,
     outputs: VecDeque<Output>,
@@ -252,6 +256,7 @@ impl Worker {
             started: false,
             latest: 0,
             wall: Wall::default(),
+            before: Before::default(),
             ending: Vec::new(),
             outputs: VecDeque::new(),
             observations: Vec::new(),
@@ -277,6 +282,7 @@ impl Worker {
             Input::Dns { number, answer } => self.dns_answer(now, number, answer),
             Input::News(news) => self.news(news),
             Input::Stored(entries) => self.stored(now, entries),
+            Input::Begun { records, ended, until } => self.begun(records, ended, until),
             Input::Verdict { request, verdict } => self.verdict(now, request, verdict),
             Input::Media(MediaInput::Connected(hello)) => self.media_connected(now, &hello),
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
@@ -341,6 +347,7 @@ impl Worker {
                 Due::Registration(trunk) => self.register_with(now, trunk),
                 Due::Verdict(request) => self.verdict(now, request, Verdict::Unavailable),
                 Due::Media => self.work_backlog(now),
+                Due::Interim(call) => self.interim_due(now, call),
             }
         }
     }
@@ -364,6 +371,7 @@ impl Worker {
         }
         while let Some(id) = self.ending.pop() {
             self.record(now, id);
+            self.complete_record(id);
             if self.calls.get(&id).is_some_and(|call| call.is_over()) {
                 self.forget(id);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, MediaNat, Policy, Redirects, Refusal, Resolved, Route, Trunk, Way};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Refusal, Resolved, Route, Trunk, Way};
 use moorline_sip::{Scheme, Uri, reason_phrase};
 
 use crate::clock::WallClock;
@@ -33,7 +33,8 @@ impl Config {
         let limits = self.limits(&mut faults);
         self.overload.check(&mut faults);
         self.streams.check(&mut faults);
-        faults.or(Policy { listeners, trunks, routes, limits })
+        let records = Records { kept: false, interim_ns: 0 };
+        faults.or(Policy { listeners, trunks, routes, limits, records })
     }
 
     /// How many workers there are to be.

@@ -77,6 +77,7 @@ impl Worker {
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(attempt) = call.take_attempt(client) else { return };
+        let call_id = attempt.call_id;
         let early = attempt.early(&dialog.remote_tag);
         let updates = early.is_some_and(|early| early.updates);
         let settled = early.is_some_and(|early| early.settled);
@@ -100,6 +101,7 @@ impl Worker {
         self.enter(id, Phase::Answered, Some(now + self.policy.limits.call_duration_ns));
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.answered_at = Some(now);
+        self.record_accepted(now, id, call_id, message);
         self.refreshed_by_peer(now, id, Side::Callee, message);
         self.counters.answered += 1;
         if !settled || another {
@@ -145,6 +147,8 @@ impl Worker {
             headers.push(("Supported", REPLACES.into()));
         }
         let Some(answer) = self.answer_with(call, response, &body, &headers) else { return };
+        self.told_caller(id, &answer);
+        self.record_up(now, id);
         self.confirm(now, id, Side::Caller, server, cseq, answer);
         if let Some(invite) = self.take_invite(id) {
             self.agree_timer(now, id, Side::Caller, invite.request.view());
@@ -209,7 +213,11 @@ impl Worker {
                 answer = answer.header("Retry-After", RETRY_AFTER);
             }
             match invite.server {
-                Some(server) => self.layer.respond(now, server, answer.finish(b"")),
+                Some(server) => {
+                    let answer = answer.finish(b"");
+                    self.told_caller(id, &answer);
+                    self.layer.respond(now, server, answer);
+                }
                 None => self.transfer_failed(now, id, refused.status, &refused.reason),
             }
         }

@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
 use moorline_sip::{AddressText, Method, Name, Writer};
 
+use super::records::given_up;
 use super::setup::{Refused, refusal_body};
 use super::targets::nowhere;
 use super::{Arrival, ClientUse, Worker};
@@ -110,6 +111,7 @@ impl Worker {
         let bytes = self.callee_invite(call, invite, &destination, &identifiers)?;
         let client = self.send(now, destination.flow, bytes, ClientUse::Invite(id));
         let client = client.ok_or_else(|| Refused::because(503, "Too Many Transactions"))?;
+        self.record_try(now, id, &destination, call_id);
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
         if self.tags.insert(tag, (id, Side::Callee)).is_none() {
             call.tags.push(tag);
@@ -174,6 +176,11 @@ impl Worker {
         self.heard(arrival, client, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let attempt = call.take_attempt(client);
+        if let Some(attempt) = &attempt {
+            let reason = message.reason().unwrap_or_default();
+            call.record.try_ended(&attempt.call_id.to_string(), Some(status), reason);
+        }
+        self.ending.push(id);
         // Who was cancelled for its silence says no more than that.
         let hung_up = status == 487 && attempt.as_ref().is_some_and(|attempt| attempt.given_up);
         match call.phase {
@@ -211,6 +218,10 @@ impl Worker {
     pub(super) fn unanswered_by_callee(&mut self, now: u64, client: ClientId, id: SessionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let attempt = call.take_attempt(client);
+        if let Some(attempt) = &attempt {
+            given_up(&mut call.record, attempt);
+        }
+        self.ending.push(id);
         let phase = call.phase;
         if let Some(attempt) = attempt.filter(|attempt| !attempt.heard && phase != Phase::Cancelled) {
             self.fared(now, attempt.destination.flow, None);
@@ -252,6 +263,7 @@ impl Worker {
         match server {
             Some(server) => {
                 let Some(answer) = self.answer_with(call, refusal.view(), body, &contacts) else { return };
+                self.told_caller(id, &answer);
                 self.layer.respond(now, server, answer);
             }
             None => {

@@ -178,6 +178,7 @@ impl Worker {
         if let Some(answer) = answer {
             self.remember_sdp(id, Side::Caller, answer.view());
         }
+        self.record_joined(now, id);
         self.transferred(now, handled.of);
         if !self.notify(now, (handled.of, handled.by), handled.subscription, "SIP/2.0 200 OK", true) {
             self.hang_up(now, handled.of, handled.by, None);

@@ -56,6 +56,8 @@ pub(super) enum Asked {
     Claim(SessionId),
     /// Close a session.
     Close(SessionId),
+    /// What a session has relayed so far.
+    Query(SessionId),
     /// A page of the listing, after this session.
     List(Option<SessionId>),
 }
@@ -99,6 +101,7 @@ impl Worker {
             }
             Asked::Claim(session) => Request::Claim { session },
             Asked::Close(session) => Request::Close { session },
+            Asked::Query(session) => Request::Query { session },
             Asked::List(after) => Request::List { after },
         };
         self.media.next = self.media.next.wrapping_add(1);
@@ -125,7 +128,7 @@ impl Worker {
                 Asked::Open(id) | Asked::Update(id) | Asked::Claim(id) => {
                     self.calls.get(&id).is_none_or(|call| call.outcome.is_some())
                 }
-                Asked::Close(_) | Asked::List(_) => false,
+                Asked::Close(_) | Asked::Query(_) | Asked::List(_) => false,
             };
             match asked {
                 Asked::Open(id) | Asked::Claim(id) if ended => drop(self.media.returning.remove(&id)),
@@ -305,6 +308,8 @@ impl Worker {
                     }
                 }
             }
+            (Asked::Query(id), Reply::Report(report)) => self.record_interim(now, id, Some(&report)),
+            (Asked::Query(id), _) => self.record_interim(now, id, None),
             // A new call is refused then; everything else is worth waiting for.
             (asked, Reply::Refused(refusal)) if refusal.code == RefusalCode::Busy && !self.is_new(asked) => {
                 self.ask_again(now, asked);

@@ -87,10 +87,15 @@ impl Worker {
 
     pub(super) fn listing_over(&mut self) {
         self.media.listed = true;
+        self.lose_begun();
     }
 
     fn restore(&mut self, now: u64, listing: Listing) {
         let id = listing.session;
+        if self.before.has_ended(id) {
+            self.close_media(id);
+            return self.observe(Observation::NotRestored { session: id, reason: "the call has ended".into() });
+        }
         match snapshot::restore(id, &listing.snapshot, listing.local, now, &self.policy) {
             Ok(call) => {
                 for side in Side::BOTH {
@@ -111,6 +116,10 @@ impl Worker {
                 self.media.later(Asked::Claim(id));
                 self.counters.restored += 1;
                 self.observe(Observation::Restored { call: id });
+                if self.resume_record(now, id) {
+                    // The process before has let its parties go, but was killed before its session was closed.
+                    self.hang_up_both(now, id, Outcome::MediaLost);
+                }
             }
             Err(reason) => {
                 self.close_media(id);

@@ -11,6 +11,7 @@ use super::refer::REPLACES;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Phase, Waiting};
+use crate::cdr::Stage;
 use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing};
 use crate::leg::{Leg, Side};
@@ -81,16 +82,17 @@ impl Worker {
         let supported = extension::supports(arrival.message, RELIABLE);
         let known = [&self.known_extensions(trunk)[..], &[REPLACES]].concat();
         if !extension::unknown(arrival.message, &known).is_empty() {
-            self.observe_rejected(arrival, 420);
+            self.observe_rejected(arrival, 420, b"Bad Extension");
             return self.refuse_extension(arrival, server, &known);
         }
         if reliable == ReliableProvisional::Required && !supported {
-            self.observe_rejected(arrival, 421);
+            self.observe_rejected(arrival, 421, b"Extension Required");
             let answer = self.answer_to(arrival, 421, b"Extension Required").header("Require", RELIABLE);
             return self.layer.respond(arrival.now, server, answer.finish(b""));
         }
         let timers = self.policy.trunks[trunk].dialogs.session_timers;
         if let Err(shortest_s) = Agreed::of_request(timers, arrival.message) {
+            self.observe_rejected(arrival, 422, b"Session Interval Too Small");
             return self.refuse_interval(arrival, server, shortest_s);
         }
         let admission = match self.admit(arrival, trunk) {
@@ -99,6 +101,7 @@ impl Worker {
         };
         let Ok((dialog, id)) = self.caller_dialog(arrival.message) else {
             self.place.calls.leave();
+            self.observe_rejected(arrival, 400, b"Bad Request - No Usable Contact");
             return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
         };
         let trying = respond(arrival.message, arrival.flow.remote, 100, b"Trying", None);
@@ -200,9 +203,13 @@ impl Worker {
             media_closed: false,
             report: None,
             recorded: false,
+            record: self.new_record(arrival, id, Some(trunk)),
+            record_complete: false,
+            interim_at: None,
         };
         self.calls.insert(id, Box::new(call));
         self.live += 1;
+        self.mark(id, Stage::Begun);
         self.open_media(id);
     }
 
@@ -263,12 +270,13 @@ impl Worker {
             answer = answer.header("Accept", ACCEPT);
         }
         self.layer.respond(arrival.now, server, answer.finish(b""));
-        self.observe_rejected(arrival, refused.status);
+        self.observe_rejected(arrival, refused.status, &refused.reason);
     }
 
     /// An attempt was refused before there was a call.
-    fn observe_rejected(&mut self, arrival: Arrival<'_>, status: u16) {
+    fn observe_rejected(&mut self, arrival: Arrival<'_>, status: u16, reason: &[u8]) {
         let call = self.identities.call();
+        self.record_rejected(arrival, call, status, reason);
         let from = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
         self.observe(Observation::Ended {
             call,
@@ -360,6 +368,7 @@ impl Worker {
             0..=100 => self.heard(arrival, client, id),
             101..=199 => {
                 self.heard(arrival, client, id);
+                self.record_ringing(arrival.now, id);
                 self.progress(arrival, client, id);
             }
             200..=299 => self.accepted(arrival, client, id),

@@ -209,6 +209,7 @@ impl Worker {
             if let Some(attempt) = self.calls.get_mut(&id).and_then(|call| call.attempt_mut(client)) {
                 attempt.given_up = true;
             }
+            self.record_silence(id, client);
             self.layer.cancel(now, client, None);
             self.fared(now, flow, None);
         }

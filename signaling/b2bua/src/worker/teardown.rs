@@ -3,9 +3,10 @@
 use moorline_control::SessionId;
 use moorline_sip::respond;
 use moorline_sip::transaction::{ClientId, ServerId};
-use moorline_sip::{Message, Method};
+use moorline_sip::{Message, Method, Name};
 
 use super::answer::T2_NS;
+use super::records::relayed;
 use super::setup::{Refused, refusal_body};
 use super::{Arrival, ClientUse, Due, ServerUse, Worker};
 use crate::call::{Phase, Waiting};
@@ -18,6 +19,7 @@ impl Worker {
         match self.servers.get(&server) {
             Some(ServerUse::Invite(id)) => {
                 let id = *id;
+                self.record_reason(id, reason);
                 for attempt in self.calls.get(&id).map(|call| &call.attempts[..]).unwrap_or_default() {
                     self.layer.cancel(now, attempt.client, reason);
                 }
@@ -69,6 +71,7 @@ impl Worker {
             Phase::Answered if self.leaves(id, side) => {}
             Phase::Answered => {
                 let outcome = if side == Side::Caller { Outcome::CallerHungUp } else { Outcome::CalleeHungUp };
+                self.record_reason(id, arrival.message.header(Name::Reason));
                 self.drop_confirming(id, side);
                 // An answer that was not passed on yet will not be: its INVITE is over with the call.
                 self.refuse_caller(now, id, &Refused::new(487), outcome);
@@ -233,6 +236,7 @@ impl Worker {
             call.outcome = Some(outcome);
             call.ended_at = Some(now);
             let transfer = call.transferring.take();
+            self.record_end(now, id, outcome);
             Side::BOTH.iter().for_each(|side| self.set_timer(id, *side, None));
             self.close_media(id);
             self.linger(now, id);
@@ -290,6 +294,7 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(outcome) = call.outcome.filter(|_| call.media_closed && !call.recorded) else { return };
         call.recorded = true;
+        relayed(&mut call.record, call.report.as_ref());
         let name = |side: Side| self.policy.trunks.get(call.leg(side).trunk).map(|trunk| trunk.name.clone());
         let ended = Observation::Ended {
             call: id,

@@ -43,6 +43,8 @@ pub(super) enum Due {
     Verdict(u64),
     /// Requests that the media process had no room for may be asked again.
     Media,
+    /// The record of a call that is up is to be marked.
+    Interim(SessionId),
     /// Our 2xx to this side is due again, or given up (RFC 3261 13.3.1.4).
     Confirm(SessionId, Side),
 }

@@ -77,6 +77,7 @@ impl Worker {
             let handled = Handled { of: id, by: side, subscription, from, left: false, answer: None, pauses: 0 };
             call.transfer = Some(Box::new(handled));
         }
+        self.record_transfer(id, new);
     }
 
     /// What a REFER asks for.

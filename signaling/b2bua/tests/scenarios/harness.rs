@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use moorline_b2bua::cdr::{Mark, Record, Stage, Time};
 use moorline_b2bua::locate::Query;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
 use moorline_b2bua::verify::DigestQuestion;
@@ -29,6 +30,8 @@ pub(crate) struct Net {
     pub(crate) now: u64,
     pub(crate) media: Media,
     pub(crate) observed: Vec<Observation>,
+    /// What was written down of calls.
+    pub(crate) marks: Vec<Mark>,
     /// What DNS was asked, and has not answered.
     pub(crate) questions: Vec<Query>,
     /// What the other workers were told.
@@ -54,6 +57,8 @@ pub(crate) struct Media {
     pub(crate) paused: bool,
     /// The refusal of the next `Open` or `Update`.
     pub(crate) refuse: Option<Refusal>,
+    /// What it says of every session.
+    pub(crate) report: SessionReport,
     /// The next `List` or `Claim` finds no room.
     pub(crate) busy_on_return: u32,
     held: VecDeque<(u32, Request)>,
@@ -125,6 +130,7 @@ pub(crate) fn policy() -> Policy {
             Route { prefix: "2".into(), from: Some(1), to: Way::Trunk(0) },
         ],
         limits: Limits::default(),
+        ..Policy::default()
     }
 }
 
@@ -163,6 +169,7 @@ impl Net {
             now: SECOND,
             media: Media::default(),
             observed: Vec::new(),
+            marks: Vec::new(),
             questions: Vec::new(),
             told: Vec::new(),
             stored: BTreeMap::new(),
@@ -175,11 +182,23 @@ impl Net {
         net
     }
 
-    /// Kills signaling and starts it anew: only the media process remembers anything.
+    /// Kills signaling and starts it anew: only the media process remembers anything, and what is written down of calls.
     pub(crate) fn restart_signaling(&mut self, policy: Policy) {
         self.seed += 1;
         self.worker = worker(Place::alone(1), policy, self.seed);
         self.sent.clear();
+        let (mut begun, mut ended) = (BTreeMap::new(), Vec::new());
+        for Mark { stage, record } in &self.marks {
+            match stage {
+                Stage::Ended => {
+                    begun.remove(&record.id);
+                    ended.push(record.id.parse().unwrap());
+                }
+                _ => drop(begun.insert(record.id.clone(), (**record).clone())),
+            }
+        }
+        let until = Time { unix_ms: (self.now / 1_000_000) as i64 };
+        self.input(Input::Begun { records: begun.into_values().collect(), ended, until });
         self.input(Input::Media(MediaInput::Connected(hello(1))));
     }
 
@@ -211,6 +230,7 @@ impl Net {
                 }),
                 Output::Verify { request, question } => self.asked.push((request, question)),
                 Output::Name { remote, name } => self.names.push((remote, name)),
+                Output::Record(mark) => self.marks.push(mark),
                 Output::Observe(observation) => self.observed.push(observation),
             }
         }
@@ -304,10 +324,42 @@ impl Net {
         (*id, spec.clone())
     }
 
+    /// The records of all calls that are over: each ends once, and nothing comes after that.
+    #[track_caller]
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut ended = BTreeMap::new();
+        let mut records = Vec::new();
+        for Mark { stage, record } in &self.marks {
+            assert!(!ended.contains_key(&record.id), "{stage:?} after the end of {record:?}");
+            if *stage == Stage::Ended {
+                ended.insert(record.id.clone(), ());
+                records.push((**record).clone());
+            }
+        }
+        records
+    }
+
+    /// The only record of a call that is over.
+    #[track_caller]
+    pub(crate) fn record(&self) -> Record {
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{records:?}");
+        records[0].clone()
+    }
+
+    /// Every call that was begun has its record.
+    #[track_caller]
+    fn all_recorded(&self) {
+        let ended: Vec<String> = self.records().into_iter().map(|record| record.id).collect();
+        let open = self.marks.iter().find(|mark| !ended.contains(&mark.record.id));
+        assert!(open.is_none(), "a record did not end: {open:?}");
+    }
+
     /// After every transaction has run out, nothing is left of any call.
     #[track_caller]
     pub(crate) fn nothing_left(&mut self) {
         self.advance(120 * SECOND);
+        self.all_recorded();
         self.sent.clear();
         assert!(self.media.sessions.is_empty(), "a media session is left");
         let counters = self.counters();
@@ -328,6 +380,12 @@ impl Net {
 }
 
 impl Media {
+    /// What was held back never came.
+    pub(crate) fn forget_requests(&mut self) {
+        self.held.clear();
+        self.paused = false;
+    }
+
     fn reply(&mut self, request: Request) -> Reply {
         let returning = matches!(request, Request::List { .. } | Request::Claim { .. });
         if returning && self.busy_on_return > 0 {
@@ -351,10 +409,8 @@ impl Media {
                 Some((_, local)) => Reply::Opened(local.clone()),
                 None => Reply::Refused(Refusal::new(RefusalCode::NoSuchSession, session.to_string())),
             },
-            Request::Close { session } => {
-                Reply::Closed(self.sessions.remove(&session).map(|_| SessionReport::default()))
-            }
-            Request::Query { .. } => Reply::Report(SessionReport::default()),
+            Request::Close { session } => Reply::Closed(self.sessions.remove(&session).map(|_| self.report.clone())),
+            Request::Query { .. } => Reply::Report(self.report.clone()),
             Request::List { after } => {
                 let from = self.sessions.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
                 let page = from.map(|(id, (spec, local))| Listing {

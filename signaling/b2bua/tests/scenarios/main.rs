@@ -17,6 +17,7 @@ mod peers;
 mod phones;
 mod privacy;
 mod probes;
+mod records;
 mod redirects;
 mod refreshes;
 mod registrations;
