@@ -63,5 +63,6 @@ pub(super) fn policy(plan: &Plan) -> Policy {
         trunks: vec![trunk(0), trunk(1)],
         routes: vec![route(0), route(1)],
         limits: plan.limits.clone(),
+        ..Policy::default()
     }
 }
