@@ -5,6 +5,7 @@ mod dialogs;
 mod fault;
 mod hops;
 mod listeners;
+mod numbers;
 mod overload;
 mod resolve;
 
@@ -23,6 +24,10 @@ pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, St
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
+pub use numbers::{
+    AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
+    TrunkNumbersConfig,
+};
 pub use overload::OverloadConfig;
 
 use crate::radius::RadiusConfig;
@@ -52,6 +57,8 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// Where called numbers go.
     pub routes: Vec<RouteConfig>,
+    /// How numbers are dialled, for the rules that add and remove area codes.
+    pub numbering_plans: Vec<NumberingPlanConfig>,
     /// How names of targets are looked up.
     pub dns: DnsConfig,
     /// Who is asked about users that are not named here.
@@ -136,6 +143,12 @@ pub struct TrunkConfig {
     /// anonymous.
     #[serde(default)]
     pub withhold_caller: bool,
+    /// What is made of the numbers of its calls.
+    #[serde(default)]
+    pub numbers: TrunkNumbersConfig,
+    /// Who callers are said to be to it.
+    #[serde(default)]
+    pub caller: CallerConfig,
     /// Whether its provisional answers, and ours to it, are acknowledged: `off`, `supported` or `required`.
     #[serde(default)]
     pub reliable_provisional: ReliableProvisionalConfig,
@@ -245,6 +258,7 @@ impl Default for Config {
             listeners: vec![ListenerConfig::new("local", loopback(5060))],
             trunks: Vec::new(),
             routes: Vec::new(),
+            numbering_plans: Vec::new(),
             dns: DnsConfig::default(),
             radius: None,
             time_zone: None,

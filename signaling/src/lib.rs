@@ -26,6 +26,10 @@ pub use config::{
     SecretText, UserConfig, WhenFullConfig,
 };
 pub use config::{
+    AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
+    TrunkNumbersConfig,
+};
+pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,
     StreamsConfig, StunConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,

@@ -1,5 +1,7 @@
 //! A call: two legs, one media session, and how far it has come.
 
+mod numbers;
+
 use std::collections::VecDeque;
 
 use moorline_control::{LocalSession, SessionId, SessionReport};
@@ -17,12 +19,16 @@ use crate::policy::Target;
 use crate::reliable::OfferedIn;
 use crate::transfer::{Handled, Usage};
 
+pub(crate) use numbers::{Numbers, with_number_in};
+
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
 pub(crate) struct Call {
     pub(crate) id: SessionId,
     pub(crate) phase: Phase,
     /// The caller's leg and the callee's, by [`Side::index`].
     pub(crate) legs: [Leg; 2],
+    /// Who calls whom.
+    pub(crate) numbers: Numbers,
     /// The first INVITE, until its final answer.
     pub(crate) invite: Option<Invite>,
     /// INVITEs to the called side that are not finally answered.

@@ -5,6 +5,7 @@
 //! neither offered nor accepted.
 
 mod body;
+mod identity;
 mod privacy;
 
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ pub(crate) struct Crossing<'a> {
     pub(crate) authenticates: bool,
     /// Our address on the side that is shown the message.
     pub(crate) shown_as: SocketAddr,
+    /// What the called side is told of the caller, where it is a request of the caller's that crosses.
+    pub(crate) naming: Option<Naming<'a>>,
 }
 
 impl Crossing<'_> {
@@ -49,13 +52,14 @@ impl Crossing<'_> {
         replaced: &[(Name, Vec<u8>)],
     ) -> Vec<u8> {
         let withheld = self.withholds(message);
-        for (name, value) in replaced {
-            if !(withheld && *name == Name::ReferredBy) {
+        let assertions = self.assertions(message);
+        for (name, value) in replaced.iter().chain(&assertions) {
+            if !(withheld && *name == Name::ReferredBy || value.is_empty()) {
                 writer = writer.header(name.text(), value);
             }
         }
         for line in message.lines() {
-            if replaced.iter().any(|(name, _)| *name == line.name) {
+            if replaced.iter().chain(&assertions).any(|(name, _)| *name == line.name) {
                 continue;
             }
             if withheld && (privacy::is_telling(&line) || line.name == Name::Privacy) {
@@ -78,15 +82,6 @@ impl Crossing<'_> {
     /// that they must not tell (RFC 3325 5).
     pub(crate) fn withholds(self, message: Message<'_>) -> bool {
         self.withheld || (!self.trusted && privacy::is_asked(message))
-    }
-
-    /// The From value, without a tag, of a request that `from` sent: at `domain`, or at our own address.
-    pub(crate) fn caller(self, request: Message<'_>, from: &NameAddr<'_>, domain: Option<&str>) -> Vec<u8> {
-        match domain {
-            _ if self.withholds(request) => ANONYMOUS.to_vec(),
-            Some(domain) => party(from, domain, false),
-            None => party(from, AddressText::from(self.shown_as).as_str(), false),
-        }
     }
 
     fn crosses(self, line: &HeaderLine<'_>) -> bool {
@@ -273,6 +268,7 @@ pub(crate) fn is_sips(uri: &[u8]) -> bool {
 }
 
 pub(crate) use body::{Body, body, with_description};
+pub(crate) use identity::Naming;
 pub(crate) use privacy::{ANONYMOUS, is_asked as is_privacy_asked};
 
 /// URI parameters that tell the way to one side, not who is meant.

@@ -1,7 +1,9 @@
 //! Who may call, where calls go, and what each side is shown: plain data that configuration fills.
 
+mod caller;
 mod dialogs;
 mod endpoints;
+mod number;
 mod refusal;
 mod resolved;
 mod route;
@@ -13,8 +15,11 @@ use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
+pub use caller::{Assertion, CallerIdentity};
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
+pub use number::{At, Change, Edit, Form, NumberRule, NumberRules, Plan, TrunkNumbers};
+pub(crate) use number::{number_of, with_number};
 pub use refusal::Refusal;
 pub use resolved::Resolved;
 pub use route::{Route, Way};

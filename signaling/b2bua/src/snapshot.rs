@@ -10,7 +10,7 @@ use moorline_control::{LocalSession, MAX_SNAPSHOT, SessionId};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Dialog, Transport};
 
-use crate::call::{Call, Phase};
+use crate::call::{Call, Numbers, Phase};
 use crate::cdr::{Kept, Record};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
@@ -45,6 +45,9 @@ struct CallForm<'a> {
     /// Absent where the version before has written it, or there was no room.
     #[n(5)]
     record: Option<Kept>,
+    /// The numbers: called and caller as received, as routed, as sent. Absent in snapshots of before.
+    #[b(6)]
+    numbers: Option<Vec<&'a ByteSlice>>,
 }
 
 #[derive(Encode, Decode)]
@@ -120,7 +123,9 @@ pub(crate) fn encode(call: &Call, policy: &Policy) -> Vec<u8> {
         return Vec::new();
     };
     let record = Some(Kept::from(&*call.record));
-    let mut form = CallForm { version: VERSION, answered_at, legs, bypassed: call.bypassed.then_some(true), record };
+    let numbers = Some(call.numbers.kept().map(Into::into).collect());
+    let bypassed = call.bypassed.then_some(true);
+    let mut form = CallForm { version: VERSION, answered_at, legs, bypassed, record, numbers };
     // What is too long for the media process is not worth losing the call.
     let bytes = written(&form);
     if bytes.len() <= MAX_SNAPSHOT {
@@ -202,8 +207,10 @@ pub(crate) fn restore(
     // The clock of a host that was restarted begins anew.
     let answered_at = form.answered_at.min(now);
     let legs = [leg(caller, now, policy)?, leg(callee, now, policy)?];
+    let numbers: Vec<&[u8]> = form.numbers.iter().flatten().map(|number| &number[..]).collect();
     Ok(Call {
         id,
+        numbers: Numbers::restored(&numbers, &policy.trunks[legs[1].trunk]),
         phase: Phase::Answered,
         tags: legs.iter().map(|leg| leg.tag).collect(),
         legs,

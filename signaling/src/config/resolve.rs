@@ -9,6 +9,7 @@ use moorline_sip::{Scheme, Uri, reason_phrase};
 use crate::clock::WallClock;
 
 use super::fault::{Faults, choices};
+use super::numbers::Plans;
 use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, RouteConfig, TrunkConfig};
 
 /// The longest path a Unix socket address holds (`sun_path`, less its final zero).
@@ -28,7 +29,8 @@ impl Config {
         let mut faults = Faults::default();
         self.check_process(&mut faults);
         let listeners = self.listeners(&mut faults);
-        let trunks = self.trunks(&mut faults);
+        let plans = self.plans(&mut faults);
+        let trunks = self.trunks(&mut faults, &plans);
         let routes = self.routes(&mut faults);
         let limits = self.limits(&mut faults);
         self.overload.check(&mut faults);
@@ -75,7 +77,7 @@ impl Config {
         }
     }
 
-    fn trunks(&self, faults: &mut Faults) -> Vec<Trunk> {
+    fn trunks(&self, faults: &mut Faults, plans: &Plans) -> Vec<Trunk> {
         if self.trunks.is_empty() {
             let remedy = "add [[signaling.trunks]] with name, listener, and sources or targets";
             faults.add("trunks", "no trunk: every request would be dropped", remedy);
@@ -120,6 +122,8 @@ impl Config {
                 },
                 trusted: trunk.trusted,
                 withhold_caller: trunk.withhold_caller,
+                numbers: trunk.numbers(faults, index, plans),
+                caller: trunk.caller(faults, index),
                 large: trunk.large(),
                 redirects: match trunk.redirects {
                     RedirectsConfig::Follow => Redirects::Follow,

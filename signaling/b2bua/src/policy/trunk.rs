@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Authentication, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved, Target};
+use super::{
+    Authentication, CallerIdentity, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved, Target,
+    TrunkNumbers,
+};
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +47,10 @@ pub struct Trunk {
     pub redirects: Redirects,
     /// Callers are not named to it, whether they ask for that (RFC 3323) or not.
     pub withhold_caller: bool,
+    /// What is made of the numbers of its calls.
+    pub numbers: TrunkNumbers,
+    /// Who callers are said to be to it.
+    pub caller: CallerIdentity,
     /// What its dialogs may do beyond RFC 3261.
     pub dialogs: Dialogs,
     /// Its requests must show credentials; without, its sources are enough.

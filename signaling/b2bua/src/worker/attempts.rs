@@ -9,7 +9,7 @@ use super::setup::{Refused, refusal_body};
 use super::targets::nowhere;
 use super::{Arrival, ClientUse, Worker};
 use crate::attempt::{Attempt, Destination, keep_better};
-use crate::call::{Call, Invite, Phase};
+use crate::call::{Call, Invite, Phase, with_number_in};
 use crate::forward::{self, ALLOW};
 use crate::leg::Side;
 use crate::{Observation, Outcome};
@@ -150,7 +150,8 @@ impl Worker {
         let trunk = &self.policy.trunks[call.leg(Side::Callee).trunk];
         let mut caller = crossing.caller(request, &from, trunk.domain.as_deref());
         caller.extend_from_slice([";tag=", &ours.tag.to_string()].concat().as_bytes());
-        let uri = destination.request_uri(request.request_uri().unwrap_or_default(), &host);
+        let called = request.request_uri().unwrap_or_default();
+        let uri = destination.request_uri(&with_number_in(called, &call.numbers.sent.called, &host), &host);
         let secure = forward::is_sips(&uri);
         let writer = Writer::request(Method::Invite, &uri)
             .header("Via", shown.via(&ours.branch))
@@ -158,7 +159,7 @@ impl Worker {
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let writer = writer
             .header("From", caller)
-            .header("To", forward::party(&to, &host, secure))
+            .header("To", call.numbers.to(&to, &host, secure))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", format!("{} INVITE", ours.cseq))
             .header("Contact", shown.secured(secure).contact())

@@ -11,8 +11,9 @@ use super::pass::{Passing, Purpose, opaque};
 use super::targets::{Request, Waiter, is_secure, nowhere, tell_name};
 use super::{ACCEPT, Arrival, ClientUse, Worker};
 use crate::attempt::Destination;
+use crate::call::{Numbers, with_number_in};
 use crate::extension;
-use crate::forward::{self, ALLOW, Crossing};
+use crate::forward::{self, ALLOW, Crossing, Naming};
 use crate::locate::{Hop, Located, NotLocated};
 use crate::policy::Refer;
 use crate::subscription::End;
@@ -61,7 +62,8 @@ impl Worker {
         if forward::is_looping(message, self.identities.node()) {
             return self.refuse(arrival, server, 482, b"Loop Detected");
         }
-        let endpoint = match self.endpoint_for(arrival, called(message)) {
+        let numbers = Numbers::received(message, &self.policy.trunks[trunk]);
+        let endpoint = match self.endpoint_for(arrival, &numbers.routed.called) {
             Ok(endpoint) => endpoint,
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };
@@ -93,7 +95,8 @@ impl Worker {
 
     /// The trunk that a request goes to by the routes, if that has a target.
     fn egress(&self, trunk: usize, message: Message<'_>) -> Option<usize> {
-        let egress = self.policy.egress(trunk, called(message))?;
+        let numbers = Numbers::received(message, &self.policy.trunks[trunk]);
+        let egress = self.policy.egress(trunk, &numbers.routed.called)?;
         (!self.policy.trunks[egress].targets.is_empty()).then_some(egress)
     }
 
@@ -234,19 +237,22 @@ impl Worker {
         let uri = message.request_uri()?;
         let (from, to) = (message.from().ok()?, message.to().ok()?);
         let [came, goes] = [trunk, egress].map(|trunk| &self.policy.trunks[trunk]);
+        let mut numbers = Numbers::received(message, came);
+        numbers.send(goes);
         let crossing = Crossing {
             trusted: came.trusted && goes.trusted,
             withheld: goes.withhold_caller,
             realm: came.realm(),
             authenticates: goes.credentials.is_some(),
             shown_as: self.advertised(goes.listener),
+            naming: Some(Naming::new(&numbers, goes)),
         };
         let shown = self.shown(destination.flow);
         let host = destination.host.clone().unwrap_or_else(|| destination.flow.remote.to_string());
         let mut caller = crossing.caller(message, &from, goes.domain.as_deref());
         caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
         let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
-        let uri = destination.request_uri(uri, &host);
+        let uri = destination.request_uri(&with_number_in(uri, &numbers.sent.called, &host), &host);
         let secure = forward::is_sips(&uri);
         let writer = Writer::request(method, &uri)
             .header("Via", shown.via(&ours.branch))
@@ -254,7 +260,7 @@ impl Worker {
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let mut writer = writer
             .header("From", caller)
-            .header("To", forward::party(&to, &host, secure))
+            .header("To", numbers.to(&to, &host, secure))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", [b"1 ", method.as_bytes()].concat());
         if matches!(method, Method::Subscribe | Method::Refer) {
@@ -262,9 +268,4 @@ impl Worker {
         }
         Some(crossing.finish_with(writer, message, opaque(arrival)?, headers))
     }
-}
-
-/// Who a request is for.
-fn called(message: Message<'_>) -> &[u8] {
-    message.request_uri().and_then(|uri| Uri::parse(uri).ok()).and_then(|uri| uri.user).unwrap_or_default()
 }

@@ -147,6 +147,7 @@ impl Worker {
             realm: None,
             authenticates: false,
             shown_as: shown.address,
+            naming: None,
         };
         // The description in an answer to OPTIONS (RFC 3261 11.2) names addresses and no media is meant.
         let answer = crossing.finish(writer, arrival.message, opaque(arrival).unwrap_or_default());

@@ -10,10 +10,10 @@ use super::endpoints::Called;
 use super::refer::REPLACES;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::attempt::Groups;
-use crate::call::{Call, Invite, Phase, Waiting};
+use crate::call::{Call, Invite, Numbers, Phase, Waiting};
 use crate::cdr::Stage;
 use crate::extension::{self, RELIABLE};
-use crate::forward::{self, Body, Crossing};
+use crate::forward::{self, Body, Crossing, Naming};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Kind, Remote, Unusable};
 use crate::policy::{Refusal, ReliableProvisional, Way};
@@ -32,6 +32,8 @@ pub(super) struct Admission {
     pub(super) max_forwards: u32,
     pub(super) offer: Option<Vec<Remote>>,
     pub(super) replacement: Option<Replacement>,
+    /// Who calls whom.
+    pub(super) numbers: Numbers,
 }
 
 /// A final answer that this host gives itself.
@@ -154,8 +156,11 @@ impl Worker {
             }
         };
         let both_trusted = [trunk, admission.egress].iter().all(|trunk| self.policy.trunks[*trunk].trusted);
+        let mut numbers = admission.numbers;
+        numbers.send(&self.policy.trunks[admission.egress]);
         let call = Call {
             id,
+            numbers,
             phase: Phase::Inviting,
             legs: [caller, callee],
             invite: Some(Invite {
@@ -228,7 +233,8 @@ impl Worker {
             Body::Unsupported => return Err(Refused::unsupported()),
             Body::None | Body::Opaque(_) => None,
         };
-        let called = invite.request_uri().map(called_number).unwrap_or_default();
+        let numbers = Numbers::received(invite, &self.policy.trunks[trunk]);
+        let called = &*numbers.routed.called;
         let replacement = self.replacement(invite)?;
         let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, called)? };
         let found = replacement.as_ref().map(|found| found.trunk).or(endpoint.as_ref().map(|found| found.trunk));
@@ -254,7 +260,7 @@ impl Worker {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
         let bypassed = endpoint.as_ref().is_some_and(|called| self.bypasses(arrival, trunk, offer.as_deref(), called));
-        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement })
+        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers })
     }
 
     /// Refuses a new INVITE before there is a call.
@@ -296,7 +302,7 @@ impl Worker {
     }
 
     /// How headers cross to the leg of `to`.
-    pub(super) fn crossing(&self, call: &Call, to: Side) -> Crossing<'_> {
+    pub(super) fn crossing<'a>(&'a self, call: &'a Call, to: Side) -> Crossing<'a> {
         let egress = &self.policy.trunks[call.leg(to).trunk];
         Crossing {
             withheld: to == Side::Callee && (call.withheld || egress.withhold_caller),
@@ -304,6 +310,7 @@ impl Worker {
             realm: self.policy.trunks[call.leg(to.other()).trunk].realm(),
             authenticates: egress.credentials.is_some(),
             shown_as: self.advertised(call.leg(to).flow.listener),
+            naming: (to == Side::Callee).then(|| Naming::new(&call.numbers, egress)),
         }
     }
 
@@ -392,9 +399,4 @@ pub(super) fn refusal_body(refusal: Message<'_>) -> &[u8] {
         Body::Opaque(bytes) => bytes,
         Body::None | Body::Sdp(_) | Body::Unsupported => b"",
     }
-}
-
-/// The called number: the user part of a SIP URI, or the number of a `tel:` one.
-fn called_number(uri: &[u8]) -> &[u8] {
-    moorline_sip::Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default()
 }

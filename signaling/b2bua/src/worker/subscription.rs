@@ -104,7 +104,8 @@ impl Worker {
             return self.refuse(arrival, server, 481, b"Call/Transaction Does Not Exist");
         };
         let writer = dialog.request(method, via.as_bytes()).header("Contact", shown.secured(dialog.secure).contact());
-        let crossing = Crossing { trusted, withheld: false, realm, authenticates, shown_as: shown.address };
+        let crossing =
+            Crossing { trusted, withheld: false, realm, authenticates, shown_as: shown.address, naming: None };
         let bytes = crossing.finish(writer, message, &body);
         let purpose = Purpose::Subscription { id, last };
         let request = message.to_owned();

@@ -9,7 +9,7 @@ use super::setup::{Admission, Refused};
 use super::targets::is_secure;
 use super::{Arrival, ClientUse, Worker};
 use crate::Outcome;
-use crate::call::{Call, Phase};
+use crate::call::{Call, Numbers, Phase};
 use crate::forward;
 use crate::leg::{Leg, Side};
 use crate::policy::Refer;
@@ -133,7 +133,15 @@ impl Worker {
                 if !self.place.calls.enter(self.policy.limits.calls) {
                     return Err(Refused::because(503, "Call Limit Reached"));
                 }
-                Admission { egress, endpoint: None, bypassed: false, max_forwards: 70, offer: None, replacement: end }
+                Admission {
+                    egress,
+                    endpoint: None,
+                    bypassed: false,
+                    max_forwards: 70,
+                    offer: None,
+                    replacement: end,
+                    numbers: Numbers::received(compose(b"")?.view(), &self.policy.trunks[call.leg(moved).trunk]),
+                }
             }
             None => {
                 let invite = compose(b"")?;

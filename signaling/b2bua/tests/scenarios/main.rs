@@ -13,6 +13,7 @@ mod handled_transfers;
 mod harness;
 mod hops;
 mod next_hops;
+mod numbers;
 mod peers;
 mod phones;
 mod privacy;

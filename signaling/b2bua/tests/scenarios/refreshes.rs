@@ -383,13 +383,13 @@ fn a_snapshot_of_the_form_before_still_restores() {
     net.expect(CALLEE, "BYE");
 }
 
-/// A snapshot as the form before wrote it: version 2, no field of a leg above 15, and nothing of the record.
+/// A snapshot as the form before wrote it: version 2, no field of the call above 2, and none of a leg above 15.
 fn older(snapshot: &[u8]) -> Vec<u8> {
     use minicbor::{Decoder, Encoder};
     let mut out = Vec::new();
     let mut write = Encoder::new(&mut out);
     let mut read = Decoder::new(snapshot);
-    assert_eq!(read.map().unwrap(), Some(4));
+    assert!(read.map().unwrap().is_some_and(|fields| fields >= 3));
     write.map(3).unwrap();
     assert_eq!((read.u8().unwrap(), read.u8().unwrap()), (0, 3));
     write.u8(0).unwrap().u8(2).unwrap();
