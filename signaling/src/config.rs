@@ -1,6 +1,8 @@
 //! What the operator writes under `[signaling]`: one documented struct per configured thing.
 
 mod accounts;
+mod answers;
+mod descriptions;
 mod dialogs;
 mod fault;
 mod hops;
@@ -20,6 +22,8 @@ pub use accounts::{
     AlgorithmConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, RegistrarConfig, RegistrationConfig,
     SecretText, UserConfig, WhenFullConfig,
 };
+pub use answers::{AnswerConfig, StatusConfig, WayConfig};
+pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
@@ -113,6 +117,21 @@ pub struct TrunkConfig {
     /// Whether its media may come from elsewhere than its SDP says.
     #[serde(default)]
     pub media_nat: MediaNatConfig,
+    /// What becomes of private media addresses from a public source: `latch`, `allow` or `refuse`.
+    #[serde(default)]
+    pub private_media: PrivateMediaConfig,
+    /// The audio codecs of its calls, the most wanted first: `["pcma", "pcmu"]`, names as in `a=rtpmap`. Offers that it
+    /// makes and gets hold no others, and those that it gets are in this order; a codec must be allowed by both trunks of
+    /// a call. Telephone events and comfort noise stay. Where none is left, 488. Any codec, in any order, if left out.
+    #[serde(default)]
+    pub codecs: Vec<String>,
+    /// How long a call may ring there, in seconds; 0 for as long as `limits.ring_s` allows. Then the next trunk of the
+    /// route is tried, or the caller hears 480, or 408 where nothing was heard of the trunk.
+    #[serde(default)]
+    pub no_answer_s: u32,
+    /// What its refusals become, and those that it is to hear.
+    #[serde(default)]
+    pub answers: Vec<AnswerConfig>,
     /// Whether identity headers (P-Asserted-Identity and its like) may cross between it and another trusted
     /// trunk.
     #[serde(default)]

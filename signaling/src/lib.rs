@@ -22,8 +22,8 @@ pub mod store;
 mod transport;
 
 pub use config::{
-    AlgorithmConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, RegistrarConfig, RegistrationConfig,
-    SecretText, UserConfig, WhenFullConfig,
+    AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, PrivateMediaConfig,
+    RegistrarConfig, RegistrationConfig, SecretText, StatusConfig, UserConfig, WayConfig, WhenFullConfig,
 };
 pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,

@@ -52,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) tags: Vec<SessionId>,
     /// What each party's SDP last said, agreed or early; by [`Side::index`].
     pub(crate) said: [Option<Vec<Remote>>; 2],
+    /// The last INVITE that crossed it had no offer: its answer has one.
+    pub(crate) late_offer: bool,
     /// An offer in a re-INVITE that was not answered yet.
     pub(crate) offer: Option<Offer>,
     /// The local media addresses.
@@ -108,6 +110,8 @@ pub(crate) struct Invite {
     pub(crate) not_located: Option<NotLocated>,
     /// When those called must have given a sign of life.
     pub(crate) silent_at: Option<u64>,
+    /// The trunk whose no-answer time runs, and when that is over.
+    pub(crate) no_answer: Option<(usize, u64)>,
     /// The best refusal so far.
     pub(crate) refusal: Option<OwnedMessage>,
     /// It went on to the called side.

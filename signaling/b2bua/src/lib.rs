@@ -14,6 +14,7 @@
 mod attempt;
 mod call;
 pub mod cdr;
+mod codecs;
 mod dispatch;
 mod edge;
 mod extension;

@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 use moorline_control::{Ceiling, Codec, Format, Latch, LegSpec, LocalSession, MAX_FORMATS, Profile, StreamSpec};
 use moorline_sdp::{Anchor, Session};
 
-use crate::policy::{MediaNat, Trunk};
+use crate::policy::{MediaNat, PrivateMedia, Trunk};
 
 mod ceiling;
 
@@ -246,7 +246,7 @@ fn latch_sources(side: &SideView<'_>, rtp: Option<SocketAddr>) -> Option<Vec<IpN
     let nat_seen = rtp.is_some_and(|rtp| is_private(rtp.ip()) && rtp.ip() != side.signaling);
     let allowed = match side.trunk.media_nat {
         MediaNat::Off => false,
-        MediaNat::Auto => nat_seen,
+        MediaNat::Auto => nat_seen && side.trunk.private_media == PrivateMedia::Latch,
         MediaNat::Always => rtp.is_some(),
     };
     allowed.then(|| {

@@ -1,9 +1,12 @@
 //! Who may call, where calls go, and what each side is shown: plain data that configuration fills.
 
+mod answers;
 mod caller;
+mod codecs;
 mod dialogs;
 mod endpoints;
 mod number;
+mod pattern;
 mod refusal;
 mod resolved;
 mod route;
@@ -15,16 +18,19 @@ use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
+pub use answers::{AnswerMap, AnswerRule, Answers};
 pub use caller::{Assertion, CallerIdentity};
+pub use codecs::{CodecName, Codecs, NoCodec};
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
 pub use number::{At, Change, Edit, Form, NumberRule, NumberRules, Plan, TrunkNumbers};
 pub(crate) use number::{number_of, with_number};
+pub use pattern::{BadPattern, Pattern, Template};
 pub use refusal::Refusal;
 pub use resolved::Resolved;
 pub use route::{Route, Way};
 pub use target::{NoTarget, Target};
-pub use trunk::{Large, MediaNat, Redirects, Trunk};
+pub use trunk::{Large, MediaNat, PrivateMedia, Redirects, Trunk};
 pub use users::{Authentication, Challenges, Credentials, Password, Registration, User, Users};
 
 /// Everything a worker decides by.

@@ -224,6 +224,7 @@ pub(crate) fn restore(
         transfer: None,
         lingers_until: None,
         said,
+        late_offer: false,
         offer: None,
         local,
         waiting: Vec::new(),

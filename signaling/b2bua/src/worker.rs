@@ -13,6 +13,7 @@ mod attempts;
 mod counters;
 mod credentials;
 mod decline;
+mod descriptions;
 mod dialog;
 mod elsewhere;
 mod endpoints;
@@ -21,6 +22,7 @@ mod join;
 mod media;
 mod names;
 mod next_hops;
+mod no_answer;
 mod outside;
 mod pass;
 mod probe;
@@ -36,6 +38,7 @@ mod reliable;
 mod restore;
 mod send;
 mod setup;
+mod shown_answers;
 mod streams;
 mod subscription;
 mod targets;
@@ -340,6 +343,7 @@ impl Worker {
                 Due::Subscription(id) => self.drop_subscription(id),
                 Due::Reliable(call) => self.reliable_again(now, call),
                 Due::Silent(call) => self.silent(now, call),
+                Due::NoAnswer(call) => self.not_answered(now, call),
                 Due::Names => self.look_up_names(now),
                 Due::Probe(trunk) => self.probe_trunk(now, trunk),
                 Due::Expiry(serial) => self.unbind(now, serial),

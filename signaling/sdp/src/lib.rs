@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod formats;
 mod line;
 mod media;
 mod rewrite;
 mod rtpmap;
 mod session;
 
+pub use formats::keep_formats;
 pub use media::{Direction, Media};
 pub use rewrite::{Anchor, rewrite};
 pub use rtpmap::{MAX_RTPMAPS, RtpMap};

@@ -47,6 +47,12 @@ impl Media<'_> {
         parts.nth(1).is_some_and(|profile| profiles.iter().any(|known| profile.eq_ignore_ascii_case(known.as_bytes())))
     }
 
+    /// The payload types among the formats, in their order; other formats have none.
+    pub fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
+        let formats = self.formats.split(|b| crate::line::is_blank(*b)).filter(|format| !format.is_empty());
+        formats.filter_map(crate::formats::payload_type)
+    }
+
     /// Where this party receives RTP. `None` for port 0, a host name, or no `c=` at all.
     ///
     /// The unspecified address of an RFC 2543 hold is given as it stands: ask [`Media::is_held`] before

@@ -106,19 +106,19 @@ fn insert_connection(
 }
 
 /// The received bytes, copied up to `copied`, with replacements spliced in.
-struct Patch<'a> {
+pub(crate) struct Patch<'a> {
     bytes: &'a [u8],
     copied: u32,
     out: Vec<u8>,
 }
 
 impl<'a> Patch<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Patch { bytes, copied: 0, out: Vec::with_capacity(bytes.len() + 128) }
     }
 
     /// Replaces `span`, which must come after all before it.
-    fn replace(&mut self, span: Span, with: impl AsRef<[u8]>) {
+    pub(crate) fn replace(&mut self, span: Span, with: impl AsRef<[u8]>) {
         debug_assert!(self.copied <= span.start && span.start <= span.end, "places are in order");
         self.out.extend_from_slice(Span { start: self.copied, end: span.start }.of(self.bytes));
         self.out.extend_from_slice(with.as_ref());
@@ -150,7 +150,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.replace(Span::empty(length), "");
         self.out

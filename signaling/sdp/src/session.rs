@@ -231,7 +231,7 @@ impl Session<'_> {
 }
 
 /// Splits `name[:argument]`, blanks around the name left out.
-fn attribute(bytes: &[u8], value: Span) -> (&[u8], Span) {
+pub(crate) fn attribute(bytes: &[u8], value: Span) -> (&[u8], Span) {
     let text = value.of(bytes);
     let length = text.iter().position(|b| *b == b':').unwrap_or(text.len());
     let name = text.get(..length).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use moorline_sdp::{Anchor, Session, rewrite};
+use moorline_sdp::{Anchor, Session, keep_formats, rewrite};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -122,6 +122,21 @@ fn skeleton(bytes: &[u8]) -> Vec<u8> {
     lines.concat().trim_ascii_end().to_vec()
 }
 
+/// The lines that say nothing of a format, with their ends.
+fn without_formats(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = vec![Vec::new()];
+    for (at, byte) in bytes.iter().enumerate() {
+        if let Some(line) = lines.last_mut() {
+            line.push(*byte);
+        }
+        if *byte == b'\n' || (*byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
+            lines.push(Vec::new());
+        }
+    }
+    lines.retain(|line| !line.is_empty() && !line.starts_with(b"m=") && !line.starts_with(b"a=rtpmap:"));
+    lines
+}
+
 fn is_removed(line: &[u8]) -> bool {
     ["a=candidate:", "a=remote-candidates:", "a=end-of-candidates"]
         .iter()
@@ -192,6 +207,34 @@ proptest! {
                 prop_assert_eq!(after.rtcp(), Some((anchor.address, port).into()));
             }
         }
+    }
+
+    #[test]
+    fn only_kept_formats_are_left_in_the_order_asked_for(
+        bytes in wild_description(),
+        lists in vec(proptest::option::of(vec(prop_oneof![Just(8u8), Just(0), Just(101), 0u8..128], 0..6)), 0..6),
+    ) {
+        let session = Session::parse(&bytes).unwrap();
+        let out = keep_formats(&session, &lists);
+        let again = Session::parse(&out).unwrap();
+        prop_assert_eq!(again.media().len(), session.media().len());
+        let all = lists.iter().chain(std::iter::repeat(&None));
+        for ((before, after), list) in session.media().iter().zip(again.media()).zip(all) {
+            let offered: Vec<u8> = before.payload_types().collect();
+            let mut asked: Vec<u8> = list.iter().flatten().copied().filter(|kept| offered.contains(kept)).collect();
+            if asked.is_empty() {
+                asked.clone_from(&offered);
+            } else {
+                let named = |kept: &u8| list.iter().flatten().any(|asked| asked == kept);
+                prop_assert!(after.rtpmaps.iter().all(|map| named(&map.payload_type)));
+            }
+            prop_assert_eq!(after.payload_types().collect::<Vec<u8>>(), asked);
+            prop_assert_eq!((before.port, before.kind, before.protocol), (after.port, after.kind, after.protocol));
+            prop_assert_eq!((before.rtp(), before.rtcp(), before.direction), (after.rtp(), after.rtcp(), after.direction));
+        }
+        prop_assert_eq!(without_formats(&bytes), without_formats(&out));
+        // What is kept is kept again.
+        prop_assert_eq!(keep_formats(&again, &lists), out);
     }
 
     #[test]

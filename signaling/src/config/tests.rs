@@ -202,3 +202,35 @@ fn what_dialogs_may_do_is_read_and_checked() {
     let (key, _) = fault("media_nat = \"off\"", "session_timer = { refresh_s = 100, min_s = 120 }");
     assert_eq!(key, "signaling.trunks[1].session_timer.refresh_s");
 }
+
+#[test]
+fn answers_codecs_and_private_media_are_read_and_checked() {
+    use moorline_b2bua::policy::PrivateMedia;
+    let trunk = |lines: &str| GOOD.replacen("media_nat = \"off\"", lines, 1);
+    let of = |lines: &str| config(&trunk(lines)).policy().expect("no faults").trunks[1].clone();
+    let plain = of("");
+    assert_eq!((plain.private_media, plain.no_answer_ns), (PrivateMedia::Latch, 0));
+    assert!(plain.codecs.is_any() && plain.answers.received.0.is_empty());
+    let made = of("private_media = \"refuse\"\nno_answer_s = 15\ncodecs = [\"PCMA\", \"speex/16000\"]\n\
+        answers = [{ status = 480, reason = \"no (\\\\w+)\", to_status = 402, to_reason = \"No $1\" }, \
+        { on = \"sent\", status = \"5xx\", to_status = 486 }]");
+    assert_eq!((made.private_media, made.no_answer_ns), (PrivateMedia::Refuse, 15_000_000_000));
+    assert_eq!(made.answers.received.map(480, b"no money"), Some((402, b"No money".to_vec())));
+    assert_eq!(made.answers.sent.map(503, b"x"), Some((486, b"Busy Here".to_vec())));
+    assert!(!made.codecs.is_any());
+    for (line, key) in [
+        ("codecs = [\"a b\"]", "codecs[0]"),
+        ("codecs = [\"pcma\", \"pcma\"]", "codecs[1]"),
+        ("codecs = [\"telephone-event\"]", "codecs"),
+        ("answers = [{ status = 200, to_status = 480 }]", "answers[0].status"),
+        ("answers = [{ status = \"2xx\", to_status = 480 }]", "answers[0].status"),
+        ("answers = [{ to_status = 200 }]", "answers[0].to_status"),
+        ("answers = [{ status = 480 }]", "answers[0]"),
+        ("answers = [{ reason = \"(\", to_status = 480 }]", "answers[0].reason"),
+        ("answers = [{ reason = \"a\", to_reason = \"$1\" }]", "answers[0].to_reason"),
+        ("answers = [{ to_reason = \"a\\nb\" }]", "answers[0].to_reason"),
+    ] {
+        let (found, text) = fault("media_nat = \"off\"", line);
+        assert_eq!(found, format!("signaling.trunks[1].{key}"), "{text}");
+    }
+}

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{
-    Authentication, CallerIdentity, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved, Target,
-    TrunkNumbers,
+    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved,
+    Target, TrunkNumbers,
 };
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
@@ -37,6 +37,15 @@ pub struct Trunk {
     pub media_sources: Vec<IpNet>,
     /// Whether its media may come from elsewhere than its SDP says.
     pub media_nat: MediaNat,
+    /// The audio codecs of its calls; those of the other trunk must allow a codec too.
+    pub codecs: Codecs,
+    /// What becomes of private media addresses that it names from a public one.
+    pub private_media: PrivateMedia,
+    /// How long a call may ring there, from the INVITE to its first target on, before it is given up; 0 leaves it to
+    /// [`Limits::ring_ns`](super::Limits::ring_ns).
+    pub no_answer_ns: u64,
+    /// What refusals become, of this trunk and for it.
+    pub answers: Answers,
     /// Identity headers (P-Asserted-Identity, Remote-Party-ID, Diversion, History-Info,
     /// P-Charging-Vector) are taken from it and given to it; they cross only between two such trunks
     /// (RFC 3325 2.3).
@@ -119,6 +128,19 @@ pub enum MediaNat {
     Auto,
     /// Always, towards the signaling source, or the trunk's media sources.
     Always,
+}
+
+/// What becomes of a session description whose media address is private (RFC 1918, RFC 6598) though its party's
+/// signaling comes from a public one: no media sent there arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrivateMedia {
+    /// NAT is seen: what [`MediaNat`] says of that holds.
+    #[default]
+    Latch,
+    /// It is believed: there is another way to that address.
+    Allow,
+    /// An offer is refused with 488, and an answer ends the call.
+    Refuse,
 }
 
 impl Policy {

@@ -169,6 +169,7 @@ impl Worker {
 
     /// The first INVITE is finally answered.
     pub(super) fn take_invite(&mut self, id: SessionId) -> Option<Invite> {
+        self.forget_no_answer(id);
         let call = self.calls.get_mut(&id)?;
         if let Some(reliable) = &mut call.leg_mut(Side::Caller).reliable {
             if let Some(at) = reliable.next_at() {
@@ -207,6 +208,7 @@ impl Worker {
             let caller = call.leg(Side::Caller);
             let tag = caller.tag.to_string();
             let request = invite.request.view();
+            let refused = &self.told_by_us(caller.trunk, refused);
             let mut answer =
                 respond(request, caller.flow.remote, refused.status, &refused.reason, Some(tag.as_bytes()));
             if refused.status == 503 {

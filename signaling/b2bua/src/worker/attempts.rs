@@ -2,7 +2,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
-use moorline_sip::{AddressText, Method, Name, Writer};
+use moorline_sip::{AddressText, Method, Name, OwnedMessage, Writer};
 
 use super::records::given_up;
 use super::setup::{Refused, refusal_body};
@@ -57,6 +57,7 @@ impl Worker {
             }
         }
         self.watch_called(now, id);
+        self.watch_no_answer(now, id);
         let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
         if let Some(refused) = refusal.filter(|_| idle) {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
@@ -175,6 +176,8 @@ impl Worker {
     pub(super) fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
         let Arrival { now, message, .. } = arrival;
         self.heard(arrival, client, id);
+        let Some(call) = self.calls.get(&id) else { return };
+        let shown = self.as_mapped(call.leg(Side::Callee).trunk, message);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let attempt = call.take_attempt(client);
         if let Some(attempt) = &attempt {
@@ -200,7 +203,7 @@ impl Worker {
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };
                 if !hung_up {
-                    keep_better(&mut invite.refusal, message);
+                    keep_better(&mut invite.refusal, shown.as_ref().map_or(message, OwnedMessage::view));
                 }
                 if status / 100 == 6 {
                     // Nobody else need be asked (RFC 3261 16.7, step 5).
@@ -249,12 +252,15 @@ impl Worker {
         }
         let Some(refusal) = &invite.refusal else {
             if invite.forwarded {
-                return self.refuse_caller(now, id, &Refused::new(408), Outcome::Refused(408));
+                let refused = self.unanswered_by(call.leg(Side::Callee).trunk, Refused::new(408));
+                return self.refuse_caller(now, id, &refused, Outcome::Refused(refused.status));
             }
             let (refused, outcome) = nowhere(invite.not_located);
             return self.refuse_caller(now, id, &refused, outcome);
         };
         let server = invite.server;
+        let told = self.as_told(call.leg(Side::Caller).trunk, refusal.view());
+        let refusal = told.as_ref().unwrap_or(refusal);
         let status = refusal.view().status().unwrap_or_default();
         let contacts = match status {
             300..400 => self.contacts_for_caller(call.leg(Side::Caller).flow, refusal.view()),

@@ -5,7 +5,6 @@ use moorline_sip::transaction::ServerId;
 use moorline_sip::{Message, Method};
 
 use super::credentials::with_lines;
-use super::setup::read;
 use super::{Arrival, Worker};
 use crate::Outcome;
 use crate::call::Phase;
@@ -122,7 +121,7 @@ impl Worker {
             && let Body::Sdp(sdp) = forward::body(original)
         {
             let late = self.calls.get(&id).and_then(|call| call.offer.as_ref()).is_some_and(|offer| offer.by == side);
-            match read(sdp) {
+            match self.read_answer_of(id, side.other(), sdp) {
                 Ok(streams) if late => self.agree(id, side.other(), streams),
                 Ok(_) => {}
                 Err(_) => {

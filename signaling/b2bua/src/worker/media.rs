@@ -246,7 +246,7 @@ impl Worker {
         let described = early.as_ref().map_or(message, OwnedMessage::view);
         let streams = match forward::body(described) {
             Body::Sdp(sdp) => match self.calls.get(&id) {
-                Some(call) => Some(self.read_offer(call, sdp)?),
+                Some(call) => Some(self.read_offer(call, from, sdp)?),
                 None => None,
             },
             _ => None,

@@ -6,7 +6,6 @@ use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method, Name, Writer};
 
 use super::refer::{REPLACES, takes_replaces};
-use super::setup::read;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
 use crate::call::{Call, Invite, Phase};
@@ -269,7 +268,8 @@ impl Worker {
             leg.unacknowledged = message.cseq().ok().map(|cseq| cseq.number);
             // Its media may have moved within what was agreed.
             if let Body::Sdp(sdp) = forward::body(message)
-                && let Ok(streams) = read(sdp)
+                && let Ok(streams) = self.read_answer_of(id, side, sdp)
+                && let Some(call) = self.calls.get_mut(&id)
                 && call.said[side.index()].as_ref().is_some_and(|said| said.len() == streams.len())
             {
                 call.said[side.index()] = Some(streams);
@@ -291,7 +291,7 @@ impl Worker {
         let timed = leg.timer.is_some() || (!call.is_agreed() && self.session_timers(call, side).is_some());
         let refreshed = !leg.updates && timed;
         let repeated = refreshed || self.handles_transfers(call);
-        let sdp = if repeated { self.description_for(call, side, sdp).ok() } else { None };
+        let sdp = if repeated { self.description_for(call, side, message, sdp).ok() } else { None };
         if let Some(call) = self.calls.get_mut(&id) {
             call.leg_mut(side).sdp = sdp;
         }

@@ -33,7 +33,7 @@ impl Worker {
             return self.refuse_interval(arrival, server, shortest_s);
         }
         let offer = match forward::body(message) {
-            Body::Sdp(sdp) => match self.read_offer(call, sdp) {
+            Body::Sdp(sdp) => match self.read_offer(call, side, sdp) {
                 Ok(streams) => Some(Offer { by: side, streams }),
                 Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
             },
@@ -56,6 +56,7 @@ impl Worker {
         self.timers.set(until, super::Due::Reinvite(id, side));
         call.leg_mut(side).reinvite =
             Some(Reinvite { server, request: message.to_owned(), source: flow.remote, until });
+        call.late_offer = offer.is_none();
         if offer.is_some() {
             call.offer = offer;
             call.waiting.push(Waiting::Reinvite(side));

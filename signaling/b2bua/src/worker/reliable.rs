@@ -5,7 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, Method, Name};
 
-use super::setup::{Refused, read};
+use super::setup::Refused;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::attempt::Provision;
 use crate::call::{Call, Invite, Offer, Phase, Waiting};
@@ -52,7 +52,9 @@ impl Worker {
         // An early answer. What would be an offer (the INVITE had none) cannot be one in an unreliable
         // response (RFC 3261 13.2.1), and one that cannot be anchored is left out: ringing goes on.
         let early = match forward::body(message) {
-            Body::Sdp(sdp) => read(sdp).ok().filter(|_| offered),
+            Body::Sdp(sdp) if offered => {
+                self.calls.get(&id).and_then(|call| self.read_answer(call, Side::Callee, sdp).ok())
+            }
             _ => None,
         };
         let described = early.is_some();
@@ -85,7 +87,7 @@ impl Worker {
             return;
         }
         let streams = match self.calls.get(&id) {
-            Some(call) => self.read_offer(call, sdp),
+            Some(call) => self.read_offer(call, Side::Callee, sdp),
             None => return,
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -217,7 +219,7 @@ impl Worker {
                 self.settle_caller(id, pending.described);
                 // An offer of the caller (RFC 3262 5): it waits for the answer of the called side.
                 let Some(call) = self.calls.get(&id) else { return };
-                match self.read_offer(call, sdp) {
+                match self.read_offer(call, side, sdp) {
                     Ok(streams) => self.take_offer(arrival, server, id, side, streams),
                     Err(refused) => self.refuse(arrival, server, refused.status, &refused.reason),
                 }
@@ -254,7 +256,7 @@ impl Worker {
     /// The caller's PRACK acknowledges the offer of the called side, and goes on with the answer.
     fn answered_in_prack(&mut self, now: u64, id: SessionId, offer: &OfferedIn, prack: Message<'_>, body: Body<'_>) {
         match body {
-            Body::Sdp(sdp) => match read(sdp) {
+            Body::Sdp(sdp) => match self.read_answer_of(id, Side::Caller, sdp) {
                 Ok(streams) => {
                     self.agree(id, Side::Caller, streams);
                     self.settle_caller(id, true);

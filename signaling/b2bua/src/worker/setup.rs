@@ -37,6 +37,7 @@ pub(super) struct Admission {
 }
 
 /// A final answer that this host gives itself.
+#[derive(Clone)]
 pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) reason: Vec<u8>,
@@ -174,6 +175,7 @@ impl Worker {
                 followed: Vec::new(),
                 not_located: None,
                 silent_at: None,
+                no_answer: None,
                 refusal: None,
                 forwarded: false,
                 progressed: false,
@@ -193,6 +195,7 @@ impl Worker {
             transfer: None,
             lingers_until: None,
             tags: vec![caller_tag],
+            late_offer: admission.offer.is_none(),
             said: [admission.offer, None],
             offer: None,
             local: LocalSession::default(),
@@ -228,7 +231,7 @@ impl Worker {
         if forward::is_looping(invite, self.identities.node()) {
             return Err(Refused::new(482));
         }
-        let offer = match forward::body(invite) {
+        let mut offer = match forward::body(invite) {
             Body::Sdp(sdp) => Some(read(sdp)?),
             Body::Unsupported => return Err(Refused::unsupported()),
             Body::None | Body::Opaque(_) => None,
@@ -255,6 +258,10 @@ impl Worker {
             return Err(Refused::because(503, "No Media Process"));
         }
         self.check_streams([trunk, egress], offer.as_deref().unwrap_or_default())?;
+        if let (Some(streams), Body::Sdp(sdp)) = (&mut offer, forward::body(invite)) {
+            self.check_private(trunk, arrival.flow.remote.ip(), streams)?;
+            self.leave_out([trunk, egress], sdp, streams)?;
+        }
         // Last: from here on the call counts.
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
@@ -265,6 +272,8 @@ impl Worker {
 
     /// Refuses a new INVITE before there is a call.
     fn reject(&mut self, arrival: Arrival<'_>, server: ServerId, refused: &Refused) {
+        let trunk = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
+        let refused = &trunk.map_or_else(|| refused.clone(), |trunk| self.told_by_us(trunk, refused));
         let mut answer = self.answer_to(arrival, refused.status, &refused.reason);
         if refused.status == 503 {
             answer = answer.header("Retry-After", RETRY_AFTER);
@@ -320,16 +329,23 @@ impl Worker {
             Body::None => Ok(Vec::new()),
             Body::Opaque(bytes) => Ok(bytes.to_vec()),
             Body::Unsupported => Err(Refused::unsupported()),
-            Body::Sdp(sdp) if call.bypassed => Ok(sdp.to_vec()),
             Body::Sdp(sdp) => {
-                let shown = self.description_for(call, to, sdp)?;
+                let shown = self.description_for(call, to, message, sdp)?;
                 forward::with_description(message, shown).ok_or_else(Refused::unsupported)
             }
         }
     }
 
-    /// A session description as `to` is shown it: with our addresses.
-    pub(super) fn description_for(&self, call: &Call, to: Side, sdp: &[u8]) -> Result<Vec<u8>, Refused> {
+    /// The session description of a message as `to` is shown it: with our addresses, and the codecs that both trunks
+    /// allow.
+    pub(super) fn description_for(
+        &self,
+        call: &Call,
+        to: Side,
+        message: Message<'_>,
+        sdp: &[u8],
+    ) -> Result<Vec<u8>, Refused> {
+        let sdp = &self.with_allowed(call, to, message, sdp)?[..];
         if call.bypassed {
             return Ok(sdp.to_vec());
         }
@@ -340,10 +356,19 @@ impl Worker {
         Ok(moorline_sdp::rewrite(&session, origin, &anchors))
     }
 
-    /// What an offer in a call says of its streams, or why it cannot be carried between its parties.
-    pub(super) fn read_offer(&self, call: &Call, sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
-        let streams = read(sdp)?;
+    /// What an offer of `side` in a call says of its streams, or why it cannot be carried between its parties.
+    pub(super) fn read_offer(&self, call: &Call, side: Side, sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
+        let streams = self.read_answer(call, side, sdp)?;
         self.check_streams(call.legs.each_ref().map(|leg| leg.trunk), &streams)?;
+        Ok(streams)
+    }
+
+    /// The same for an answer, which is not refused for what was in its offer.
+    pub(super) fn read_answer(&self, call: &Call, side: Side, sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
+        let mut streams = read(sdp)?;
+        let (trunk, source) = (call.leg(side).trunk, call.leg(side).flow.remote.ip());
+        self.check_private(trunk, source, &streams)?;
+        self.leave_out([trunk, call.leg(side.other()).trunk], sdp, &mut streams)?;
         Ok(streams)
     }
 

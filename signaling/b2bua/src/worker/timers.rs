@@ -13,6 +13,8 @@ pub(super) enum Due {
     Phase(SessionId),
     /// Those called must have given a sign of life.
     Silent(SessionId),
+    /// The trunk in use has had its no-answer time.
+    NoAnswer(SessionId),
     /// A re-INVITE of this side must be finally answered.
     Reinvite(SessionId, Side),
     /// An UPDATE of this side must be answered.

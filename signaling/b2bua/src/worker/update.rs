@@ -6,7 +6,7 @@ use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method, respond};
 
 use super::refresh::with;
-use super::setup::{Refused, read, refusal_body};
+use super::setup::{Refused, refusal_body};
 use super::targets::is_secure;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
@@ -33,7 +33,7 @@ impl Worker {
         }
         match forward::body(arrival.message) {
             Body::Unsupported => self.refuse(arrival, server, 415, b"Unsupported Media Type"),
-            Body::Sdp(sdp) => match self.read_offer(call, sdp) {
+            Body::Sdp(sdp) => match self.read_offer(call, side, sdp) {
                 Ok(streams) => self.take_offer(arrival, server, id, side, streams),
                 Err(refused) => self.refuse(arrival, server, refused.status, &refused.reason),
             },
@@ -99,6 +99,7 @@ impl Worker {
         let early = call.early.as_ref().map(|(_, tag)| tag.clone());
         let update = Update { server, request: message.to_owned(), source: flow.remote, until, early };
         call.leg_mut(side).update = Some(Box::new(update));
+        call.late_offer = false;
         call.offer = Some(Offer { by: side, streams });
         call.waiting.push(Waiting::Update(side));
         self.update_media(id);
@@ -185,11 +186,13 @@ impl Worker {
         }
         let leg = call.leg_mut(origin);
         leg.relatch = leg.relatch.wrapping_add(1);
+        let Some(call) = self.calls.get(&id) else { return };
         let streams = match forward::body(message) {
-            Body::Sdp(sdp) => read(sdp).map(Some),
+            Body::Sdp(sdp) => self.read_answer(call, side, sdp).map(Some),
             Body::Unsupported => Err(Refused::unsupported()),
             Body::None | Body::Opaque(_) => Ok(None),
         };
+        let Some(call) = self.calls.get_mut(&id) else { return };
         match streams {
             Ok(streams) => {
                 call.waiting.push(Waiting::Updated { from: side, response: message.to_owned() });

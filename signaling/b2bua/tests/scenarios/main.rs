@@ -30,5 +30,7 @@ mod sips;
 mod streams;
 mod subscriptions;
 mod transfers;
+mod trunk_answers;
+mod trunk_descriptions;
 mod updates;
 mod video;
