@@ -159,6 +159,7 @@ fuzz:
 	    grep -E "^Done" "$$out/$$name.log"
 	done
 
+# Several tests at once; LAB_PLACES=1 runs one after the other.
 lab:
 	@if [ "$$(id -u)" -ne 0 ]; then
 	    mkdir -p "$(dir $(SKIPPED))"

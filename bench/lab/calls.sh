@@ -26,13 +26,6 @@ start() {
     shift 2
     ip netns exec "$namespace" "$@" >"$name.log" 2>&1 &
     started=$!
-    echo "$started" >>pids
-}
-
-# start_group NAME NAMESPACE COMMAND...: the same for a command with children, which end with it.
-start_group() {
-    start "$1" "$2" setsid "${@:3}"
-    echo "-$started" >>pids
 }
 
 # The value of KEY in a file of key=value lines; of a sum of keys if there are several.
@@ -167,8 +160,10 @@ look() {
     in_ns sbc "$MOORLINE_BENCH" scrape >"$1.scrape"
 }
 
-# Waits until no call, session or port is in use, and leaves the figures in after.scrape.
+# Waits until no call, session or port is in use, and leaves the figures in after.scrape. With --transactions it waits
+# for those too, for half a minute in which others may have the machine.
 await_idle() {
+    [[ " $* " != *" --transactions "* ]] || : >quiet
     in_ns sbc "$MOORLINE_BENCH" scrape --until-idle "$@" >after.scrape ||
         fault "still in use: $(grep -E '^(calls_active|transactions_active|media_sessions|media_ports_in_use)=' after.scrape | tr '\n' ' ')"
 }

@@ -54,8 +54,8 @@ network_up() {
     in_ns core ip address add "$core_proxy_ip/24" dev sbc
     in_ns carrier ip address add "$carrier_proxy_ip/24" dev sbc
     for host in {64..95}; do
-        in_ns sbc ip address add "47.103.169.$host/32" dev carrier
-    done
+        echo "address add 47.103.169.$host/32 dev carrier"
+    done | ip -n sbc -batch -
     in_ns carrier ip route add "$media_range" via "$sbc_carrier_ip"
 }
 
@@ -65,13 +65,8 @@ ipv6_up() {
     in_ns carrier ip address add "$carrier_ip6/64" dev sbc nodad
     in_ns sbc ip address add "$sbc_carrier_ip6/64" dev carrier nodad
     for host in {0..15}; do
-        in_ns sbc ip address add "${media_range6%0/124}$(printf %x "$host")/128" dev carrier nodad
-    done
-}
-
-ipv6_down() {
-    in_ns carrier ip -6 address flush dev sbc scope global
-    in_ns sbc ip -6 address flush dev carrier scope global
+        echo "address add ${media_range6%0/124}$(printf %x "$host")/128 dev carrier nodad"
+    done | ip -n sbc -batch -
 }
 
 # A fourth namespace, `home`, whose packets leave the core from ports that are none of theirs.
@@ -89,12 +84,6 @@ table ip home {
     }
 }
 TEXT
-}
-
-home_down() {
-    in_ns core nft delete table ip home
-    in_ns core sysctl -qw net.ipv4.ip_forward=0
-    ip netns del home
 }
 
 # A veth pair: in each namespace the link is named after the other one.

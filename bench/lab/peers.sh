@@ -213,7 +213,7 @@ dns_srv_enabled=0
 audio_rtp_port=24000
 TEXT
     # It ends with its input.
-    start_group linphone carrier env HOME="$PWD/linphone" bash -c 'sleep 300 | linphonec -c "$HOME/rc" -a'
+    start linphone carrier env HOME="$PWD/linphone" bash -c 'sleep 300 | linphonec -c "$HOME/rc" -a'
     await "linphonec" listens carrier "$ip:$port"
 }
 

@@ -1,4 +1,4 @@
-# Runs the lab's tests: each in a subshell, with a directory of its own for logs, and an end by a verdict.
+# Runs the lab's tests, several at once: each in a lab of its own, with a directory for its logs, and an end by a verdict.
 
 # NAME, NAME@DATAPATH or NAME@DATAPATH-SOCKETS, in the order in which they run. Where SOCKETS is not said, Moorline
 # chooses: shared ones for io_uring, because tests run as root.
@@ -96,41 +96,113 @@ find_executables() {
     done
 }
 
+# The places that a test takes, of those that there are.
+places_of() {
+    case ${1%@*} in
+        # Their load is all that the machine can do.
+        attack | attack-flood) echo "$places" ;;
+        # Hundreds of streams, of which no packet may be lost.
+        sipp-calls | generator-calls | moorline-load | ipv6-bridge | garbage) echo "$(((places + 1) / 2))" ;;
+        *) echo 1 ;;
+    esac
+}
+
+# Sorts tests: those that take most places first, so that they wait for each other once.
+by_places() {
+    local test
+    while read -r test; do
+        echo "$(places_of "$test") $test"
+    done | sort -s -n -r -k 1,1 | cut -d ' ' -f 2
+}
+
 run_tests() {
-    local test root passed=0 failed=0 since
-    refuse_way_out
-    # Before anything hides it: logs that are to be kept live on the host's file system.
+    local root places=${LAB_PLACES:-$((2 * $(nproc)))} taken=0 passed=0 failed tick="" ended status test
+    local -a waiting faulty=()
+    # By process ID.
+    local -A tests=() since=() holds=()
+    # Logs that are to be kept live on the host's file system.
     root=${LAB_LOGS:-$(mktemp -d /tmp/moorline-lab.XXXXXX)}
     mkdir -p "$root"
     # SIGINT ends the whole: this is PID 1 of its namespace, which gets only signals that it handles.
     trap 'exit 130' INT TERM
-    while read -r test; do
-        since=$SECONDS
-        # In the background, because bash ignores `set -e` in what it tests the status of.
-        run_test "$test" "$root/$test" &
-        if wait $!; then
-            passed=$((passed + 1))
-            echo "PASS $test ($((SECONDS - since)) s)"
-        else
-            failed=$((failed + 1))
-            echo "FAIL $test ($((SECONDS - since)) s), logs in $root/$test"
+    mapfile -t waiting < <(selected_tests "$@" | awk '!seen[$0]++' | by_places)
+    while ((${#waiting[@]} || ${#tests[@]})); do
+        # In their order, so that those that take many places are not passed over.
+        while ((${#waiting[@]} && taken + $(places_of "${waiting[0]:-}") <= places)); do
+            start_test "${waiting[0]}"
+            waiting=("${waiting[@]:1}")
+        done
+        if [[ -z $tick ]]; then
+            sleep 0.2 &
+            tick=$!
         fi
-        [[ ! -s $root/$test/summary ]] || sed 's/^/     /' "$root/$test/summary"
-        # Only failures are worth their space.
-        [[ -s $root/$test/faults || -n ${LAB_LOGS:-} ]] || rm -r "${root:?}/$test"
-    done < <(selected_tests "$@")
+        status=0
+        wait -n -p ended || status=$?
+        case ${ended:-} in
+            "$tick")
+                tick=""
+                make_place_of_quiet_tests
+                ;;
+            ?*) [[ -z ${tests[$ended]:-} ]] || end_test "$ended" "$status" ;;
+        esac
+    done
     [[ -n ${LAB_LOGS:-} ]] || rmdir --ignore-fail-on-non-empty "$root"
-    echo "$passed passed, $failed failed"
-    ((failed == 0))
+    ((${#faulty[@]} == 0)) || echo "FAILED: ${faulty[*]}"
+    echo "$passed passed, ${#faulty[@]} failed"
+    ((${#faulty[@]} == 0))
 }
 
-# Runs one test. It passes if it came to its end and noted no fault.
-run_test() {
-    local test=$1 logs=$2
+# Starts a test in namespaces of its own.
+start_test() {
+    local test=$1 logs=$root/$1
     rm -rf "$logs"
     mkdir -p "$logs"
-    : >"$logs/pids"
-    # In the background for the same reason.
+    apart "$lab_dir/lab" inside one "$test" "$logs" >"$logs/lab.log" 2>&1 </dev/null &
+    tests[$!]=$test
+    since[$!]=$SECONDS
+    holds[$!]=$(places_of "$test")
+    taken=$((taken + holds[$!]))
+}
+
+# Of tests that only wait from now on.
+make_place_of_quiet_tests() {
+    local pid
+    for pid in "${!tests[@]}"; do
+        if [[ -e $root/${tests[$pid]}/quiet ]]; then
+            taken=$((taken - holds[$pid]))
+            holds[$pid]=0
+        fi
+    done
+}
+
+# Tells of a test that has ended. It passed if it came to its end and noted no fault.
+end_test() {
+    local pid=$1 status=$2 test logs seconds
+    test=${tests[$pid]} logs=$root/${tests[$pid]} seconds=$((SECONDS - since[$1]))
+    taken=$((taken - holds[$pid]))
+    unset "tests[$pid]"
+    ((status == 0)) || [[ -s $logs/faults ]] || {
+        echo "the test ended with status $status"
+        tail -n 3 "$logs/lab.log"
+    } >>"$logs/faults"
+    if [[ -s $logs/faults ]]; then
+        faulty+=("$test")
+        echo "FAIL $test ($seconds s), logs in $logs"
+        sed 's/^/     fault: /' "$logs/faults"
+    else
+        passed=$((passed + 1))
+        echo "PASS $test ($seconds s)"
+    fi
+    [[ ! -s $logs/summary ]] || sed 's/^/     /' "$logs/summary"
+    # Only failures are worth their space.
+    [[ -s $logs/faults || -n ${LAB_LOGS:-} ]] || rm -r "${logs:?}"
+}
+
+# Runs one test, in the network around it, with its logs in a directory. What it has started ends with it, for this is
+# PID 1 of its namespace.
+run_test() {
+    local test=$1 logs=$2
+    # In the background, because bash ignores `set -e` in what it tests the status of.
     (
         set -euo pipefail
         # shellcheck source=attacks.sh
@@ -154,20 +226,5 @@ run_test() {
         # shellcheck disable=SC1090
         source "$lab_dir/tests/${test%@*}.sh"
     ) >"$logs/test.log" 2>&1 </dev/null &
-    local status=0
-    wait $! || status=$?
-    end_processes "$logs/pids"
-    ((status == 0)) || [[ -s $logs/faults ]] || echo "the test ended with status $status" >>"$logs/faults"
-    if [[ -s $logs/faults ]]; then
-        sed 's/^/     fault: /' "$logs/faults"
-        return 1
-    fi
-}
-
-# Ends what a test started and left.
-end_processes() {
-    local pid
-    while read -r pid; do
-        kill -KILL "$pid" 2>/dev/null || true
-    done <"$1"
+    wait $!
 }

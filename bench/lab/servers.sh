@@ -16,7 +16,7 @@ start_kamailio() {
     needs kamailio kamailio
     local namespace=$1 ip=$2
     sed -e "s/LISTEN$/$ip:5060/; s/ADDRESS$/$ip/" "${@:4}" "$lab_dir/peers/$3" >"kamailio-$namespace.cfg"
-    start_group "kamailio-$namespace" "$namespace" kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
+    start "kamailio-$namespace" "$namespace" kamailio -f "$PWD/kamailio-$namespace.cfg" -E -DD -m 64 -M 8 \
         -Y "$PWD" -P "$PWD/kamailio-$namespace.pid"
     await "Kamailio in $namespace" listens "$namespace" "$ip:5060"
 }

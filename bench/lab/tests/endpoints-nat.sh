@@ -2,7 +2,6 @@
 # the NAT, which keep-alives hold open, and media are led through the relay.
 
 needs nft nftables
-trap home_down EXIT
 home_up
 write_config
 add_telephones nat=auto keep_alive_s=5

@@ -36,5 +36,3 @@ verify_datapath
 summary "$dropped datagrams refused on media ports, $(figure after.scrape sip_malformed) malformed and" \
     "$(figure after.scrape sip_unknown_source) from strangers on SIP ports"
 stop_moorline
-in_ns core ip address del "$stranger_core/24" dev sbc
-in_ns carrier ip address del "$stranger_carrier/24" dev sbc

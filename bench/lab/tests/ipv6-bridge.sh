@@ -37,4 +37,3 @@ await_idle 40 --transactions
 verify_datapath
 verify_no_drops
 stop_moorline
-ipv6_down

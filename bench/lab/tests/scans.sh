@@ -62,4 +62,3 @@ if grep -q Password scan-*-svcrack.log; then
 fi
 summary "$(figure after.scrape sip_unknown_source) requests of a stranger left unanswered"
 stop_moorline
-in_ns carrier ip address del "$stranger/24" dev sbc
