@@ -159,7 +159,8 @@ fuzz:
 	    grep -E "^Done" "$$out/$$name.log"
 	done
 
-# Several tests at once; LAB_PLACES=1 runs one after the other.
+# The lab runs several tests at once; LAB_PLACES=1 makes it run one after the other.
+lab: export MOORLINE_SKIPPED = $(SKIPPED)
 lab:
 	@if [ "$$(id -u)" -ne 0 ]; then
 	    mkdir -p "$(dir $(SKIPPED))"

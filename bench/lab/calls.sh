@@ -39,10 +39,25 @@ figure() {
     echo "$sum"
 }
 
+# at IP PORT: both as they are written in one.
+at() {
+    [[ $1 == *:* ]] && echo "[$1]:$2" || echo "$1:$2"
+}
+
+# host IP: the network of that address alone.
+host() {
+    [[ $1 == *:* ]] && echo "$1/128" || echo "$1/32"
+}
+
+# What tells routers how to treat media towards each side.
+core_dscp=46
+carrier_dscp=34
+
 # write_config [SETTING=VALUE...]: moorline.toml for the lab. Settings: core_ports, carrier_ports
-# ("FIRST LAST"), carrier_network, cores.
+# ("FIRST LAST"), carrier_network, cores, busy_poll_us, capacity.
 write_config() {
-    local core_ports="16384 32767" carrier_ports="16384 32767" carrier_network=$media_range cores="" setting
+    local core_ports="16384 32767" carrier_ports="16384 32767" carrier_network=$media_range cores="" busy_poll_us=0 \
+        capacity=4000 setting
     for setting in "$@"; do
         local "${setting%%=*}"="${setting#*=}"
     done
@@ -55,25 +70,25 @@ lease_s = 60
 
 [[signaling.listeners]]
 name = "core"
-bind = "$sbc_core_ip:5060"
+bind = "$(at "$sbc_core_ip" 5060)"
 
 [[signaling.listeners]]
 name = "carrier"
-bind = "$sbc_carrier_ip:5060"
+bind = "$(at "$sbc_carrier_ip" 5060)"
 
 [[signaling.trunks]]
 name = "customers"
 listener = "core"
-sources = ["192.0.2.0/24"]
+sources = ["$core_network"]
 media_range = "core"
 media_nat = "off"
 
 [[signaling.trunks]]
 name = "carrier"
 listener = "carrier"
-targets = ["$carrier_ip:5060"]
+targets = ["$(at "$carrier_ip" 5060)"]
 media_range = "carrier"
-media_sources = ["$carrier_ip/32"]
+media_sources = ["$(host "$carrier_ip")"]
 media_nat = "off"
 
 [[signaling.routes]]
@@ -85,17 +100,21 @@ control = "/run/moorline/media.sock"
 control_users = ["nobody"]
 datapath = "$datapath"
 sockets = "$sockets"
+offload = $offload
 cores = [$cores]
+busy_poll_us = $busy_poll_us
+capacity = $capacity
 
 [media.xdp]
 interfaces = ["core", "carrier"]
 
 [[media.ranges]]
 name = "core"
-network = "$sbc_core_ip/32"
+network = "$(host "$sbc_core_ip")"
 first_port = ${core_ports% *}
 last_port = ${core_ports#* }
 routed = true
+dscp = $core_dscp
 
 [[media.ranges]]
 name = "carrier"
@@ -103,6 +122,7 @@ network = "$carrier_network"
 first_port = ${carrier_ports% *}
 last_port = ${carrier_ports#* }
 routed = true
+dscp = $carrier_dscp
 TOML
 }
 
@@ -127,7 +147,16 @@ TOML
 
 start_moorline() {
     [[ -f moorline.toml ]] || write_config
-    start moorline sbc "$MOORLINE" up --config moorline.toml
+    local side
+    if [[ $offload == true ]]; then
+        # What an XDP program sends into a veth is received by NAPI only.
+        for side in core carrier; do
+            in_ns "$side" ethtool -K sbc gro on
+        done
+    fi
+    # Each has a BPF file system of its own, for what outlives the media process.
+    # shellcheck disable=SC2016
+    start moorline sbc bash -c 'mount -t bpf bpf /sys/fs/bpf; exec "$@"' bash "$MOORLINE" up --config moorline.toml
     moorline_pid=$started
     in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >before.scrape || {
         fault "moorline is not ready: $(tail -n 3 moorline.log | tr '\n' ' ')"
@@ -145,6 +174,8 @@ stop_moorline() {
     for child in $children; do
         [[ ! -d /proc/$child ]] || fault "process $child outlived moorline"
     done
+    # With the process if it was not pinned, else with its BPF file system, which the kernel takes away behind it.
+    await "the end of the XDP programs" bash -c '! ip -n sbc link show | grep -q xdp'
     if grep -q "panicked at" moorline.log; then
         fault "a panic: $(grep -m1 -A1 "panicked at" moorline.log | tr '\n' ' ')"
     fi
@@ -189,10 +220,12 @@ make_speech() {
 
 # start_sipp NAME NAMESPACE IP PORT OPTION...
 start_sipp() {
-    local name=$1 namespace=$2 ip=$3 port=$4
+    local name=$1 namespace=$2 ip=$3 port=$4 control=$3
     shift 4
+    # It speaks IPv4 only.
+    [[ $ip != *:* ]] || control=127.0.0.1
     # -ci: without it the control socket is bound on all addresses.
-    start "sipp-$name" "$namespace" nice -n "${PRIORITY:-0}" sipp -i "$ip" -p "$port" -mi "$ip" -ci "$ip" -nostdin -buff_size 8388608 \
+    start "sipp-$name" "$namespace" nice -n "${PRIORITY:-0}" sipp -i "$ip" -p "$port" -mi "$ip" -ci "$control" -nostdin -buff_size 8388608 \
         -cid_str '%u.%p' -trace_err -error_file "sipp-$name.errors" -trace_stat -stf "sipp-$name.csv" -fd 1 \
         -timeout 90 "$@"
 }
@@ -226,7 +259,7 @@ start_answerer() {
 
 # start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends, over CORE_TRANSPORT or UDP.
 start_callers() {
-    start_caller callers core "$core_ip" 5060 "$sbc_core_ip:5060" "${4:-8610086}" "$3" -m "$1" -r "$2" -l 1000 \
+    start_caller callers core "$core_ip" 5060 "$(at "$sbc_core_ip" 5060)" "${4:-8610086}" "$3" -m "$1" -r "$2" -l 1000 \
         -t "$(sipp_transport "${CORE_TRANSPORT:-udp}")"
     callers_pid=$started
 }
@@ -239,7 +272,7 @@ start_caller() {
 
 # start_hung_up_callers CALLS RATE [NUMBER]: calls that the called party ends.
 start_hung_up_callers() {
-    start_sipp hung-up core "$core_ip" 5070 "$sbc_core_ip:5060" -sf "$lab_dir/scenarios/uac-hung-up.xml" \
+    start_sipp hung-up core "$core_ip" 5070 "$(at "$sbc_core_ip" 5060)" -sf "$lab_dir/scenarios/uac-hung-up.xml" \
         -s "${3:-8610086}" -m "$1" -r "$2" -l 1000
     hung_up_pid=$started
 }

@@ -32,7 +32,7 @@ stop_captures() {
 
 # verify_captures OPTION...: judges the captures.
 verify_captures() {
-    judge_captures core carrier verify-captures --inside 192.0.2.0/24 --outside-range "$media_range" "$@"
+    judge_captures core carrier verify-captures --inside "$core_network" --outside-range "$media_range" "$@"
     summary "$(captured_summary)"
 }
 
@@ -44,7 +44,7 @@ verify_media() {
 # verify_media_between ONE OTHER RELAYS OPTION...: the same for two other captures; on the side of the first one the
 # relay has its core address, on that of the other one addresses in RELAYS.
 verify_media_between() {
-    judge_captures "$1" "$2" verify-media --core-relays "$sbc_core_ip/32" --carrier-relays "$3" "${@:4}"
+    judge_captures "$1" "$2" verify-media --core-relays "$(host "$sbc_core_ip")" --carrier-relays "$3" "${@:4}"
     summary "RTP $(figure captures.figures rtp_outward_sent) outward, $(figure captures.figures rtp_inward_sent) inward," \
         "$(figure captures.figures rtp_outward_lost rtp_inward_lost) lost"
 }
@@ -68,15 +68,71 @@ captured_summary() {
         "transit p99 $(figure captures.figures rtp_outward_transit_p99_us) µs"
 }
 
-# The datapath that the test names carried what the captures show, and nothing was dropped.
+# The datapath that the test names carried what the captures show, with `+offload` the driver most of RTP.
 verify_datapath() {
-    local kind relayed
+    local kind relayed driver
     for kind in rtp rtcp; do
         relayed=$(figure captures.figures "${kind}_outward_relayed" "${kind}_inward_relayed")
-        require "$kind packets carried by $datapath" "$(figure after.scrape "media_${kind}_$datapath")" -eq "$relayed"
+        driver=$(figure after.scrape "media_${kind}_xdp")
+        require "$kind packets carried by $datapath" "$(figure after.scrape "media_${kind}_$datapath")" -eq $((relayed - driver))
     done
+    relayed=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed) driver=$(figure after.scrape media_rtp_xdp)
+    [[ $offload == false ]] || verify_driver "$relayed" "$driver"
+    [[ $datapath != af_xdp ]] || verify_bypass "$((relayed - driver))"
+    verify_code_points
     require "residence times recorded" "$(figure after.scrape media_residence_count)" -gt 0
     summary "residence p99 below $(sed -n 's/^media_residence_p99_us=//p' after.scrape) µs on $datapath"
+}
+
+# verify_driver RELAYED DRIVER: of what was relayed, the driver did most, and each packet of it went in by one interface
+# and out by the other.
+verify_driver() {
+    local redirected
+    redirected=$(($(driver_figure core xdp_redirect) + $(driver_figure carrier xdp_redirect)))
+    require "RTP packets of $1 relayed in the driver" "$2" -gt "$(($1 * 8 / 10))"
+    # AF_XDP sockets are given theirs in the same way.
+    require "packets redirected by the driver" "$redirected" \
+        "$([[ $datapath == af_xdp ]] && echo -ge || echo -eq)" "$2"
+    for side in core carrier; do
+        require "packets that $side did not take from the driver" "$(driver_figure "$side" xdp_xmit_errors)" -eq 0
+        require "packets sent back by $side's driver" "$(driver_figure "$side" xdp_tx)" -eq 0
+    done
+    summary "$2 of $1 RTP packets relayed in the driver"
+}
+
+# verify_bypass PACKETS: so many were relayed by AF_XDP sockets, all but those that came before their next hop was known
+# or, with several shards, by a queue of another.
+verify_bypass() {
+    local way least=$(($1 * 8 / 10))
+    ! grep -q '^media_rtp_shard_1=' after.scrape || least=$(($1 / 4))
+    for way in received sent; do
+        require "packets $way by AF_XDP sockets" "$(figure after.scrape "media_af_xdp_$way")" -gt "$least"
+    done
+}
+
+# driver_figure LINK COUNTER: a figure of Moorline's link, of all its queues.
+driver_figure() {
+    in_ns sbc ethtool -S "$1" | awk -v counter="_$2:" 'substr($1, length($1) - length(counter) + 1) == counter { sum += $2 }
+        END { print sum + 0 }'
+}
+
+# All that the relay sent carries the code point of its range.
+verify_code_points() {
+    local side from code_point direction kind odd class source
+    while read -r side from code_point direction; do
+        class="ip[1] & 0xfc = $((code_point << 2))" source="udp[0:2]"
+        # libpcap has no word for the ports of UDP over IPv6.
+        [[ $from != *:* ]] || class="ip6[0:2] & 0xfc0 = $((code_point << 6))" source="ip6[40:2]"
+        for kind in rtp rtcp; do
+            odd=$([[ $kind == rtcp ]] && echo 1 || echo 0)
+            require "$kind packets to $side with code point $code_point" \
+                "$(packets "$side" "udp and not port 5060 and src net $from and $source & 1 = $odd and $class")" \
+                -eq "$(figure captures.figures "${kind}_${direction}_relayed")"
+        done
+    done <<TEXT
+core $(host "$sbc_core_ip") $core_dscp inward
+carrier $media_range $carrier_dscp outward
+TEXT
 }
 
 verify_no_drops() {

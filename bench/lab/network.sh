@@ -13,7 +13,11 @@ sbc_carrier_ip=198.51.100.1
 core_proxy_ip=192.0.2.30
 carrier_proxy_ip=198.51.100.30
 media_range=47.103.169.64/27
-# IPv6 on the carrier's link, for tests that want it.
+core_network=192.0.2.0/24
+# IPv6 on both links, for tests that want it.
+core_ip6=2001:db8:a::10
+sbc_core_ip6=2001:db8:a::1
+core_network6=2001:db8:a::/64
 carrier_ip6=2001:db8:c::20
 sbc_carrier_ip6=2001:db8:c::1
 media_range6=2001:db8:c::100/124
@@ -59,9 +63,11 @@ network_up() {
     in_ns carrier ip route add "$media_range" via "$sbc_carrier_ip"
 }
 
-# IPv6 on the link between Moorline and the carrier, beside IPv4.
+# IPv6 on both links, beside IPv4.
 ipv6_up() {
     local host
+    in_ns core ip address add "$core_ip6/64" dev sbc nodad
+    in_ns sbc ip address add "$sbc_core_ip6/64" dev core nodad
     in_ns carrier ip address add "$carrier_ip6/64" dev sbc nodad
     in_ns sbc ip address add "$sbc_carrier_ip6/64" dev carrier nodad
     for host in {0..15}; do

@@ -1,20 +1,27 @@
 # Runs the lab's tests, several at once: each in a lab of its own, with a directory for its logs, and an end by a verdict.
 
-# NAME, NAME@DATAPATH or NAME@DATAPATH-SOCKETS, in the order in which they run. Where SOCKETS is not said, Moorline
-# chooses: shared ones for io_uring, because tests run as root.
+# NAME, NAME@DATAPATH or NAME@DATAPATH-SOCKETS, with `+offload` where the network driver relays as well. Where SOCKETS is
+# not said, Moorline chooses: shared ones for io_uring, because tests run as root.
 all_tests=(
     no-way-out
     taken-away
     sipp-calls@io_uring
     sipp-calls@af_xdp
+    sipp-calls@io_uring+offload
     generator-calls@io_uring
     generator-calls@epoll
     moorline-load@io_uring
     ipv6-bridge@io_uring
+    ipv6-calls@io_uring+offload
     kill-signaling@io_uring
     kill-media@io_uring
     kill-media@io_uring-per_port
     kill-media@af_xdp
+    kill-media@io_uring+offload
+    path-changes@af_xdp
+    path-changes@io_uring+offload
+    queues@af_xdp
+    queues@io_uring+offload
     no-free-port@io_uring
     garbage@io_uring
     garbage@epoll
@@ -45,8 +52,31 @@ all_tests=(
     scans-endpoints@io_uring
 )
 
+# What those leave out: run where they are named.
+other_tests=(
+    sipp-calls@epoll
+    sipp-calls@io_uring-per_port
+    sipp-calls@af_xdp+offload
+    generator-calls@af_xdp
+    generator-calls@io_uring+offload
+    ipv6-bridge@epoll
+    ipv6-calls@af_xdp
+    kill-signaling@io_uring+offload
+    kill-media@epoll
+    path-changes@af_xdp+offload
+    attack@af_xdp
+    attack@io_uring+offload
+    attack-flood@io_uring-per_port
+    garbage@af_xdp
+)
+
 test_names() {
     printf '%s\n' "${all_tests[@]}"
+}
+
+list_tests() {
+    test_names
+    printf '%s (if named)\n' "${other_tests[@]}"
 }
 
 # The tests that the arguments name, `sipp-calls` meaning all of its datapaths, and `sipp-calls@DATAPATH` any of them,
@@ -102,7 +132,7 @@ places_of() {
         # Their load is all that the machine can do.
         attack | attack-flood) echo "$places" ;;
         # Hundreds of streams, of which no packet may be lost.
-        sipp-calls | generator-calls | moorline-load | ipv6-bridge | garbage) echo "$(((places + 1) / 2))" ;;
+        sipp-calls | generator-calls | moorline-load | ipv6-* | garbage | queues) echo "$(((places + 1) / 2))" ;;
         *) echo 1 ;;
     esac
 }
@@ -217,7 +247,9 @@ run_test() {
         source "$lab_dir/servers.sh"
         # shellcheck source=telephones.sh
         source "$lab_dir/telephones.sh"
-        datapath=${test#*@} sockets=auto
+        datapath=${test#*@} sockets=auto offload=false
+        [[ $datapath != *+offload ]] || offload=true
+        datapath=${datapath%+offload}
         [[ $datapath != *-* ]] || sockets=${datapath#*-}
         datapath=${datapath%-*}
         trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR

@@ -7,18 +7,12 @@ shown() {
 }
 
 calls=100
-carrier_ip4=$carrier_ip
 ipv6_up
-write_config carrier_network="$media_range6"
-sed -i -e "s|\"$sbc_carrier_ip:5060\"|\"[$sbc_carrier_ip6]:5060\"|" -e "s|\"$carrier_ip:5060\"|\"[$carrier_ip6]:5060\"|" \
-    -e "s|\"$carrier_ip/32\"|\"$carrier_ip6/128\"|" moorline.toml
-media_range=$media_range6 carrier_ip=$carrier_ip6
+media_range=$media_range6 carrier_ip=$carrier_ip6 sbc_carrier_ip=$sbc_carrier_ip6
 make_speech 3
 start_moorline
 start_captures
-# SIPp's control socket speaks IPv4 only.
-start_answerer called carrier "$carrier_ip" 5060 -d 0 -t "$(sipp_transport udp)" -ci "$carrier_ip4"
-called_pid=$started
+start_called_party
 start_callers "$calls" 20 3400
 await_callers callers "$callers_pid" "$calls"
 stop_captures

@@ -109,6 +109,16 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
             }
         }
     }
+    for way in ["received", "sent", "sent_by_kernel"] {
+        add(&format!("media_af_xdp_{way}"), media.value("moorline_media_af_xdp_packets_total", &[("way", way)]));
+    }
+    add("media_driver_flows", media.value("moorline_media_driver_flows", &[]));
+    add("media_next_hop_changes", media.value("moorline_media_next_hop_changes_total", &[]));
+    for shard in 0u16.. {
+        let labels = [("shard", &*shard.to_string()), ("kind", "rtp")];
+        let Some(packets) = media.value("moorline_media_packets_total", &labels) else { break };
+        add(&format!("media_rtp_shard_{shard}"), Some(packets));
+    }
     if let Some(residence) = media.histogram("moorline_media_residence_seconds", &[]) {
         add("media_residence_count", Some(residence.count));
         for (key, quantile) in [("p50", 0.5), ("p99", 0.99)] {
