@@ -126,42 +126,23 @@ find_executables() {
     done
 }
 
-# The places that a test takes, of those that there are.
-places_of() {
-    case ${1%@*} in
-        # Their load is all that the machine can do.
-        attack | attack-flood) echo "$places" ;;
-        # Hundreds of streams, of which no packet may be lost.
-        sipp-calls | generator-calls | moorline-load | ipv6-* | garbage | queues) echo "$(((places + 1) / 2))" ;;
-        *) echo 1 ;;
-    esac
-}
-
-# Sorts tests: those that take most places first, so that they wait for each other once.
-by_places() {
-    local test
-    while read -r test; do
-        echo "$(places_of "$test") $test"
-    done | sort -s -n -r -k 1,1 | cut -d ' ' -f 2
-}
-
 run_tests() {
-    local root places=${LAB_PLACES:-$((2 * $(nproc)))} taken=0 passed=0 failed tick="" ended status test
-    local -a waiting faulty=()
-    # By process ID.
-    local -A tests=() since=() holds=()
+    local root places=${LAB_PLACES:-$((2 * $(nproc)))} taken=0 beside=0 passed=0 tick="" ended status test takes
+    local -a waiting=() faulty=()
+    local -A needs=()
+    # Of those that run, by process ID.
+    local -A tests=() since=() holds=() passing=()
     # Logs that are to be kept live on the host's file system.
     root=${LAB_LOGS:-$(mktemp -d /tmp/moorline-lab.XXXXXX)}
     mkdir -p "$root"
     # SIGINT ends the whole: this is PID 1 of its namespace, which gets only signals that it handles.
     trap 'exit 130' INT TERM
-    mapfile -t waiting < <(selected_tests "$@" | awk '!seen[$0]++' | by_places)
+    while read -r takes test; do
+        waiting+=("$test")
+        needs[$test]=$takes
+    done < <(selected_tests "$@" | awk '!seen[$0]++' | by_places)
     while ((${#waiting[@]} || ${#tests[@]})); do
-        # In their order, so that those that take many places are not passed over.
-        while ((${#waiting[@]} && taken + $(places_of "${waiting[0]:-}") <= places)); do
-            start_test "${waiting[0]}"
-            waiting=("${waiting[@]:1}")
-        done
+        start_what_fits
         if [[ -z $tick ]]; then
             sleep 0.2 &
             tick=$!
@@ -182,34 +163,11 @@ run_tests() {
     ((${#faulty[@]} == 0))
 }
 
-# Starts a test in namespaces of its own.
-start_test() {
-    local test=$1 logs=$root/$1
-    rm -rf "$logs"
-    mkdir -p "$logs"
-    apart "$lab_dir/lab" inside one "$test" "$logs" >"$logs/lab.log" 2>&1 </dev/null &
-    tests[$!]=$test
-    since[$!]=$SECONDS
-    holds[$!]=$(places_of "$test")
-    taken=$((taken + holds[$!]))
-}
-
-# Of tests that only wait from now on.
-make_place_of_quiet_tests() {
-    local pid
-    for pid in "${!tests[@]}"; do
-        if [[ -e $root/${tests[$pid]}/quiet ]]; then
-            taken=$((taken - holds[$pid]))
-            holds[$pid]=0
-        fi
-    done
-}
-
 # Tells of a test that has ended. It passed if it came to its end and noted no fault.
 end_test() {
     local pid=$1 status=$2 test logs seconds
     test=${tests[$pid]} logs=$root/${tests[$pid]} seconds=$((SECONDS - since[$1]))
-    taken=$((taken - holds[$pid]))
+    free_places "$pid"
     unset "tests[$pid]"
     ((status == 0)) || [[ -s $logs/faults ]] || {
         echo "the test ended with status $status"
