@@ -15,6 +15,7 @@ use tracing::error;
 
 use moorline_b2bua::Concurrency;
 
+use crate::cdr::RecordCounts;
 use crate::clock::now_ns;
 use crate::event_loop::Scrape;
 use crate::metrics::{self, Page};
@@ -32,6 +33,8 @@ pub(crate) struct Sources {
     pub(crate) streams: Arc<StreamCounts>,
     /// Calls in all workers.
     pub(crate) calls: Arc<Concurrency>,
+    /// What becomes of their records, where they are kept.
+    pub(crate) records: Option<RecordCounts>,
 }
 
 /// Serves until the runtime ends.
@@ -84,5 +87,6 @@ async fn ask(sources: &Sources) -> Option<Page> {
     };
     let sum = timeout(PATIENCE, answer).await.ok().flatten()?;
     let (streams, calls) = (Arc::clone(&sources.streams), Arc::clone(&sources.calls));
-    Some(Page { sum, workers: sources.workers.len(), streams, calls, now_ns: now_ns() })
+    let records = sources.records.clone();
+    Some(Page { sum, workers: sources.workers.len(), streams, calls, records, now_ns: now_ns() })
 }

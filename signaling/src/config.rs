@@ -3,6 +3,7 @@
 mod accounts;
 mod answers;
 mod descriptions;
+mod cdr;
 mod dialogs;
 mod fault;
 mod hops;
@@ -24,6 +25,7 @@ pub use accounts::{
 };
 pub use answers::{AnswerConfig, StatusConfig, WayConfig};
 pub use descriptions::PrivateMediaConfig;
+pub use cdr::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
@@ -73,6 +75,8 @@ pub struct Config {
     /// The directory for what outlives this process and belongs to no call: where endpoints are registered. If left
     /// out, `/var/lib/moorline` where a trunk has a registrar, as far as it can be written.
     pub state: Option<PathBuf>,
+    /// Where call detail records go.
+    pub cdr: CdrConfig,
     /// Bounds of every call.
     pub limits: LimitsConfig,
     /// What is done when more comes than can be served.
@@ -282,6 +286,7 @@ impl Default for Config {
             radius: None,
             time_zone: None,
             state: None,
+            cdr: CdrConfig::default(),
             limits: LimitsConfig::default(),
             overload: OverloadConfig::default(),
             streams: StreamsConfig::default(),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use moorline_sip::Transport;
 
 use crate::ConfigFault;
+use crate::cdr::CdrFault;
 use crate::radius::SecretFault;
 use crate::store::StoreFault;
 
@@ -47,6 +48,9 @@ pub enum SignalingError {
     /// The directory that is to outlive this process cannot be used.
     #[error("signaling.state: {0}")]
     Store(StoreFault),
+    /// Calls cannot be recorded where they are to be.
+    #[error("signaling.cdr: {0}")]
+    Records(CdrFault),
     /// The secret shared with the RADIUS servers cannot be used by the user that signaling became.
     #[error("signaling.radius.secret_file: {0}")]
     Radius(SecretFault),

@@ -2,9 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use moorline_b2bua::cdr::Mark;
 use moorline_b2bua::locate::Failure;
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::verify::Verdict;
@@ -16,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::cdr::{Before, Journal};
 use crate::clock::{WallClock, now_ns, until};
 use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
@@ -69,6 +72,9 @@ pub(crate) struct EventLoop {
     verdicts: Option<Verdicts>,
     /// Where the first worker writes what must outlive it.
     store: Option<Store>,
+    /// Where calls are written down, and what is not written yet.
+    journal: Option<Journal>,
+    marks: Vec<Mark>,
     scrapes: mpsc::Receiver<Scrape>,
     statistics: Statistics,
     /// What was observed of datagrams that are not sent yet.
@@ -95,6 +101,7 @@ pub(crate) struct Parts {
     pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
     pub(crate) radius: Option<Verdicts>,
     pub(crate) store: Option<(Store, Vec<Entry>)>,
+    pub(crate) records: Option<(Journal, Arc<Before>)>,
     pub(crate) scrapes: mpsc::Receiver<Scrape>,
     pub(crate) wall_clock: WallClock,
 }
@@ -135,6 +142,8 @@ impl EventLoop {
             answers,
             verdicts: parts.radius,
             store,
+            journal: parts.records.as_ref().map(|(journal, _)| journal.clone()),
+            marks: Vec::new(),
             scrapes: parts.scrapes,
             statistics: Statistics::new(),
             observed: Vec::new(),
@@ -143,6 +152,10 @@ impl EventLoop {
             now: 0,
         };
         event_loop.look_at_the_wall(now_ns());
+        if let Some((_, before)) = parts.records {
+            let (records, ended) = (before.open.clone(), before.ended.clone());
+            event_loop.handle(now_ns(), Input::Begun { records, ended, until: before.until });
+        }
         let stored = entries.into_iter().filter(|entry| entry.namespace == BINDINGS);
         let stored: Vec<_> = stored.map(|entry| (entry.key, entry.value)).collect();
         if !stored.is_empty() {
@@ -356,8 +369,7 @@ impl EventLoop {
                     told |= matches!(observation, InviteForwarded { .. } | AnswerForwarded { .. });
                     self.observed.push(observation);
                 }
-                // Nobody takes records yet.
-                Output::Record(_) => {}
+                Output::Record(mark) => self.marks.push(mark),
                 Output::Name { remote, name } => self.streams.name(remote, name),
                 Output::Dns(query) => {
                     let number = query.number;
@@ -411,11 +423,15 @@ impl EventLoop {
         }
     }
 
-    fn transmit(&mut self, flow: Flow, bytes: std::sync::Arc<[u8]>) {
+    fn transmit(&mut self, flow: Flow, bytes: Arc<[u8]>) {
         if flow.transport == Transport::Udp {
             self.edge.sent_to(self.now, flow);
             self.udp.send(flow.listener, flow.remote, bytes);
-        } else if !self.streams.transmit(flow, bytes) {
+            return;
+        }
+        // What leaves by another thread must not tell of what is not written down.
+        self.write_marks();
+        if !self.streams.transmit(flow, bytes) {
             self.statistics.stream_overflows += 1;
             self.broken.push(flow);
         }
@@ -423,6 +439,7 @@ impl EventLoop {
 
     /// Sends what waits, and measures what it tells of.
     fn flush(&mut self) {
+        self.write_marks();
         self.udp.flush();
         self.tell();
         self.statistics.attempts(self.now, self.worker.counters().attempts);
@@ -432,6 +449,14 @@ impl EventLoop {
         let now = now_ns();
         self.observed.drain(..).for_each(|observation| self.statistics.observe(now, observation));
         self.forwarded.drain(..).for_each(|received_at| self.statistics.forwarded(now, received_at));
+    }
+
+    /// Writes down what is to be known of calls, before anybody hears of it.
+    fn write_marks(&mut self) {
+        match &self.journal {
+            Some(journal) => journal.write(&mut self.marks),
+            None => self.marks.clear(),
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

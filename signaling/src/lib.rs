@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod cdr;
 mod clock;
 mod config;
 mod error;
@@ -21,10 +22,12 @@ pub mod resolver;
 pub mod store;
 mod transport;
 
+pub use cdr::CdrFault;
 pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, PrivateMediaConfig,
     RegistrarConfig, RegistrationConfig, SecretText, StatusConfig, UserConfig, WayConfig, WhenFullConfig,
 };
+pub use config::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
     TrunkNumbersConfig,

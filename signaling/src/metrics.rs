@@ -11,6 +11,7 @@ use moorline_b2bua::{Concurrency, Counters, Observation, Outcome, Reason};
 use moorline_control::SessionReport;
 use tracing::{info, warn};
 
+use crate::cdr::RecordCounts;
 use crate::transport::streams::StreamCounts;
 
 pub(crate) use page::text;
@@ -27,6 +28,8 @@ pub(crate) struct Page {
     pub(crate) streams: Arc<StreamCounts>,
     /// Calls in all workers.
     pub(crate) calls: Arc<Concurrency>,
+    /// What becomes of their records, where they are kept.
+    pub(crate) records: Option<RecordCounts>,
     /// When it is shown.
     pub(crate) now_ns: u64,
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
+use crate::cdr::{Before, Journal, Records};
 use crate::clock::WallClock;
 use crate::event_loop::{EventLoop, Parts, Scrape};
 use crate::mail::{Inbox, Workers};
@@ -25,7 +26,7 @@ use crate::media_client::MediaClient;
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
-use crate::{Config, SignalingError, admin, privilege, radius, resolver};
+use crate::{Config, SignalingError, admin, cdr, privilege, radius, resolver};
 
 /// How often certificates are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
@@ -61,8 +62,11 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
         privilege::become_user(user)?;
     }
     let mut store = open_store(&config)?;
-    let shared =
-        Shared { policy, hash: RandomState::new(), calls: Arc::default(), new_calls: Arc::default(), workers: count };
+    let calls = Arc::default();
+    let (records, before) = open_records(&config, &calls)?;
+    let mut policy = policy;
+    policy.records.kept = records.is_some();
+    let shared = Shared { policy, hash: RandomState::new(), calls, new_calls: Arc::default(), workers: count };
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
     let (queues, commands) = StreamQueue::new(count);
     let connections = Streams::new(
@@ -85,12 +89,18 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
         let (scrape, asked) = mpsc::channel(2);
         scrapes.push(scrape);
         let store = store.take();
-        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, scrapes: asked };
+        let records = records.as_ref().map(|records| (records.journal(), Arc::clone(&before)));
+        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, scrapes: asked };
         threads.start(config.clone(), shared.clone(), made)?;
     }
     tokio::spawn(admin::serve(
         admin_socket,
-        admin::Sources { workers: scrapes, streams: figures, calls: shared.calls },
+        admin::Sources {
+            workers: scrapes,
+            streams: figures,
+            calls: shared.calls,
+            records: records.as_ref().map(Records::counts),
+        },
     ));
     for listener in &shared.policy.listeners {
         let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.param()).collect();
@@ -103,6 +113,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     };
     info!(lease_s = config.lease_s, "signaling stops; calls are left to the media process's lease");
     threads.stop();
+    drop(records);
     ended
 }
 
@@ -124,6 +135,22 @@ fn open_store(config: &Config) -> Result<Option<(Store, Vec<Entry>)>, SignalingE
         Err(fault) => {
             warn!("registrations will not survive a restart: {fault}; set `signaling.state`");
             Ok(None)
+        }
+    }
+}
+
+/// Starts recording calls, where that is wanted and, unless it was asked for, can be done.
+fn open_records(config: &Config, calls: &Arc<Concurrency>) -> Result<(Option<Records>, Arc<Before>), SignalingError> {
+    let Some((directory, asked)) = config.cdr.place(config.state.as_deref()) else {
+        info!("calls are not recorded: set `signaling.state` or `signaling.cdr.directory`");
+        return Ok((None, Arc::default()));
+    };
+    match cdr::start(&config.cdr, &directory, Arc::clone(calls)) {
+        Ok((records, before)) => Ok((Some(records), Arc::new(before))),
+        Err(fault) if asked => Err(SignalingError::Records(fault)),
+        Err(fault) => {
+            warn!("calls are not recorded: {fault}; set `signaling.cdr.directory`");
+            Ok((None, Arc::default()))
         }
     }
 }
@@ -157,6 +184,7 @@ struct Made {
     workers: Workers,
     /// The first worker's alone.
     store: Option<(Store, Vec<Entry>)>,
+    records: Option<(Journal, Arc<Before>)>,
     scrapes: mpsc::Receiver<Scrape>,
 }
 
@@ -224,7 +252,7 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, inbox, streams, workers, store, scrapes } = made;
+    let Made { index, datagrams, inbox, streams, workers, store, records, scrapes } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
@@ -245,6 +273,7 @@ async fn serve_worker(
         dns: resolver::start(&config.dns),
         radius,
         store,
+        records,
         scrapes,
     };
     EventLoop::new(parts).run(async move { drop(stop.await) }).await;

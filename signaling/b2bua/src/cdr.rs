@@ -303,9 +303,10 @@ impl Media {
     }
 }
 
-/// What a party said, as text of bounded length.
+/// What a party said, as text of bounded length in one line.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]).into_owned()
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]);
+    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Where a worker stands among the workers of its process, and what they count together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use moorline_control::SessionId;
 
@@ -60,6 +60,7 @@ impl From<u16> for Place {
 pub struct Concurrency {
     now: AtomicUsize,
     peak: AtomicUsize,
+    shut: AtomicBool,
 }
 
 impl Concurrency {
@@ -71,6 +72,16 @@ impl Concurrency {
     /// The most there ever were at once.
     pub fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
+    }
+
+    /// No new call is to be taken, or new ones are again: they could not be written down.
+    pub fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Relaxed);
+    }
+
+    /// Whether no new call is to be taken.
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
     }
 
     /// Counts one more, unless there are `limit` already.

@@ -35,7 +35,8 @@ impl Config {
         let limits = self.limits(&mut faults);
         self.overload.check(&mut faults);
         self.streams.check(&mut faults);
-        let records = Records { kept: false, interim_ns: 0 };
+        self.cdr.check(&mut faults);
+        let records = Records { kept: self.cdr.enabled, interim_ns: 0 };
         faults.or(Policy { listeners, trunks, routes, limits, records })
     }
 

@@ -51,7 +51,7 @@ fn tries_are_bounded_and_each_has_its_own_end() {
 
 #[test]
 fn text_of_any_length_and_kind_is_cut_to_size() {
-    assert_eq!(text(b"ok"), "ok");
+    assert_eq!((text(b"ok"), text(b"a\nb\0")), ("ok".into(), "a b ".into()));
     assert!(text(&[0xff; 1000]).chars().count() <= MAX_TEXT);
 }
 

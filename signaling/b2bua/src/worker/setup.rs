@@ -257,6 +257,9 @@ impl Worker {
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
         }
+        if self.place.calls.is_shut() {
+            return Err(Refused::because(503, "No Room For Records"));
+        }
         self.check_streams([trunk, egress], offer.as_deref().unwrap_or_default())?;
         if let (Some(streams), Body::Sdp(sdp)) = (&mut offer, forward::body(invite)) {
             self.check_private(trunk, arrival.flow.remote.ip(), streams)?;

@@ -1,0 +1,296 @@
+//! The journal: what the workers write down of calls, before anybody hears of it.
+//!
+//! A worker appends its marks with one write to the page cache, which a killed process does not lose. The journal's thread
+//! brings them to the disk, some milliseconds later and many at once, and only then may sinks have them; it removes
+//! segments that every sink has read, carrying over what is still open in them.
+
+mod keeper;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use moorline_b2bua::Concurrency;
+use moorline_b2bua::cdr::{Mark, Stage};
+use moorline_control::SessionId;
+use tracing::{error, info};
+
+use keeper::Keeper;
+
+use super::replay::Before;
+use super::segment::{self, Position};
+use super::{CdrFault, line};
+use crate::config::{CdrConfig, WhenJournalFullConfig};
+
+/// A segment is full at this length.
+const SEGMENT: u64 = 8 << 20;
+
+/// The most bytes of marks that are kept in memory while the journal cannot be written.
+const MAX_PENDING: usize = 32 << 20;
+
+/// A handle of the journal; each worker has one.
+#[derive(Clone)]
+pub(crate) struct Journal(Arc<Shared>);
+
+/// The journal's figures.
+#[derive(Debug, Default)]
+pub(crate) struct JournalCounts {
+    /// Marks written.
+    pub(crate) marks: AtomicU64,
+    /// Records that have ended.
+    pub(crate) records: AtomicU64,
+    /// Marks lost for want of room.
+    pub(crate) lost: AtomicU64,
+    /// Segments removed before every sink had read them.
+    pub(crate) cut: AtomicU64,
+    /// Bytes on disk.
+    pub(crate) bytes: AtomicU64,
+    /// 1 while it cannot be written, or is full.
+    pub(crate) failing: AtomicU64,
+}
+
+struct Shared {
+    directory: PathBuf,
+    limit: u64,
+    refuse: bool,
+    calls: Arc<Concurrency>,
+    counts: Arc<JournalCounts>,
+    state: Mutex<State>,
+    /// The journal's thread is to look again.
+    written: Condvar,
+    /// Sinks are to look again.
+    synced: Condvar,
+}
+
+struct State {
+    /// The segment that is written; `None` after a write that left it in doubt.
+    file: Option<Arc<File>>,
+    number: u64,
+    length: u64,
+    /// Segments before it that are not on the disk for good.
+    unsynced: Vec<Arc<File>>,
+    /// Up to here everything is.
+    safe: Position,
+    /// All segments with their lengths, the one that is written left out.
+    older: Vec<(u64, u64)>,
+    /// In which segment each open record was marked last.
+    open: HashMap<SessionId, u64>,
+    /// Records that ended in the process before.
+    ended: HashSet<SessionId>,
+    /// What could not be written.
+    pending: Vec<u8>,
+    failing: bool,
+    full: bool,
+    /// The thread waits without a deadline.
+    idle: bool,
+    stop: bool,
+    buffer: Vec<u8>,
+    /// How far each sink has come.
+    sinks: Vec<Position>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Journal {
+    /// Opens a new segment behind those that are there.
+    pub(super) fn open(
+        directory: &Path,
+        config: &CdrConfig,
+        before: &Before,
+        calls: Arc<Concurrency>,
+    ) -> Result<Journal, CdrFault> {
+        let number = before.segments.last().map_or(1, |(number, _)| number + 1);
+        let path = segment::path(directory, number);
+        let file = segment::create(&path).map_err(CdrFault::at(&path))?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(CdrFault::at(directory))?;
+        let counts = Arc::new(JournalCounts::default());
+        let bytes = before.segments.iter().map(|(_, length)| length).sum();
+        counts.bytes.store(bytes, Ordering::Relaxed);
+        let state = State {
+            file: Some(Arc::new(file)),
+            number,
+            length: 0,
+            unsynced: Vec::new(),
+            safe: Position { segment: number, offset: 0 },
+            older: before.segments.clone(),
+            open: before.marked.clone(),
+            ended: before.ended.iter().copied().collect(),
+            pending: Vec::new(),
+            failing: false,
+            full: false,
+            idle: false,
+            stop: false,
+            buffer: Vec::new(),
+            sinks: Vec::new(),
+            thread: None,
+        };
+        let journal = Journal(Arc::new(Shared {
+            directory: directory.to_owned(),
+            limit: u64::from(config.journal_mb) << 20,
+            refuse: config.when_full == WhenJournalFullConfig::Refuse,
+            calls,
+            counts,
+            state: Mutex::new(state),
+            written: Condvar::new(),
+            synced: Condvar::new(),
+        }));
+        let keeper = Keeper(journal.clone());
+        let thread = thread::Builder::new().name("journal".into()).spawn(move || keeper.run());
+        journal.state().thread = Some(thread.map_err(CdrFault::at(directory))?);
+        Ok(journal)
+    }
+
+    pub(crate) fn counts(&self) -> Arc<JournalCounts> {
+        Arc::clone(&self.0.counts)
+    }
+
+    /// Writes marks down, and forgets them. When it returns, a process that is killed has not lost them.
+    pub(crate) fn write(&self, marks: &mut Vec<Mark>) {
+        if marks.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let state = &mut *state;
+        state.buffer.clear();
+        let (mut written, mut ended) = (0, 0);
+        for Mark { stage, record } in marks.drain(..) {
+            let Ok(id) = record.id.parse::<SessionId>() else { continue };
+            if state.ended.contains(&id) {
+                continue;
+            }
+            line::write(&mut state.buffer, stage, &record);
+            written += 1;
+            if stage == Stage::Ended {
+                ended += 1;
+                state.open.remove(&id);
+            } else {
+                state.open.insert(id, state.number);
+            }
+        }
+        self.0.counts.marks.fetch_add(written, Ordering::Relaxed);
+        self.0.counts.records.fetch_add(ended, Ordering::Relaxed);
+        self.append(state, written);
+    }
+
+    /// Appends the buffer to the segment, or keeps it for later where that cannot be.
+    fn append(&self, state: &mut State, marks: u64) {
+        let buffer = std::mem::take(&mut state.buffer);
+        if !state.pending.is_empty() || self.put(state, &buffer).is_err() {
+            if state.pending.len() + buffer.len() <= MAX_PENDING {
+                state.pending.extend_from_slice(&buffer);
+            } else {
+                self.0.counts.lost.fetch_add(marks, Ordering::Relaxed);
+            }
+        }
+        state.buffer = buffer;
+        if std::mem::take(&mut state.idle) {
+            self.0.written.notify_one();
+        }
+    }
+
+    /// Writes whole lines, or nothing of them.
+    fn put(&self, state: &mut State, lines: &[u8]) -> io::Result<()> {
+        let result = self.try_put(state, lines);
+        match &result {
+            Ok(()) if state.failing => {
+                state.failing = false;
+                info!("the journal of call records is written again");
+            }
+            Err(problem) if !state.failing => {
+                state.failing = true;
+                let calls = if self.0.refuse { "new calls are refused" } else { "records may be lost" };
+                error!("the journal of call records cannot be written: {problem}; {calls} until it can");
+            }
+            _ => {}
+        }
+        self.say(state);
+        result
+    }
+
+    fn try_put(&self, state: &mut State, lines: &[u8]) -> io::Result<()> {
+        if state.file.is_none() || state.length >= SEGMENT {
+            let path = segment::path(&self.0.directory, state.number + 1);
+            let file = segment::create(&path)?;
+            state.older.push((state.number, state.length));
+            state.unsynced.extend(state.file.replace(Arc::new(file)));
+            (state.number, state.length) = (state.number + 1, 0);
+        }
+        let Some(file) = &state.file else { return Ok(()) };
+        if let Err(problem) = (&**file).write_all(lines) {
+            // A part of them may be there.
+            if file.set_len(state.length).is_err() {
+                state.unsynced.extend(state.file.take());
+            }
+            return Err(problem);
+        }
+        state.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Says how things stand, where it has changed.
+    fn say(&self, state: &State) {
+        let failing = state.failing || state.full;
+        self.0.counts.failing.store(u64::from(failing), Ordering::Relaxed);
+        self.0.calls.shut(failing && self.0.refuse);
+    }
+
+    /// Takes a sink in, which stands there.
+    pub(super) fn join(&self, position: Position) -> usize {
+        let mut state = self.state();
+        state.sinks.push(position);
+        state.sinks.len() - 1
+    }
+
+    /// A sink has come so far.
+    pub(super) fn passed(&self, sink: usize, position: Position) {
+        if let Some(place) = self.state().sinks.get_mut(sink) {
+            *place = position;
+        }
+    }
+
+    /// Up to where sinks may read; waits for more than `known` for a while. Also whether the journal ends.
+    pub(super) fn safe(&self, known: Position, patience: Duration) -> (Position, bool) {
+        let state = self.state();
+        let none_new = |state: &mut State| state.safe <= known && !state.stop;
+        let waited = self.0.synced.wait_timeout_while(state, patience, none_new);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state.safe, state.stop)
+    }
+
+    /// Where a sink goes on that has read a segment to its end, or whose segment is gone.
+    pub(super) fn after(&self, segment: u64) -> Option<u64> {
+        let state = self.state();
+        let numbers = state.older.iter().map(|(number, _)| *number);
+        numbers.chain([state.number]).find(|number| *number > segment)
+    }
+
+    /// The segment that is written.
+    pub(super) fn current(&self) -> u64 {
+        self.state().number
+    }
+
+    /// Brings everything to the disk, and ends the thread.
+    pub(super) fn stop(&self) {
+        let thread = {
+            let mut state = self.state();
+            state.stop = true;
+            state.thread.take()
+        };
+        self.0.written.notify_all();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            error!("the journal's thread has panicked");
+        }
+        self.0.synced.notify_all();
+    }
+
+    /// A panic while it was held left at worst a line half written, which readers pass over.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,314 @@
+//! Where records go from the journal: each sink at its own pace, on a thread of its own.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use moorline_b2bua::cdr::{Record, Stage};
+use tracing::{error, info, warn};
+
+use super::cursor::{Cursor, Place};
+use super::journal::Journal;
+use super::segment::{self, Position, Reader};
+use super::{CdrFault, line};
+
+/// The most entries that a sink is given at once.
+const BATCH: usize = 256;
+
+/// How long records are gathered for a sink.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// How long a sink is left alone that could not take records: twice as long each time, up to a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often a sink without work is asked whether it has some of its own.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Takes records. What it has taken it takes no second time: by their id it knows them again.
+pub(super) trait Sink: Send {
+    /// In metrics, logs, and of its cursor.
+    fn name(&self) -> &'static str;
+
+    /// Whether it is given records at this stage.
+    fn wants(&self, stage: Stage) -> bool {
+        stage == Stage::Ended
+    }
+
+    /// Gets ready, after a start.
+    ///
+    /// # Errors
+    /// If it cannot; it is asked again.
+    fn prepare(&mut self, place: &mut Place) -> Result<(), SinkFault>;
+
+    /// Takes all of these for good, and notes in `place` what it must know of that.
+    ///
+    /// # Errors
+    /// If it cannot; it is given the same again.
+    fn take(&mut self, entries: &[Entry], place: &mut Place) -> Result<(), SinkFault>;
+
+    /// Does what is due besides; true where that changed `place`.
+    fn tick(&mut self, _place: &mut Place) -> bool {
+        false
+    }
+}
+
+/// A record for a sink.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) record: Record,
+    /// The same, in JSON.
+    pub(super) json: Vec<u8>,
+}
+
+/// Why a sink cannot take records now.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct SinkFault(pub(super) String);
+
+impl From<io::Error> for SinkFault {
+    fn from(problem: io::Error) -> SinkFault {
+        SinkFault(problem.to_string())
+    }
+}
+
+/// A sink's figures.
+#[derive(Debug)]
+pub(crate) struct SinkCounts {
+    pub(crate) name: &'static str,
+    /// Records taken.
+    pub(crate) written: AtomicU64,
+    /// Times that it could not take any.
+    pub(crate) failed: AtomicU64,
+    /// Records of the process before that it had not taken at the start.
+    backlog: AtomicU64,
+    /// Records passed since the start.
+    passed: AtomicU64,
+    /// 1 while it cannot take any.
+    pub(crate) failing: AtomicU64,
+}
+
+impl SinkCounts {
+    /// How many records wait for it, where so many have ended in this process.
+    pub(crate) fn waiting(&self, ended: u64) -> u64 {
+        (self.backlog.load(Ordering::Relaxed) + ended).saturating_sub(self.passed.load(Ordering::Relaxed))
+    }
+}
+
+/// A sink and its thread.
+pub(super) struct SinkThread {
+    counts: Arc<SinkCounts>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl SinkThread {
+    pub(super) fn start(sink: Box<dyn Sink>, directory: &Path, journal: &Journal) -> Result<SinkThread, CdrFault> {
+        let name = sink.name();
+        let counts = Arc::new(SinkCounts {
+            name,
+            written: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            backlog: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            failing: AtomicU64::new(0),
+        });
+        let cursor = Cursor::new(directory, name);
+        let place = cursor.read();
+        let joined = journal.join(place.position);
+        let run = Run {
+            sink,
+            cursor,
+            place,
+            directory: directory.to_owned(),
+            journal: journal.clone(),
+            joined,
+            counts: Arc::clone(&counts),
+            first: journal.current(),
+        };
+        let thread = thread::Builder::new().name(format!("cdr-{name}")).spawn(move || run.run());
+        Ok(SinkThread { counts, thread: Some(thread.map_err(CdrFault::at(directory))?) })
+    }
+
+    pub(super) fn counts(&self) -> Arc<SinkCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Waits until it has ended, but no longer than that.
+    pub(super) fn stop(&mut self, deadline: Instant) {
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if !thread.is_finished() {
+            warn!(sink = self.counts.name, "call records wait for the next start");
+        } else if thread.join().is_err() {
+            error!(sink = self.counts.name, "the thread of a sink of call records has panicked");
+        }
+    }
+}
+
+struct Run {
+    sink: Box<dyn Sink>,
+    cursor: Cursor,
+    place: Place,
+    directory: std::path::PathBuf,
+    journal: Journal,
+    /// Which of the journal's sinks it is.
+    joined: usize,
+    counts: Arc<SinkCounts>,
+    /// The first segment of this process.
+    first: u64,
+}
+
+/// What a turn came to.
+enum Turn {
+    /// Records were taken, and there may be more.
+    Taken,
+    /// There is nothing to take up to there.
+    Nothing,
+}
+
+impl Run {
+    fn run(mut self) {
+        self.count_backlog();
+        let (mut pause, mut prepared, mut last) = (FIRST_PAUSE, false, false);
+        loop {
+            let result = if prepared { Ok(()) } else { self.sink.prepare(&mut self.place) };
+            prepared |= result.is_ok();
+            match result.and_then(|()| self.turn()) {
+                Ok(turn) => {
+                    pause = FIRST_PAUSE;
+                    if self.counts.failing.swap(0, Ordering::Relaxed) == 1 {
+                        info!(sink = self.counts.name, "call records are taken again");
+                    }
+                    match turn {
+                        Turn::Taken if self.sink.tick(&mut self.place) => self.save(),
+                        Turn::Taken => {}
+                        Turn::Nothing if last => return,
+                        Turn::Nothing => last = self.wait(),
+                    }
+                }
+                Err(problem) => {
+                    self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                    if self.counts.failing.swap(1, Ordering::Relaxed) == 0 {
+                        warn!(
+                            sink = self.counts.name,
+                            "call records wait in the journal: {problem}; it is tried again"
+                        );
+                    }
+                    if last || self.rest(pause) {
+                        return;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Waits for more records; true when these will be the last.
+    fn wait(&mut self) -> bool {
+        let (_, stop) = self.journal.safe(self.place.position, TICK);
+        if stop {
+            return true;
+        }
+        if self.sink.tick(&mut self.place) {
+            self.save();
+        }
+        // Those that come soon are taken together.
+        let (_, stop) = self.journal.safe(Position { segment: u64::MAX, offset: 0 }, GATHER);
+        stop
+    }
+
+    /// Leaves the sink alone for a while; true when the process ends.
+    fn rest(&self, pause: Duration) -> bool {
+        self.journal.safe(Position { segment: u64::MAX, offset: 0 }, pause).1
+    }
+
+    /// Gives the sink the next records.
+    fn turn(&mut self) -> Result<Turn, SinkFault> {
+        let (safe, _) = self.journal.safe(Position::default(), Duration::ZERO);
+        let mut at = self.place.position;
+        let (mut entries, mut ended) = (Vec::new(), 0);
+        // A batch never spans segments; a segment that is read to its end leads to the next.
+        loop {
+            self.read(&mut at, safe, &mut entries, &mut ended)?;
+            if !entries.is_empty() || at.segment >= safe.segment {
+                break;
+            }
+            match self.journal.after(at.segment).filter(|next| *next <= safe.segment) {
+                Some(next) => at = Position { segment: next, offset: 0 },
+                None => break,
+            }
+        }
+        if at == self.place.position {
+            return Ok(Turn::Nothing);
+        }
+        if !entries.is_empty() {
+            self.sink.take(&entries, &mut self.place)?;
+        }
+        self.place.position = at;
+        self.save();
+        self.counts.passed.fetch_add(ended, Ordering::Relaxed);
+        self.counts.written.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.journal.passed(self.joined, at);
+        Ok(Turn::Taken)
+    }
+
+    /// Reads what the sink wants of a segment from `at` on, and moves `at` behind that.
+    fn read(&self, at: &mut Position, safe: Position, entries: &mut Vec<Entry>, ended: &mut u64) -> io::Result<()> {
+        let end = match at.segment {
+            segment if segment == safe.segment => safe.offset,
+            segment if segment < safe.segment => u64::MAX,
+            _ => return Ok(()),
+        };
+        let mut reader = match Reader::open(&segment::path(&self.directory, at.segment), at.offset, end) {
+            Ok(reader) => reader,
+            // Of a sink that is new, or was too slow.
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(problem) => return Err(problem),
+        };
+        while entries.len() < BATCH {
+            let Some(text) = reader.next()? else { break };
+            let wanted = line::read(text).filter(|line| !line.carried && self.sink.wants(line.stage));
+            if let Some(line) = wanted
+                && let Ok(record) = serde_json::from_slice(line.json)
+            {
+                *ended += u64::from(line.stage == Stage::Ended);
+                entries.push(Entry { record, json: line.json.to_vec() });
+            }
+            at.offset = reader.offset();
+        }
+        Ok(())
+    }
+
+    /// Counts what the process before has left for the sink.
+    fn count_backlog(&self) {
+        let (mut at, mut found) = (self.place.position, 0);
+        while at.segment < self.first {
+            let mut entries = Vec::new();
+            let before = at;
+            let safe = Position { segment: self.first, offset: 0 };
+            if self.read(&mut at, safe, &mut entries, &mut found).is_err() {
+                break;
+            }
+            if entries.is_empty() && before == at {
+                match self.journal.after(at.segment) {
+                    Some(next) => at = Position { segment: next, offset: 0 },
+                    None => break,
+                }
+            }
+        }
+        self.counts.backlog.store(found, Ordering::Relaxed);
+    }
+
+    /// Writes down where the sink stands. If that fails, it will know again what it has taken.
+    fn save(&self) {
+        if let Err(problem) = self.cursor.write(&self.place) {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            warn!(sink = self.counts.name, "where it stands is not written down: {problem}");
+        }
+    }
+}
