@@ -27,11 +27,11 @@ pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, PrivateMediaConfig,
     RegistrarConfig, RegistrationConfig, SecretText, StatusConfig, UserConfig, WayConfig, WhenFullConfig,
 };
-pub use config::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
     TrunkNumbersConfig,
 };
+pub use config::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,

@@ -146,7 +146,7 @@ fn serve(socket: &UdpSocket, own: &str, over: &AtomicBool) {
 #[test]
 fn signaling_killed_again_and_again_writes_down_each_call_once() {
     let state = tempfile::tempdir().expect("a folder");
-    let stand = Stand::up_with(60, |text, _| {
+    let stand = Stand::up_with(70, |text, _| {
         let text = text.replacen("[signaling]\n", &format!("[signaling]\nstate = {:?}\n", state.path()), 1);
         text.replacen("[media]\n", "[signaling.cdr.json]\n[signaling.cdr.csv]\n[media]\n", 1)
     });

@@ -313,7 +313,7 @@ fn place(call: &mut Call) {
 
 /// The numbers of caller and called as they are sent on.
 fn sent_numbers(call: &Call) -> (String, String) {
-    (call.record.caller_number.clone(), call.record.called_number.clone())
+    (text(&call.numbers.sent.caller), text(&call.numbers.sent.called))
 }
 
 /// The user part of a URI.
