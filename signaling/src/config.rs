@@ -2,8 +2,8 @@
 
 mod accounts;
 mod answers;
-mod descriptions;
 mod cdr;
+mod descriptions;
 mod dialogs;
 mod fault;
 mod hops;
@@ -24,8 +24,8 @@ pub use accounts::{
     SecretText, UserConfig, WhenFullConfig,
 };
 pub use answers::{AnswerConfig, StatusConfig, WayConfig};
-pub use descriptions::PrivateMediaConfig;
 pub use cdr::{CdrConfig, FilesConfig, WhenJournalFullConfig};
+pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
 pub use hops::LargeConfig;
