@@ -65,6 +65,10 @@ pub struct Config {
     /// Reports of sessions name the latest DTMF digit of a party. Off by default: digits may be a card's number or a
     /// mailbox's secret. How many there were and how long is always told.
     pub report_digits: bool,
+    /// A directory of announcements for callers who are refused: `NAME.wav` (8 kHz, one channel, 16-bit PCM or G.711),
+    /// `NAME.al` (raw A-law) and `NAME.ul` (raw µ-law). One that has the name of a built-in announcement takes its
+    /// place; upgrades do not touch it. Read at the start. If left out, the built-in ones are all that there are.
+    pub announcements: Option<PathBuf>,
     /// Where sessions get their local addresses and ports from.
     pub ranges: Vec<Range>,
     /// What XDP does on the media interfaces.
@@ -140,6 +144,7 @@ impl Default for Config {
             capacity: 4000,
             port_rest_s: 5,
             report_digits: false,
+            announcements: None,
             ranges: vec![Range::default()],
             xdp: Xdp::default(),
         }

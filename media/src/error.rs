@@ -14,6 +14,9 @@ pub enum MediaError {
     /// A setting cannot work.
     #[error("{0}")]
     Config(#[from] ConfigFault),
+    /// An announcement cannot be had.
+    #[error("announcements: {0}")]
+    Announcements(#[from] crate::AnnouncementError),
     /// The datapath that the configuration names is not available on this host.
     #[error(
         "datapath = \"{datapath}\" is not available: {reason}; set datapath = \"epoll\", or \"auto\" to choose by host"

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod admin;
+mod announcements;
 mod bypass;
 mod config;
 mod control;
@@ -20,6 +21,7 @@ mod process;
 mod routes;
 mod shard;
 
+pub use announcements::{AnnouncementError, AnnouncementSource, WavError, announcements};
 pub use config::{Config, ConfigFault, DatapathChoice, OffloadChoice, Range, Sockets, Xdp, ZeroCopy};
 pub use error::MediaError;
 pub use moorline_xdp::LookupError;

@@ -168,6 +168,13 @@ impl Scrape {
         self.counters(encoder, "moorline_media_sessions_closed", "Sessions ended, for any reason", |shard, count| {
             count(&[], shard.counters.closed)
         })?;
+        let help = "Announcements begun, and played to their end, by name";
+        self.counters(encoder, "moorline_media_announcements", help, |shard, count| {
+            shard.announced.iter().try_for_each(|(name, announced)| {
+                count(&[("name", name), ("state", "started")], announced.started)?;
+                count(&[("name", name), ("state", "completed")], announced.completed)
+            })
+        })?;
         let help = "Sessions ended because nobody claimed them";
         self.counters(encoder, "moorline_media_leases_expired", help, |shard, count| {
             count(&[], shard.counters.leases_expired)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moorline_control::{Profile, ServerHello, VERSION};
+use moorline_relay::{Announcement, Announcements};
 use moorline_xdp::{Forward, Lookup, LookupError, LookupRange};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -23,7 +24,7 @@ use crate::datapath::{Datapath, MediaRange};
 use crate::error::MediaError;
 use crate::limits::Descriptors;
 use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
-use crate::{admin, control, limits};
+use crate::{admin, announcements, control, limits};
 
 /// Events between a shard and the control server.
 const SAID_QUEUE: usize = 4096;
@@ -351,8 +352,8 @@ async fn look_around(lookup: Option<Arc<Lookup>>, forward: Option<Arc<Forward>>,
     }
 }
 
-/// The running shards; dropped, they stop.
-struct Running(Vec<ShardLink>);
+/// The running shards, and what they can play; dropped, they stop.
+struct Running(Vec<ShardLink>, Arc<Announcements>);
 
 impl Running {
     /// Starts all shards; what each of them says comes by a channel of its own, so that no shard waits for
@@ -363,7 +364,8 @@ impl Running {
         mut bypass: Option<&mut Bypass>,
         exits: &mpsc::UnboundedSender<Exit>,
     ) -> Result<(Running, Vec<mpsc::Receiver<Said>>), MediaError> {
-        let mut running = Running(Vec::with_capacity(config.cores.len()));
+        let announcements = Arc::new(announcements::library(config.announcements.as_deref())?);
+        let mut running = Running(Vec::with_capacity(config.cores.len()), announcements);
         let mut said = Vec::with_capacity(config.cores.len());
         for (shard, &core) in (0u16..).zip(&config.cores) {
             let (events, queue) = mpsc::channel(SAID_QUEUE);
@@ -372,6 +374,7 @@ impl Running {
                 core,
                 busy_poll_us: config.busy_poll_us,
                 relay: relay_config(config, shard),
+                announcements: Arc::clone(&running.1),
                 ranges: media_ranges(config),
                 lookup: lookup.clone(),
                 offload: bypass.as_mut().and_then(|bypass| bypass.offload()),
@@ -410,7 +413,7 @@ async fn attend(
         ControlSocket::listen(&config.control, &access).map_err(|error| MediaError::Control(error.to_string()))?;
     let address = config.admin;
     let admin_listener = TcpListener::bind(address).await.map_err(|error| MediaError::Admin { address, error })?;
-    let hello = hello(config, admin.datapath)?;
+    let hello = hello(config, admin.datapath, &running.1)?;
     tracing::info!(
         datapath = admin.datapath,
         sockets = ?config.sockets,
@@ -431,7 +434,7 @@ async fn attend(
     }
 }
 
-fn hello(config: &Config, datapath: &str) -> Result<ServerHello, MediaError> {
+fn hello(config: &Config, datapath: &str, announcements: &Announcements) -> Result<ServerHello, MediaError> {
     let ranges = config.ranges.iter().map(|range| moorline_control::MediaRange {
         name: range.name.clone(),
         network: range.network,
@@ -447,6 +450,7 @@ fn hello(config: &Config, datapath: &str) -> Result<ServerHello, MediaError> {
         datapath: datapath.to_owned(),
         ranges: ranges.collect(),
         profiles: vec![Profile::Rtp, Profile::Udptl],
+        announcements: announcements.iter().map(Announcement::told).collect(),
     })
 }
 

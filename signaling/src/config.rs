@@ -232,7 +232,7 @@ pub struct RouteConfig {
     pub refuse: Option<RefuseConfig>,
 }
 
-/// How a route refuses calls: `refuse = { status = 403, reason = "Barred" }`.
+/// How a route refuses calls: `refuse = { status = 403, reason = "Barred", announcement = "call-restricted" }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefuseConfig {
@@ -241,6 +241,10 @@ pub struct RefuseConfig {
     /// The reason phrase; the status's own if left out.
     #[serde(default)]
     pub reason: Option<String>,
+    /// What the caller hears first, as early media: the name of an announcement of the media process, which `moorline
+    /// check` lists. Callers who offer no G.711 over plain RTP are refused without.
+    #[serde(default)]
+    pub announcement: Option<String>,
 }
 
 /// What becomes of a redirection (3xx) by a trunk.
@@ -266,6 +270,8 @@ pub struct LimitsConfig {
     pub ring_s: u32,
     /// Without media from either side for this long an answered call is ended, in seconds.
     pub media_timeout_s: u32,
+    /// The most announcements to refused callers at once; above it they are refused without.
+    pub announcements: u32,
 }
 
 impl Default for Config {
@@ -296,7 +302,7 @@ impl Default for Config {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        LimitsConfig { calls: 20_000, call_duration_s: 4 * 3600, ring_s: 180, media_timeout_s: 60 }
+        LimitsConfig { calls: 20_000, call_duration_s: 4 * 3600, ring_s: 180, media_timeout_s: 60, announcements: 100 }
     }
 }
 

@@ -63,6 +63,8 @@ impl Snapshot {
             (&mut sum.attempts, more.attempts),
             (&mut sum.calls, more.calls),
             (&mut sum.answered, more.answered),
+            (&mut sum.announced, more.announced),
+            (&mut sum.unannounced, more.unannounced),
             (&mut sum.restored, more.restored),
             (&mut sum.challenges, more.challenges),
             (&mut sum.wrong_credentials, more.wrong_credentials),

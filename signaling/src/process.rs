@@ -66,7 +66,14 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     let (records, before) = open_records(&config, &calls)?;
     let mut policy = policy;
     policy.records.kept = records.is_some();
-    let shared = Shared { policy, hash: RandomState::new(), calls, new_calls: Arc::default(), workers: count };
+    let shared = Shared {
+        policy,
+        hash: RandomState::new(),
+        calls,
+        announcements: Arc::default(),
+        new_calls: Arc::default(),
+        workers: count,
+    };
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
     let (queues, commands) = StreamQueue::new(count);
     let connections = Streams::new(
@@ -161,6 +168,7 @@ struct Shared {
     policy: Policy,
     hash: RandomState,
     calls: Arc<Concurrency>,
+    announcements: Arc<Concurrency>,
     new_calls: Arc<NewCalls>,
     workers: usize,
 }
@@ -255,7 +263,8 @@ async fn serve_worker(
     let Made { index, datagrams, inbox, streams, workers, store, records, scrapes } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
-    let place = Place { node: config.node, index, of: shared.workers, calls: Arc::clone(&shared.calls) };
+    let (calls, announcements) = (Arc::clone(&shared.calls), Arc::clone(&shared.announcements));
+    let place = Place { node: config.node, index, of: shared.workers, calls, announcements };
     let wall_clock = WallClock::new(config.time_zone.as_deref())
         .map_err(|error| SignalingError::system("reading time zones")(std::io::Error::other(error)))?;
     let parts = Parts {

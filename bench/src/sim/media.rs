@@ -100,6 +100,7 @@ impl MediaProcess {
             datapath: "simulated".into(),
             ranges: ranges(),
             profiles: vec![Profile::Rtp, Profile::Udptl],
+            announcements: Vec::new(),
         }
     }
 

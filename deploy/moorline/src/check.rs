@@ -21,9 +21,30 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let advice = host::advice(&configuration);
+    let announcements = match moorline_media::announcements(configuration.media.announcements.as_deref()) {
+        Ok(announcements) => announcements,
+        Err(error) => {
+            eprintln!("{}: media.announcements: {error}", configuration.name);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut advice = host::advice(&configuration);
+    for (index, route) in configuration.signaling.routes.iter().enumerate() {
+        let named = route.refuse.as_ref().and_then(|refuse| refuse.announcement.as_deref());
+        if let Some(name) = named.filter(|name| announcements.iter().all(|known| known.name != *name)) {
+            advice.push(format!(
+                "signaling.routes[{index}].refuse.announcement: media has no {name:?}, so callers are refused without; \
+                 put {name}.wav into media.announcements"
+            ));
+        }
+    }
     let mut out = std::io::stdout().lock();
     write!(out, "{}", summary(&configuration))?;
+    for announcement in &announcements {
+        let from = announcement.file.as_ref().map_or("built in".into(), |file| file.display().to_string());
+        let seconds = f64::from(announcement.length_ms) / 1000.0;
+        writeln!(out, "announcement {:?}: {seconds:.1} s, {from}", announcement.name)?;
+    }
     for line in &advice {
         writeln!(out, "advice: {line}")?;
     }

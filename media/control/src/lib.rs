@@ -21,6 +21,7 @@ pub mod connection;
 mod format;
 mod id;
 mod message;
+mod play;
 mod refusal;
 mod report;
 mod session;
@@ -32,6 +33,7 @@ pub use message::{
     ClientFrame, ClientHello, EndReason, Ended, Event, Listed, Listing, MediaRange, Reply, Request, ServerFrame,
     ServerHello,
 };
+pub use play::{Announcement, Play, Played};
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{Dtmf, FarEnd, Quality, SessionReport, Silence, StreamReport};
 pub use session::{Ceiling, Latch, LegSpec, LocalAddresses, LocalSession, Profile, SessionSpec, StreamSpec};
@@ -53,6 +55,9 @@ pub const MAX_STREAMS: usize = 8;
 
 /// The most payload types that a stream names.
 pub const MAX_FORMATS: usize = 16;
+
+/// The most announcements that a server has.
+pub const MAX_ANNOUNCEMENTS: usize = 64;
 
 /// The longest lease a client may ask for, in milliseconds.
 pub const MAX_LEASE_MS: u32 = 10 * 60 * 1000;

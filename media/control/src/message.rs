@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
 
-use crate::{LocalSession, Profile, Refusal, SessionId, SessionReport, SessionSpec, wire};
+use crate::{Announcement, LocalSession, Profile, Refusal, SessionId, SessionReport, SessionSpec, wire};
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -91,6 +91,9 @@ pub struct ServerHello {
     /// relays RTP alone; see [`relays`](Self::relays). Profiles that the reader does not know are passed over.
     #[cbor(n(6), default, skip_if = "Vec::is_empty", with = "wire::profiles")]
     pub profiles: Vec<Profile>,
+    /// The announcements that the server can play. Left out of the frame while empty.
+    #[cbor(n(7), default, skip_if = "Vec::is_empty")]
+    pub announcements: Vec<Announcement>,
 }
 
 impl ServerHello {
@@ -256,6 +259,20 @@ pub enum Event {
     /// The session ended without being closed by its owner.
     #[n(2)]
     Ended(#[n(0)] Ended),
+    /// An announcement ([`StreamSpec::play`](crate::StreamSpec::play)) has come to its end. Said once; the session
+    /// stays open.
+    #[n(3)]
+    Played {
+        /// The session.
+        #[n(0)]
+        session: SessionId,
+        /// The leg's position.
+        #[n(1)]
+        leg: u8,
+        /// The stream's position.
+        #[n(2)]
+        stream: u8,
+    },
 }
 
 /// A session that the server ended.

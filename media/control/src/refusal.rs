@@ -73,6 +73,12 @@ pub enum RefusalCode {
     /// The operating system refused the socket for another reason; the detail carries its words.
     #[n(11)]
     System,
+    /// There is no announcement of this name.
+    #[n(12)]
+    NoSuchAnnouncement,
+    /// An announcement cannot be played like this: another codec than G.711, an odd packet time, no RTP.
+    #[n(13)]
+    Unplayable,
 }
 
 impl std::fmt::Display for RefusalCode {
@@ -90,6 +96,8 @@ impl std::fmt::Display for RefusalCode {
             RefusalCode::PortTaken => "media port not available",
             RefusalCode::Owned => "session owned by another client",
             RefusalCode::System => "refused by the operating system",
+            RefusalCode::NoSuchAnnouncement => "no such announcement",
+            RefusalCode::Unplayable => "announcement not playable",
         })
     }
 }

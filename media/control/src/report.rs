@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use minicbor::{Decode, Encode};
 
-use crate::Codec;
+use crate::{Codec, Played};
 
 /// What was received on each stream of a session, and what was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -88,6 +88,9 @@ pub struct StreamReport {
     /// RTCP goodbyes of this party (RFC 3550 section 6.6).
     #[cbor(n(20), default, skip_if = "is_zero_u32")]
     pub goodbyes: u32,
+    /// The latest announcement that was played to this party, as far as it has come.
+    #[n(21)]
+    pub played: Option<Played>,
 }
 
 /// An estimate of speech quality by the E-model (ITU-T G.107), on the narrowband scale for all codecs, so that

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use minicbor::{Decode, Encode};
 
-use crate::{Format, wire};
+use crate::{Format, Play, wire};
 
 /// The whole wanted state of a session; `Update` replaces it, stream by stream.
 ///
@@ -97,6 +97,9 @@ pub struct StreamSpec {
     /// STUN (RFC 8489) from the party's address goes on to the other party; it is refused where this is false.
     #[cbor(n(13), default, skip_if = "std::ops::Not::not")]
     pub stun: bool,
+    /// What is played to the party, in place of what the other leg says.
+    #[n(14)]
+    pub play: Option<Play>,
 }
 
 /// The most that is let in on a stream, with a burst of as much as comes in a second. Neither may be 0.

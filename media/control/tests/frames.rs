@@ -4,10 +4,10 @@
 #![cfg(test)]
 
 use moorline_control::{
-    Ceiling, ClientFrame, ClientHello, Codec, Dtmf, EndReason, Ended, Event, FarEnd, Format, Latch, LegSpec, Listed,
-    Listing, LocalAddresses, LocalSession, MAX_FORMATS, MAX_SNAPSHOT, MediaRange, Profile, Quality, Refusal,
-    RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId, SessionReport, SessionSpec, Silence,
-    StreamReport, StreamSpec, VERSION, codec,
+    Announcement, Ceiling, ClientFrame, ClientHello, Codec, Dtmf, EndReason, Ended, Event, FarEnd, Format, Latch,
+    LegSpec, Listed, Listing, LocalAddresses, LocalSession, MAX_FORMATS, MAX_SNAPSHOT, MediaRange, Play, Played,
+    Profile, Quality, Refusal, RefusalCode, Reply, Request, ServerFrame, ServerHello, SessionId, SessionReport,
+    SessionSpec, Silence, StreamReport, StreamSpec, VERSION, codec,
 };
 
 const SESSION: SessionId = SessionId { node: 1, virtual_shard: 2, random: 3 };
@@ -22,7 +22,16 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn plain_hello(profiles: Vec<Profile>) -> ServerHello {
     let datapath = "epoll".to_owned();
-    ServerHello { version: VERSION, boot: 7, shards: 1, capacity: 2, datapath, ranges: Vec::new(), profiles }
+    ServerHello {
+        version: VERSION,
+        boot: 7,
+        shards: 1,
+        capacity: 2,
+        datapath,
+        ranges: Vec::new(),
+        profiles,
+        announcements: Vec::new(),
+    }
 }
 
 fn local() -> LocalSession {
@@ -243,6 +252,34 @@ fn a_hello_names_the_profiles_that_are_relayed() {
     }
 }
 
+fn announcement() -> Announcement {
+    Announcement { name: "no-line".into(), length_ms: 4_000 }
+}
+
+#[test]
+fn what_is_played_keeps_its_bytes() {
+    let mut spec = spec();
+    let play = Play { name: "no-line".into(), codec: Codec::Pcma, payload_type: 8, packet_ms: 20 };
+    spec.legs[0].streams[0].play = Some(play);
+    let update = ClientFrame::Request { id: 3, request: Request::Update { session: SESSION, spec } };
+    let golden = include_str!("golden/play.hex").trim();
+    assert_eq!(hex(&codec::encode(&update).unwrap()), golden);
+    assert_eq!(codec::decode::<ClientFrame>(&bytes(golden)).unwrap(), update);
+
+    let event = ServerFrame::Event(Event::Played { session: SESSION, leg: 0, stream: 1 });
+    assert_eq!(hex(&codec::encode(&event).unwrap()), "82038182038383010203000 1".replace(' ', ""));
+    let hello = ServerHello { announcements: vec![announcement()], ..plain_hello(Vec::new()) };
+    let golden = "820081a70001010702010302046565706f6c6c05800781a200676e6f2d6c696e6501190fa0";
+    assert_eq!(hex(&codec::encode(&ServerFrame::Hello(hello.clone())).unwrap()), golden);
+    assert_eq!(codec::decode::<ServerFrame>(&bytes(golden)).unwrap(), ServerFrame::Hello(hello));
+    let played = Some(Played { packets: 50, played_ms: 1_000, complete: false });
+    let report = SessionReport { legs: vec![vec![StreamReport { played, ..StreamReport::default() }]], open_ms: 0 };
+    let reply = ServerFrame::Reply { id: 1, reply: Reply::Report(report) };
+    let golden = "82028201820281a2008181a8000001000200030004000500060015a30018320119 03e802f40100".replace(' ', "");
+    assert_eq!(hex(&codec::encode(&reply).unwrap()), golden);
+    assert_eq!(codec::decode::<ServerFrame>(&bytes(&golden)).unwrap(), reply);
+}
+
 #[test]
 fn every_server_frame_round_trips() {
     let report = SessionReport {
@@ -263,6 +300,7 @@ fn every_server_frame_round_trips() {
             advertised: Some("192.0.2.1".parse().unwrap()),
         }],
         profiles: vec![Profile::Rtp, Profile::Udptl],
+        announcements: vec![announcement()],
     };
     let listing = Listing { session: SESSION, local: local(), snapshot: vec![7; MAX_SNAPSHOT], owned: false };
     let replies = [
@@ -277,6 +315,7 @@ fn every_server_frame_round_trips() {
         Event::MediaTimeout { session: SESSION },
         Event::Latched { session: SESSION, leg: 1, stream: 0, source: "127.0.0.1:5000".parse().unwrap() },
         Event::Ended(Ended { session: SESSION, reason: EndReason::LeaseExpired, report }),
+        Event::Played { session: SESSION, leg: 0, stream: 1 },
     ];
     let mut frames = vec![
         ServerFrame::Hello(hello),

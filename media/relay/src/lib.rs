@@ -2,12 +2,13 @@
 //!
 //! [`Relay`] owns the sessions of one shard, the local ports they hold, the sources they accept and their
 //! statistics. It opens no socket and reads no clock: sockets are bound and released through [`Ports`],
-//! received datagrams come in through [`Relay::packet`], flows are left to a program in the kernel through [`Offload`],
+//! received datagrams come in through [`Relay::packet`], announcements go out through [`Relay::play`], flows are left to a program in the kernel through [`Offload`],
 //! and time is a `u64` of nanoseconds on any clock
 //! that never goes back.
 #![forbid(unsafe_code)]
 
 mod address;
+mod announcement;
 mod ceiling;
 mod closing;
 mod config;
@@ -17,6 +18,7 @@ mod flow;
 mod guard;
 mod layout;
 mod offload;
+mod player;
 mod pool;
 mod ports;
 mod quality;
@@ -27,14 +29,16 @@ mod ssrc;
 mod statistics;
 mod verdict;
 
+pub use announcement::{Announcement, Announcements};
 pub use closing::{Closing, Histogram};
 pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};
 pub use counters::{Counters, Relayed};
 pub use layout::shard_of;
 pub use offload::{Arming, Offload, Passed, Seen, Stand, Way};
+pub use player::Announced;
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};
-pub use verdict::{DropReason, Traffic, Verdict};
+pub use verdict::{DropReason, Outgoing, Traffic, Verdict};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use moorline_control::{Ended, LocalSession, Refusal, RefusalCode, SessionId, SessionReport, SessionSpec};
 
 use crate::flow::Flows;
+use crate::player::Players;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::{Closing, Config, ConfigError, Counters, Ports, Range, door};
@@ -16,6 +17,7 @@ mod list;
 mod observe;
 mod offload;
 mod packet;
+mod play;
 mod report;
 mod timers;
 
@@ -36,6 +38,9 @@ pub struct Owner(pub u64);
 /// Where settled flows are relayed elsewhere, which begins with [`offload_from`](Self::offload_from), datagrams are handed
 /// in with [`packet_beside`](Self::packet_beside) instead, the [`Ports`] give the [`Offload`](crate::Offload), and
 /// [`catch_up`](Self::catch_up) comes before a [`query`](Self::query).
+///
+/// Where announcements are played, which begins with [`announce`](Self::announce), it also takes packets by
+/// [`play`](Self::play) when [`next_play`](Self::next_play) says so.
 ///
 /// [`Verdict`]: crate::Verdict
 pub struct Relay {
@@ -67,6 +72,7 @@ pub struct Relay {
     /// By range.
     closing: Vec<Closing>,
     offers: Offers,
+    players: Players,
 }
 
 impl Relay {
@@ -95,6 +101,7 @@ impl Relay {
             ended: VecDeque::new(),
             counters: Counters::default(),
             offers: Offers::default(),
+            players: Players::none(),
         })
     }
 
@@ -121,6 +128,7 @@ impl Relay {
             return Err(Refusal::new(RefusalCode::Capacity, detail));
         }
         let ranges = door::check(&self.ranges, &spec)?;
+        self.check_plays(None, &spec)?;
         let slot = self.unused_slots.pop_front().unwrap_or_else(|| {
             self.sessions.push(None);
             self.queued.push(false);
@@ -245,6 +253,7 @@ impl Relay {
         }
         for leg in &mut session.legs {
             for stream in &mut leg.streams {
+                self.stop_playing(stream);
                 self.release_ports(now, stream, ports);
             }
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use moorline_control::{Ceiling, Latch, LocalAddresses, LocalSession, Profile, SessionId, StreamSpec};
+use moorline_control::{Ceiling, Latch, LocalAddresses, LocalSession, Play, Played, Profile, SessionId, StreamSpec};
 
 use crate::address::Address;
 use crate::pool::Pair;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     /// Streams whose latch is still to be told of, one bit each.
     pub(crate) untold_latches: u32,
     pub(crate) untold_timeout: bool,
+    /// Streams whose announcement is over and still to be told of, as those.
+    pub(crate) untold_plays: u32,
 }
 
 /// The media timeout of a session.
@@ -71,6 +73,18 @@ pub(crate) struct Stream {
     /// No packets are expected from the party.
     pub(crate) quiet: bool,
     pub(crate) statistics: Statistics,
+    pub(crate) playing: Option<Box<Playing>>,
+}
+
+/// An announcement to the party of a stream.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    /// As it was asked for.
+    pub(crate) play: Play,
+    /// Who plays it, until it is over.
+    pub(crate) player: Option<u32>,
+    /// How far it came, once it is over.
+    pub(crate) played: Played,
 }
 
 /// The ports that an active stream holds.
@@ -188,6 +202,11 @@ impl Stream {
             self.rtcp.reopen(now, window_ns, cause);
         }
         moved && !answered
+    }
+
+    /// Who plays to the party.
+    pub(crate) fn player(&self) -> Option<u32> {
+        self.playing.as_ref()?.player
     }
 
     /// Whether the profile has RTCP beside its media.

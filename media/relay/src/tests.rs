@@ -21,6 +21,7 @@ mod latch_model;
 mod latching;
 mod leases;
 mod model;
+mod play;
 mod ports;
 mod refusals;
 mod silence;

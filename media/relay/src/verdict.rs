@@ -20,7 +20,20 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// What a forwarded packet is, by the port that let it in.
+/// A packet that was made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The local port to send it from.
+    pub from: EndpointId,
+    /// Where to.
+    pub to: SocketAddr,
+    /// How many bytes it has.
+    pub length: usize,
+    /// What it was counted as.
+    pub traffic: Traffic,
+}
+
+/// What a packet that leaves is, for a forwarded one by the port that let it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Traffic {
@@ -32,14 +45,17 @@ pub enum Traffic {
     Udptl,
     /// STUN (RFC 8489) between the parties, where a stream relays it.
     Stun,
+    /// RTP that is made here: announcements.
+    Announcement,
 }
 
 impl Traffic {
     /// How many kinds there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 
     /// All kinds, each at its own index.
-    pub const ALL: [Traffic; Traffic::COUNT] = [Traffic::Rtp, Traffic::Rtcp, Traffic::Udptl, Traffic::Stun];
+    pub const ALL: [Traffic; Traffic::COUNT] =
+        [Traffic::Rtp, Traffic::Rtcp, Traffic::Udptl, Traffic::Stun, Traffic::Announcement];
 
     /// The name as a metric label.
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +64,7 @@ impl Traffic {
             Traffic::Rtcp => "rtcp",
             Traffic::Udptl => "udptl",
             Traffic::Stun => "stun",
+            Traffic::Announcement => "announcement",
         }
     }
 

@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where its ground is missing")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use moorline_control::{Latch, LegSpec, Profile, SessionId, SessionSpec, StreamSpec};
-use moorline_relay::{BindError, Config, EndpointId, Owner, Ports, Range, Relay, Verdict};
+use moorline_control::{Codec, Latch, LegSpec, Play, Profile, SessionId, SessionSpec, StreamSpec};
+use moorline_relay::{Announcement, Announcements, BindError, Config, EndpointId, Owner, Ports, Range, Relay, Verdict};
 
 #[derive(Default)]
 struct Endpoints(Vec<EndpointId>);
@@ -88,4 +89,42 @@ fn forwarding_latching_and_refusing_allocate_nothing() {
     assert_eq!(allocations.count_total, 0);
     let events = std::iter::from_fn(|| relay.poll_event()).count();
     assert_eq!(events, SESSIONS as usize, "every latch is told afterwards");
+}
+
+#[test]
+fn announcements_that_begin_play_and_end_allocate_nothing_by_packet() {
+    let network = "127.0.0.0/24".parse().unwrap();
+    let range =
+        Range { name: "all".to_owned(), network, first_port: 1024, last_port: 65_535, advertised: None, routed: false };
+    let capacity = SESSIONS as usize;
+    let config = Config { ranges: vec![range], shard: 0, shards: 1, capacity, port_rest_ns: 0, report_digits: false };
+    let mut relay = Relay::new(config).unwrap();
+    let octets = vec![0xd5; 8_000].into_boxed_slice();
+    let announcement = Announcement { name: "second".to_owned(), pcma: octets.clone(), pcmu: octets };
+    relay.announce(Arc::new(Announcements::new(vec![announcement])), 1);
+    let play = Play { name: "second".to_owned(), codec: Codec::Pcma, payload_type: 8, packet_ms: 20 };
+    let stream = StreamSpec {
+        active: true,
+        remote_rtp: Some("10.0.0.1:4000".parse().unwrap()),
+        play: Some(play),
+        ..StreamSpec::default()
+    };
+    let legs = vec![LegSpec { range: "all".to_owned(), streams: vec![stream] }];
+    let spec = SessionSpec { legs, media_timeout_ms: 0, snapshot: Vec::new() };
+    for n in 0..SESSIONS {
+        let session = SessionId { node: 0, virtual_shard: 0, random: n };
+        relay.open(0, Owner(1), session, spec.clone(), &mut Endpoints::default()).unwrap();
+    }
+    let mut room = [0; Relay::LONGEST_PLAYED];
+    let mut sent = 0;
+    let allocations = allocation_counter::measure(|| {
+        while let Some(due) = relay.next_play() {
+            while relay.play(due, &mut room).is_some() {
+                sent += 1;
+            }
+        }
+    });
+    assert_eq!((sent, allocations.count_total), (SESSIONS * 50, 0));
+    let events = std::iter::from_fn(|| relay.poll_event()).count();
+    assert_eq!(events, SESSIONS as usize, "every end is told afterwards");
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use moorline_relay::{BindError, EndpointId, Ports, Verdict};
+use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Verdict};
 
 use self::batch::{Inbox, Outbox, Queued};
 use super::control_message::Lost;
@@ -107,15 +107,23 @@ impl Datapath for Epoll {
             };
             let packet = Packet { endpoint: received.endpoint, source, payload: received.payload };
             if let Verdict::Forward { from, to, traffic } = verdict(packet) {
-                let received_ns = received.told.received_ns.unwrap_or_else(clock::realtime_ns);
+                let received_ns = Some(received.told.received_ns.unwrap_or_else(clock::realtime_ns));
                 self.outbox.queue(Queued { from, index: received.index, to, traffic, received_ns });
             }
         }
-        let slots = &self.slots;
-        let socket = |endpoint: EndpointId| Some(&slots.get(endpoint.0 as usize)?.as_ref()?.socket);
-        self.outbox.send(&self.inbox, socket, tally);
-        self.inbox.clear();
+        self.send(tally);
         Ok(served)
+    }
+
+    fn emit(&mut self, tally: &mut Tally, mut next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
+        let mut count = 0;
+        while let Some((index, made)) = self.inbox.make(|room| next(room).map(|made| (made, made.length))) {
+            let Outgoing { from, to, traffic, .. } = made;
+            self.outbox.queue(Queued { from, index, to, traffic, received_ns: None });
+            count += 1;
+        }
+        self.send(tally);
+        Ok(count)
     }
 
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {
@@ -130,6 +138,14 @@ impl Datapath for Epoll {
 }
 
 impl Epoll {
+    /// Sends what is queued out of the inbox, and empties that.
+    fn send(&mut self, tally: &mut Tally) {
+        let slots = &self.slots;
+        let socket = |endpoint: EndpointId| Some(&slots.get(endpoint.0 as usize)?.as_ref()?.socket);
+        self.outbox.send(&self.inbox, socket, tally);
+        self.inbox.clear();
+    }
+
     /// Waits up to `limit` for readiness and puts what is ready at the end of the list.
     fn fetch(&mut self, limit: Duration) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(limit)) {

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_relay::{EndpointId, Ports, Verdict};
+use moorline_relay::{EndpointId, Outgoing, Ports, Relay, Verdict};
 use moorline_xdp::Lookup;
 
 pub(crate) use socket::MediaRange;
@@ -29,6 +29,11 @@ pub(crate) use tally::{KernelDrop, Tally};
 /// The largest datagram that is relayed; a longer one is dropped and counted as truncated. Media stays
 /// below an Ethernet frame of 1,500 bytes.
 pub(crate) const MAX_DATAGRAM: usize = 2048;
+
+/// The longest packet that is made here.
+pub(crate) const MAX_MADE: usize = Relay::LONGEST_PLAYED;
+
+const _: () = assert!(MAX_MADE <= MAX_DATAGRAM);
 
 /// The most packets of one batch: bounds how long control messages wait behind media.
 pub(crate) const BATCH: usize = 256;
@@ -45,8 +50,8 @@ pub(crate) struct Packet<'a> {
 
 /// The sockets of one shard.
 ///
-/// Driving order: [`relay`](Self::relay) until it answers 0, then [`sleep`](Self::sleep), and again.
-/// `bind` and `unbind` come between the two, never inside, and [`settle`](Self::settle) after them.
+/// Driving order: [`relay`](Self::relay), and [`emit`](Self::emit) where something is due, until they answer 0, then [`sleep`](Self::sleep), and again.
+/// `bind` and `unbind` come between these, never inside, and [`settle`](Self::settle) after them.
 pub(crate) trait Datapath: Ports + Sized {
     /// The name in the configuration, in the hello and in metrics.
     const NAME: &'static str;
@@ -64,6 +69,13 @@ pub(crate) trait Datapath: Ports + Sized {
     /// # Errors
     /// Only what makes the datapath unusable; a packet that cannot be sent is counted in `tally`.
     fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize>;
+
+    /// Sends packets that are made here: `next` writes one into the room that it is given, of [`MAX_MADE`] bytes, until
+    /// it has none or the batch is full. They have been sent when it returns. Answers how many there were.
+    ///
+    /// # Errors
+    /// As [`relay`](Self::relay).
+    fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize>;
 
     /// Whether packets wait, as far as that can be told without a system call; a datapath that cannot tell says
     /// that some do.

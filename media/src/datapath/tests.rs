@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_relay::{BindError, DropReason, EndpointId, Ports, Relayed, Traffic, Verdict};
+use moorline_relay::{BindError, DropReason, EndpointId, Outgoing, Ports, Relayed, Traffic, Verdict};
 use moorline_xdp::{Lookup, LookupError, LookupRange};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -105,6 +105,10 @@ impl Datapath for Shared {
 
     fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
         self.0.relay(tally, verdict)
+    }
+
+    fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
+        self.0.emit(tally, next)
     }
 
     fn count(&mut self, tally: &mut Tally) {
@@ -216,6 +220,39 @@ fn packets_leave_in_order_whatever_becomes_of_their_neighbours<D: Stage>(third_o
     assert_eq!(forwarder.tally.unsent(Traffic::Rtp), Relayed { packets: 20, bytes: 20 * 7 });
     assert_eq!(forwarder.tally.unsent(Traffic::Udptl), Relayed { packets: 20, bytes: 20 * 6 });
     assert_eq!(forwarder.tally.unsent(Traffic::Rtcp), Relayed::default());
+}
+
+/// Packets that are made here, between others that are relayed.
+fn what_is_made_here_is_sent_beside_what_is_relayed<D: Stage>(third_octet: u8) {
+    const ROUNDS: usize = 3;
+    const EACH: usize = 60;
+    let Some(mut forwarder) = Forwarder::<D>::new(third_octet) else { return };
+    let to = forwarder.listener.local_addr().unwrap();
+    let length = |n: usize| 12 + n * 37 % 481;
+    let mut made = 0;
+    for round in 1..=ROUNDS {
+        forwarder.send(&[round as u8; 20]);
+        forwarder.relay_until(round);
+        let emitted = forwarder.datapath.emit(&mut forwarder.tally, |room| {
+            assert_eq!(room.len(), super::MAX_MADE);
+            let length = length(made);
+            room[..length].fill(made as u8);
+            made += 1;
+            (made <= round * EACH).then_some(Outgoing { from: OUT, to, length, traffic: Traffic::Announcement })
+        });
+        made -= 1;
+        assert_eq!(emitted.unwrap(), EACH);
+        assert_eq!(forwarder.heard(), [round as u8; 20]);
+        for n in (round - 1) * EACH..round * EACH {
+            assert_eq!(forwarder.heard(), vec![n as u8; length(n)]);
+        }
+    }
+    // Without end, from a port that is not open: a batch at a time.
+    let closed = Outgoing { from: EndpointId(3), to, length: 100, traffic: Traffic::Announcement };
+    assert_eq!(forwarder.datapath.emit(&mut forwarder.tally, |_| Some(closed)).unwrap(), super::BATCH);
+    let unsent = Relayed { packets: super::BATCH as u64, bytes: 100 * super::BATCH as u64 };
+    assert_eq!(forwarder.tally.unsent(Traffic::Announcement), unsent);
+    assert_eq!(forwarder.tally.residence.count(), ROUNDS as u64, "only what was received has stayed");
 }
 
 fn a_datagram_longer_than_a_buffer_is_counted_and_not_seen<D: Stage>(third_octet: u8) {
@@ -386,6 +423,7 @@ macro_rules! on_every_datapath {
 
 on_every_datapath!(
     packets_leave_in_order_whatever_becomes_of_their_neighbours(1),
+    what_is_made_here_is_sent_beside_what_is_relayed(9),
     a_datagram_longer_than_a_buffer_is_counted_and_not_seen(2),
     what_an_old_socket_received_is_not_seen_by_its_successor(3),
     endpoints_beyond_the_bound_or_open_already_are_refused(4),

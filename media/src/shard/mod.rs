@@ -1,7 +1,7 @@
 //! A shard: one pinned thread with its own relay, datapath and figures.
 //!
-//! Nothing of a shard is shared but its mailbox. Every turn relays a bounded batch of packets, then does what is
-//! due, then reads mail: both in pieces of some microseconds, and with packets waiting only for a part of the time
+//! Nothing of a shard is shared but its mailbox. Every turn relays a bounded batch of packets, sends what is to
+//! be played, then does what is due, then reads mail: both in pieces of some microseconds, and with packets waiting only for a part of the time
 //! that these took ([`slice`]), so that none of them can starve media, nor media them.
 
 mod bell;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_control::{Event, LocalSession, MAX_FRAME, Refusal, Reply, Request};
-use moorline_relay::{Closing, Counters, Owner, Relay};
+use moorline_relay::{Announced, Closing, Counters, Owner, Relay};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
@@ -47,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) tally: Tally,
     /// Of sessions that have ended, by media range.
     pub(crate) closing: Vec<(String, Closing)>,
+    /// What was played, by announcement.
+    pub(crate) announced: Vec<(String, Announced)>,
 }
 
 /// An event on its way to the connection that owns the session.
@@ -95,7 +97,7 @@ impl<D: Datapath> Shard<D> {
     fn run(&mut self) -> io::Result<()> {
         while !self.mailbox.is_stopping() {
             let now = (self.clock)();
-            let relayed = self.relay_packets(now)?;
+            let relayed = self.relay_packets(now)? + self.play(now)?;
             let mut slice = Slice::new(now);
             self.do_what_is_due(now, &mut slice)?;
             // While events wait no letter is read: an answer must not overtake the end of its session.
@@ -130,6 +132,15 @@ impl<D: Datapath> Shard<D> {
         // What was to be sent has been sent.
         offload.settle(now, relay);
         Ok(relayed)
+    }
+
+    /// Sends a batch of the packets of announcements that are due; answers how many.
+    fn play(&mut self, now: u64) -> io::Result<usize> {
+        if self.relay.next_play().is_none_or(|due| due > now) {
+            return Ok(0);
+        }
+        let relay = &mut self.relay;
+        self.datapath.emit(&mut self.tally, |room| relay.play(now, room))
     }
 
     /// Whether this turn has time for another piece of control work. A piece that released ports lets go of them
@@ -173,7 +184,9 @@ impl<D: Datapath> Shard<D> {
                     let (shard, counters, tally) = (self.index, *self.relay.counters(), self.tally.clone());
                     let closing =
                         self.relay.closing().map(|(range, closing)| (range.to_owned(), closing.clone())).collect();
-                    let _ = answer.send(Box::new(Snapshot { shard, counters, tally, closing }));
+                    let announced =
+                        self.relay.announced().map(|(name, announced)| (name.to_owned(), announced)).collect();
+                    let _ = answer.send(Box::new(Snapshot { shard, counters, tally, closing, announced }));
                 }
             }
             read += 1;
@@ -244,7 +257,8 @@ impl<D: Datapath> Shard<D> {
     fn sleep(&mut self, backlog: bool) -> io::Result<()> {
         let longest = if backlog || !self.held.is_empty() { PAUSE } else { IDLE };
         let now = (self.clock)();
-        let due = self.relay.next_timeout().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
+        let due = self.relay.next_timeout().into_iter().chain(self.relay.next_play()).min();
+        let due = due.map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         let limit = longest.min(due);
         if !limit.is_zero() && (self.mailbox.fall_asleep() || backlog) {
             self.datapath.sleep(limit)?;

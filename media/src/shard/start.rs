@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use moorline_relay::Relay;
+use moorline_relay::{Announcements, Relay};
 use moorline_xdp::Lookup;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -36,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) core: usize,
     pub(crate) busy_poll_us: u32,
     pub(crate) relay: moorline_relay::Config,
+    pub(crate) announcements: Arc<Announcements>,
     pub(crate) ranges: Vec<MediaRange>,
     /// As [`Setup::shared`].
     pub(crate) lookup: Option<Arc<Lookup>>,
@@ -123,6 +124,7 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         datapath.busy_poll(plan.busy_poll_us);
     }
     let mut relay = Relay::new(plan.relay)?;
+    relay.announce(plan.announcements, seed()?);
     let started_ns = clock::monotonic_ns();
     if offload.is_some() {
         relay.offload_from(started_ns);
@@ -144,6 +146,11 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
         awake_until: 0,
         clock: clock::monotonic_ns,
     })
+}
+
+/// Streams of RTP that are made here begin anywhere.
+fn seed() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| StartError::Thread(io::Error::other(error.to_string())))
 }
 
 fn pin(core: usize) -> Result<(), StartError> {

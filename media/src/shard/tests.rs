@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 
-use moorline_control::{LegSpec, SessionId, SessionSpec, StreamSpec};
-use moorline_relay::{BindError, Config, EndpointId, Ports, Range, Verdict};
+use moorline_control::{Codec, LegSpec, Play, SessionId, SessionSpec, StreamSpec};
+use moorline_relay::{Announcement, Announcements, BindError, Config, EndpointId, Outgoing, Ports, Range, Verdict};
 
 use super::*;
-use crate::datapath::{Packet, Setup};
+use crate::datapath::{MAX_MADE, Packet, Setup};
 
 /// What the shard asked of its datapath, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Relay,
+    /// So many packets that are made here.
+    Emit(usize),
     Bind,
     Unbind,
     Settle,
@@ -53,6 +55,13 @@ impl Datapath for Script {
             self.mailbox.stop();
         }
         Ok(usize::from(self.packets_wait && self.looks >= self.quiet_from))
+    }
+
+    fn emit(&mut self, _: &mut Tally, mut next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
+        let mut room = [0; MAX_MADE];
+        let sent = std::iter::from_fn(|| next(&mut room)).count();
+        self.asked.push(Asked::Emit(sent));
+        Ok(sent)
     }
 
     fn waiting(&mut self) -> bool {
@@ -177,4 +186,27 @@ fn a_shard_that_has_had_packets_looks_for_more_before_it_sleeps_and_an_idle_one_
     assert!((20..=31).contains(&awake), "20 looks with packets, and some more: {awake}");
     // The last look is the one that says stop.
     assert!(sleeps[awake..sleeps.len() - 1].iter().all(|sleeps| *sleeps == 1), "then it sleeps each time: {sleeps:?}");
+}
+
+#[test]
+fn a_shard_that_plays_sends_what_is_due_and_sleeps_until_more_is() {
+    let (mut shard, _said) = shard(false, 3);
+    let octets = vec![0xd5; 800].into_boxed_slice();
+    let announcement = Announcement { name: "short".into(), pcma: octets.clone(), pcmu: octets };
+    shard.relay.announce(Arc::new(Announcements::new(vec![announcement])), 1);
+    let Request::Open { mut spec, session } = open(1) else { unreachable!() };
+    let play = Play { name: "short".into(), codec: Codec::Pcma, payload_type: 8, packet_ms: 20 };
+    spec.legs.truncate(1);
+    (spec.legs[0].streams[0].play, spec.legs[0].streams[0].remote_rtp) = (Some(play), "127.0.0.9:9".parse().ok());
+    let _answer = post(&shard, Request::Open { session, spec });
+    shard.run().unwrap();
+    assert!(!shard.datapath.asked.iter().any(|asked| matches!(asked, Asked::Emit(_))), "nothing is due yet");
+    assert_eq!(shard.relay.next_play(), Some(1_000_000));
+    shard.clock = || 1_000_000;
+    (shard.datapath.looks, shard.mailbox) = (2, Arc::new(Mailbox::new().unwrap()));
+    shard.datapath.mailbox = Arc::clone(&shard.mailbox);
+    shard.datapath.asked.clear();
+    shard.run().unwrap();
+    assert_eq!(shard.datapath.asked[..2], [Asked::Relay, Asked::Emit(1)]);
+    assert_eq!(shard.relay.next_play(), Some(21_000_000));
 }

@@ -1,6 +1,7 @@
 //! The media process on loopback: a real control socket, real datagrams, both datapaths.
 #![cfg(test)]
 
+mod announcements;
 mod bridging;
 mod calls;
 mod clients;

@@ -9,6 +9,7 @@ use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Dialog, Message, OwnedMessage};
 
 use crate::Outcome;
+use crate::announcement::Announcing;
 use crate::attempt::{Attempt, Early, Groups};
 use crate::cdr::Record;
 use crate::leg::{Leg, Side};
@@ -25,6 +26,8 @@ pub(crate) use numbers::{Numbers, with_number_in};
 pub(crate) struct Call {
     pub(crate) id: SessionId,
     pub(crate) phase: Phase,
+    /// It is refused, and told so by an announcement; there is no called side.
+    pub(crate) announcing: Option<Box<Announcing>>,
     /// The caller's leg and the callee's, by [`Side::index`].
     pub(crate) legs: [Leg; 2],
     /// Who calls whom.

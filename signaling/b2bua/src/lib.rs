@@ -11,6 +11,7 @@
 //! Time is nanoseconds from any fixed point, never going back.
 #![forbid(unsafe_code)]
 
+mod announcement;
 mod attempt;
 mod call;
 pub mod cdr;

@@ -231,6 +231,7 @@ pub(crate) fn legs(
                     ceiling: ceiling::of_both(remote.as_ref(), other.as_ref()),
                     one_ssrc: [&remote, &other].into_iter().flatten().any(|said| said.kind == Kind::Audio),
                     stun,
+                    play: None,
                     formats: formats_from(remote.as_ref(), other.as_ref()),
                     quiet: !answered
                         || remote.as_ref().zip(other.as_ref()).is_none_or(|(own, other)| quiet(own, other)),

@@ -20,12 +20,14 @@ pub struct Place {
     pub of: usize,
     /// What all workers of the process count together.
     pub calls: Arc<Concurrency>,
+    /// The announcements that they have played now.
+    pub announcements: Arc<Concurrency>,
 }
 
 impl Place {
     /// The only worker of a process.
     pub fn alone(node: u16) -> Place {
-        Place { node, index: 0, of: 1, calls: Arc::default() }
+        Place { node, index: 0, of: 1, calls: Arc::default(), announcements: Arc::default() }
     }
 
     /// The worker of `workers` that owns a virtual shard.

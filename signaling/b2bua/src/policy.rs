@@ -87,6 +87,8 @@ pub struct Limits {
     pub ring_ns: u64,
     /// Without media from either side for this long, an answered call is ended on both legs.
     pub media_timeout_ns: u64,
+    /// The most announcements that are played at once; above it callers are refused without.
+    pub announcements: usize,
 }
 
 impl Default for Limits {
@@ -97,6 +99,7 @@ impl Default for Limits {
             call_duration_ns: 4 * 3600 * SECOND,
             ring_ns: 180 * SECOND,
             media_timeout_ns: 60 * SECOND,
+            announcements: 100,
         }
     }
 }

@@ -212,6 +212,7 @@ pub(crate) fn restore(
         id,
         numbers: Numbers::restored(&numbers, &policy.trunks[legs[1].trunk]),
         phase: Phase::Answered,
+        announcing: None,
         tags: legs.iter().map(|leg| leg.tag).collect(),
         legs,
         invite: None,

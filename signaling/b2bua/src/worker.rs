@@ -8,6 +8,7 @@
 //! [`outside`], [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod admission;
+mod announce;
 mod answer;
 mod attempts;
 mod counters;

@@ -225,7 +225,8 @@ impl Config {
                     faults.add(format!("routes[{index}].refuse.status"), problem, "use 400 to 699");
                 }
                 let reason = refuse.reason.as_deref().unwrap_or_else(|| reason_phrase(refuse.status));
-                Way::Refuse(Refusal::new(refuse.status, reason))
+                let announcement = refuse.announcement.as_deref().map(Into::into);
+                Way::Refuse(Refusal { announcement, ..Refusal::new(refuse.status, reason) })
             }
             _ => {
                 let problem = "a route has exactly one of `to`, `redirect` and `refuse`";
@@ -260,6 +261,7 @@ impl Config {
             call_duration_ns: u64::from(limits.call_duration_s) * SECOND_NS,
             ring_ns: u64::from(limits.ring_s) * SECOND_NS,
             media_timeout_ns: u64::from(limits.media_timeout_s) * SECOND_NS,
+            announcements: usize::try_from(limits.announcements).unwrap_or(usize::MAX),
         }
     }
 }

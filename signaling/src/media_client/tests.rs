@@ -41,6 +41,7 @@ impl FakeMedia {
             datapath: "epoll".into(),
             ranges: Vec::new(),
             profiles: Vec::new(),
+            announcements: Vec::new(),
         };
         sender.send(&ServerFrame::Hello(server)).await.expect("sent");
         (sender, receiver)

@@ -43,6 +43,8 @@ impl Collector for Page {
             ("attempts", "Call attempts", counters.attempts),
             ("calls", "Call attempts admitted", counters.calls),
             ("answered", "Calls answered", counters.answered),
+            ("announced", "Calls refused, and told so by an announcement", counters.announced),
+            ("unannounced", "Calls refused without the announcement that was meant for them", counters.unannounced),
             ("restored", "Calls taken back from the media process after a restart", counters.restored),
             ("not_restored", "Sessions closed because no call could be made of them", statistics.not_restored),
             ("challenges", "Requests answered with a challenge for credentials", counters.challenges),

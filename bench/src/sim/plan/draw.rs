@@ -17,6 +17,7 @@ impl Plan {
             call_duration_ns: random.pick(&[60, 90, 150, 400, 600]) * SECOND,
             ring_ns: random.between(15, 60) * SECOND,
             media_timeout_ns: random.between(15, 30) * SECOND,
+            ..Limits::default()
         };
         let calls: Vec<CallPlan> = (0..random.between(1, 3)).map(|_| CallPlan::draw(random)).collect();
         let mut faults = Vec::new();

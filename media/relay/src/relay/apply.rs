@@ -5,6 +5,7 @@ use moorline_control::{LocalSession, Profile, Refusal, SessionId, SessionSpec};
 use super::acquire::Need;
 use super::{Owner, Relay, no_such};
 use crate::flow::Role;
+use crate::player::Listener;
 use crate::session::{Component, Ends, Leg, Session, Stream, Watch, other_leg};
 use crate::{EndpointId, Ports, door};
 
@@ -35,6 +36,7 @@ impl Relay {
             watch: Watch::default(),
             untold_latches: 0,
             untold_timeout: false,
+            untold_plays: 0,
         };
         self.by_id.insert(id, slot);
         self.by_owner.insert((owner.0, slot));
@@ -52,6 +54,7 @@ impl Relay {
         ports: &mut impl Ports,
     ) -> Result<LocalSession, Refusal> {
         let ranges = door::check(&self.ranges, &spec)?;
+        self.check_plays(self.session(slot), &spec)?;
         self.take_session_back(slot, ports);
         let place = self.sessions.get_mut(slot as usize).and_then(Option::take);
         let mut session = place.ok_or_else(|| no_such(id))?;
@@ -85,17 +88,18 @@ impl Relay {
         ports: &mut impl Ports,
     ) -> LocalSession {
         let answered_before: u32 = answered(&session);
+        let mut other_plays = 0u32;
         for leg in session.legs.iter_mut().skip(spec.legs.len()) {
-            leg.streams.iter_mut().for_each(|stream| self.release_ports(now, stream, ports));
+            leg.streams.iter_mut().for_each(|stream| self.remove(now, stream, ports));
         }
         session.legs.resize_with(spec.legs.len(), Leg::default);
         for ((position, (leg, leg_spec)), &range) in session.legs.iter_mut().zip(spec.legs).enumerate().zip(ranges) {
             leg.range = range;
             for stream in leg.streams.iter_mut().skip(leg_spec.streams.len()) {
-                self.release_ports(now, stream, ports);
+                self.remove(now, stream, ports);
             }
             leg.streams.resize_with(leg_spec.streams.len(), Stream::default);
-            for (index, (stream, stream_spec)) in leg.streams.iter_mut().zip(leg_spec.streams).enumerate() {
+            for (index, (stream, mut stream_spec)) in leg.streams.iter_mut().zip(leg_spec.streams).enumerate() {
                 let need = needs.iter().position(|n| (usize::from(n.leg), usize::from(n.stream)) == (position, index));
                 if need.is_some() || !stream_spec.active {
                     self.release_ports(now, stream, ports);
@@ -106,11 +110,17 @@ impl Relay {
                 if stream.profile != stream_spec.profile {
                     self.count_anew(stream);
                 }
+                let play = stream_spec.play.take().filter(|_| stream_spec.active);
+                let listener = Listener { slot, leg: position as u8, stream: index as u8 };
+                if self.set_play(now, listener, stream, play) {
+                    other_plays |= 1 << (8 * position + index);
+                }
                 let moved = stream.apply(now, stream_spec);
                 self.set_guard(now, stream, moved);
             }
         }
         session.snapshot = spec.snapshot;
+        session.untold_plays &= !other_plays;
         tell_answered(now, &mut session, answered_before);
         let width = session.width();
         let local = session.local();
@@ -128,6 +138,12 @@ impl Relay {
         if let Some(place) = self.sessions.get_mut(slot as usize) {
             *place = Some(session);
         }
+    }
+
+    /// A stream goes: its ports rest, and nothing is played there.
+    fn remove(&mut self, now: u64, stream: &mut Stream, ports: &mut impl Ports) {
+        self.stop_playing(stream);
+        self.release_ports(now, stream, ports);
     }
 
     /// Releases a stream's ports, which rest; what they had received stays in the stream's report.
@@ -174,6 +190,12 @@ impl Relay {
         for position in 0..session.legs.len() as u8 {
             let Some(stream) = session.stream(position, stream_index) else { continue };
             let Some(ends) = stream.ends else { continue };
+            if let Some(player) = stream.player() {
+                let way = session.way_to(position, stream_index, Component::Rtp);
+                self.players.set_way(player, way.unwrap_or_default());
+            }
+            // Whoever hears an announcement hears nobody else.
+            let listens = |leg: &u8| session.stream(*leg, stream_index).is_some_and(|other| other.player().is_none());
             for (endpoint, component) in [(ends.rtp, Component::Rtp), (ends.rtcp, Component::Rtcp)] {
                 let Some(flow) = self.flows.get_mut(endpoint) else { continue };
                 flow.role = match (stream.profile, component) {
@@ -186,7 +208,8 @@ impl Relay {
                 flow.source = stream.known_source(component);
                 flow.forget_usual();
                 self.offers.note_change(endpoint);
-                let way = other_leg(position).and_then(|leg| session.way_to(leg, stream_index, component));
+                let way =
+                    other_leg(position).filter(listens).and_then(|leg| session.way_to(leg, stream_index, component));
                 (flow.from, flow.destination) = way.unwrap_or_default();
             }
         }

@@ -23,7 +23,7 @@ impl Relay {
                 if let (Some(event), true) = (event, live) {
                     return Some((Owner(session.owner), event));
                 }
-                (session.untold_latches, session.untold_timeout) = (0, false);
+                (session.untold_latches, session.untold_timeout, session.untold_plays) = (0, false, 0);
             }
             self.queue.pop_front();
             if let Some(queued) = self.queued.get_mut(slot as usize) {
@@ -65,6 +65,11 @@ fn next_event(session: &mut Session) -> Option<Event> {
         if let Some(source) = session.stream(leg, stream).and_then(Stream::source) {
             return Some(Event::Latched { session: session.id, leg, stream, source });
         }
+    }
+    if session.untold_plays != 0 {
+        let bit = session.untold_plays.trailing_zeros() as u8;
+        session.untold_plays &= session.untold_plays - 1;
+        return Some(Event::Played { session: session.id, leg: bit / 8, stream: bit % 8 });
     }
     std::mem::take(&mut session.untold_timeout).then_some(Event::MediaTimeout { session: session.id })
 }

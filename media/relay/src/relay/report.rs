@@ -70,6 +70,7 @@ impl Relay {
             dtmf: known.dtmf(self.report_digits),
             silence: known.silence(now, last, in_dtx, self.heard(other)),
             goodbyes: known.goodbyes,
+            played: self.played(stream),
         }
     }
 

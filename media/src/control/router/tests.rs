@@ -13,7 +13,16 @@ const OWNER: Owner = Owner(1);
 fn stage(shards: u16) -> (Router, mpsc::UnboundedReceiver<Abandoned>, Vec<Arc<Mailbox>>) {
     let mailboxes: Vec<Arc<Mailbox>> = (0..shards).map(|_| Arc::new(Mailbox::new().unwrap())).collect();
     let (datapath, ranges, profiles) = (String::new(), Vec::new(), Vec::new());
-    let hello = ServerHello { version: VERSION, boot: 1, shards, capacity: 1, datapath, ranges, profiles };
+    let hello = ServerHello {
+        version: VERSION,
+        boot: 1,
+        shards,
+        capacity: 1,
+        datapath,
+        ranges,
+        profiles,
+        announcements: Vec::new(),
+    };
     let (router, unsettled) = Router::new(hello, mailboxes.clone(), Vec::new());
     (router, unsettled, mailboxes)
 }

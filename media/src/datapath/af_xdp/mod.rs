@@ -31,7 +31,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_relay::{BindError, EndpointId, Ports, Traffic, Verdict};
+use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Traffic, Verdict};
 use moorline_xdp::xsk::{Frame, Received, Umem, ZeroCopy};
 use moorline_xdp::{Forward, Lookup};
 
@@ -193,6 +193,11 @@ impl Datapath for AfXdp {
             }
         }
         Ok(beneath + count)
+    }
+
+    fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
+        // Announcements are few, and lie in no memory of a card: the kernel sends them.
+        self.beneath.emit(tally, next)
     }
 
     fn waiting(&mut self) -> bool {
@@ -382,7 +387,7 @@ impl AfXdp {
         tally.af_xdp.sent_by_kernel += 1;
         self.ways.went_by_kernel(arrival.now, from);
         let bytes = &self.memories[arrival.memory].bytes(&frame)[payload];
-        self.beneath.queue(from, to, bytes, arrival.received_ns, traffic, tally)?;
+        self.beneath.queue(from, to, bytes, Some(arrival.received_ns), traffic, tally)?;
         Ok(Some(frame))
     }
 

@@ -9,7 +9,7 @@ use moorline_relay::{EndpointId, Traffic};
 
 use crate::datapath::address::{NAME_LEN, Name, parse};
 use crate::datapath::control_message::{CONTROL_LEN, Told};
-use crate::datapath::{KernelDrop, MAX_DATAGRAM, Tally};
+use crate::datapath::{KernelDrop, MAX_DATAGRAM, MAX_MADE, Tally};
 use crate::shard::clock;
 
 /// Room for one received datagram.
@@ -96,6 +96,17 @@ impl Inbox {
         Ok(received)
     }
 
+    /// Takes in a datagram that is made here; answers its place and whatever `write` does. `None` where there is no room.
+    pub(super) fn make<T>(&mut self, write: impl FnOnce(&mut [u8]) -> Option<(T, usize)>) -> Option<(usize, T)> {
+        let index = self.endpoints.len();
+        let (room, header) = (self.rooms.get_mut(index)?, self.headers.get_mut(index)?);
+        let (made, length) = write(&mut room.payload[..MAX_MADE])?;
+        header.msg_len = length.min(MAX_MADE) as libc::c_uint;
+        // Of no socket: it is not looked at as received.
+        self.endpoints.push(EndpointId(u32::MAX));
+        Some((index, made))
+    }
+
     /// The datagrams in order of reception.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.endpoints.iter().zip(&self.rooms).zip(&self.headers).enumerate().map(
@@ -143,7 +154,8 @@ pub(super) struct Queued {
     pub(super) index: usize,
     pub(super) to: SocketAddr,
     pub(super) traffic: Traffic,
-    pub(super) received_ns: u64,
+    /// `None` for one that was made here.
+    pub(super) received_ns: Option<u64>,
 }
 
 impl Outbox {
@@ -216,7 +228,8 @@ impl Outbox {
             let done = match sent {
                 Ok(sent) => {
                     let sent_ns = clock::realtime_ns();
-                    queued.iter().take(sent).for_each(|sent| tally.residence.record(sent.received_ns, sent_ns));
+                    let received = queued.iter().take(sent).filter_map(|sent| sent.received_ns);
+                    received.for_each(|received_ns| tally.residence.record(received_ns, sent_ns));
                     sent.max(1)
                 }
                 // An error is about the first of the rest; those behind it may go elsewhere and succeed.

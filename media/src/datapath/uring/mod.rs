@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use moorline_relay::{BindError, EndpointId, Ports, Traffic, Verdict};
+use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Traffic, Verdict};
 
 use self::buffers::Buffers;
 use self::probe::{builder, explain, register};
@@ -31,7 +31,7 @@ use self::shared::Shared;
 use self::slots::{Slots, Token};
 use super::address::{NAME_LEN, Name};
 use super::control_message::{CONTROL_LEN, CONTROL_LEN_WITH_DESTINATION};
-use super::{BATCH, Datapath, MAX_DATAGRAM, MediaRange, Packet, Setup, Tally, socket};
+use super::{BATCH, Datapath, MAX_DATAGRAM, MAX_MADE, MediaRange, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
 pub(crate) use probe::probe;
@@ -110,7 +110,7 @@ struct Batch {
 
 /// A packet that a send of the batch is for.
 struct Forwarded {
-    /// `None` once the send has failed.
+    /// `None` once the send has failed, and for a packet that was made here.
     received_ns: Option<u64>,
     traffic: Traffic,
     bytes: u32,
@@ -124,7 +124,7 @@ impl Datapath for Uring {
     const NAME: &'static str = "io_uring";
 
     fn new(setup: Setup) -> io::Result<Uring> {
-        Uring::with_buffers(setup, BUFFERS, 0)
+        Uring::beneath(setup)
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
@@ -165,6 +165,19 @@ impl Datapath for Uring {
         while let Some(token) = self.ended.pop() {
             self.arm(token)?;
         }
+        Ok(count)
+    }
+
+    fn emit(&mut self, tally: &mut Tally, mut next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
+        let mut room = [0; MAX_MADE];
+        let mut count = 0;
+        while count < BATCH
+            && let Some(Outgoing { from, to, length, traffic }) = next(&mut room)
+        {
+            self.queue(from, to, room.get(..length).unwrap_or_default(), None, traffic, tally)?;
+            count += 1;
+        }
+        self.send_queued(tally)?;
         Ok(count)
     }
 

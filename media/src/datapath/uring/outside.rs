@@ -1,5 +1,5 @@
-//! What a datapath on top of this one needs: whose a port is, a way out for packets that came another way, and
-//! descriptors that end a sleep.
+//! What a datapath on top of this one needs: whose a port is, a way out for packets that came another way or were made
+//! here, and descriptors that end a sleep.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub(in crate::datapath) struct Sends {
 }
 
 impl Uring {
-    /// As [`new`](crate::datapath::Datapath::new), for a datapath on top.
+    /// As [`new`](crate::datapath::Datapath::new), also for a datapath on top.
     ///
     /// # Errors
     /// What the system lacks.
@@ -43,7 +43,8 @@ impl Uring {
         Some(Sends { address, traffic_class })
     }
 
-    /// Queues a datagram that came another way, between two batches; it is copied.
+    /// Queues a datagram that came another way, or that was made here, between two batches; it is copied. `received_ns`
+    /// is when it came.
     ///
     /// # Errors
     /// Only what makes the datapath unusable.
@@ -52,7 +53,7 @@ impl Uring {
         from: EndpointId,
         to: SocketAddr,
         payload: &[u8],
-        received_ns: u64,
+        received_ns: Option<u64>,
         traffic: Traffic,
         tally: &mut Tally,
     ) -> io::Result<()> {
@@ -68,7 +69,7 @@ impl Uring {
         bytes.copy_from_slice(payload);
         self.outside += 1;
         let (begin, length) = (PREFIX as u16, payload.len() as u16);
-        let packet = Forwarded { received_ns: Some(received_ns), traffic, bytes: length.into(), buffer, begin, length };
+        let packet = Forwarded { received_ns, traffic, bytes: length.into(), buffer, begin, length };
         self.send(from, to, packet, tally)
     }
 

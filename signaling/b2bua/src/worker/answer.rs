@@ -202,6 +202,8 @@ impl Worker {
 
     /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.
     pub(super) fn refuse_caller(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
+        let own = self.calls.get(&id).and_then(|call| call.refusal_in_the_end(outcome));
+        let (refused, outcome) = own.as_ref().map_or((refused, outcome), |(refused, outcome)| (refused, *outcome));
         if let Some(invite) = self.take_invite(id)
             && let Some(call) = self.calls.get(&id)
         {

@@ -28,6 +28,9 @@ impl Worker {
         if self.calls.get(&id).is_none_or(|call| call.phase != Phase::Inviting) {
             return;
         }
+        if self.calls.get(&id).is_some_and(|call| call.announcing.is_some()) {
+            return self.show_announcement(now, id);
+        }
         if self.calls.get(&id).and_then(|call| call.transfer.as_ref()?.from).is_some() {
             return self.join_again(now, id);
         }

@@ -17,6 +17,11 @@ pub struct Counters {
     pub calls: u64,
     /// Calls answered.
     pub answered: u64,
+    /// Calls that were refused, and are told so by an announcement.
+    pub announced: u64,
+    /// Calls that were refused without the announcement that was meant for them: there is none of that name, no room, or
+    /// their offer takes none.
+    pub unannounced: u64,
     /// Calls restored after a restart.
     pub restored: u64,
     /// Requests answered with a challenge for credentials.

@@ -103,7 +103,7 @@ impl Worker {
                 }
                 _ if waits => {
                     let reason = message.reason().unwrap_or_default().to_vec();
-                    self.fail(now, id, &Refused { status, reason, contact: None });
+                    self.fail(now, id, &Refused { reason, ..Refused::new(status) });
                 }
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use moorline_control::{
-    Event, LegSpec, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec,
+    Announcement, Event, LegSpec, Profile, Refusal, RefusalCode, Reply, Request, SessionId, SessionReport, SessionSpec,
 };
 use moorline_sip::transaction::{IdMap, IdSet};
 use moorline_sip::{Message, OwnedMessage};
@@ -31,6 +31,8 @@ pub(super) struct MediaLink {
     pub(super) connected: bool,
     /// The media process relays fax (T.38 over UDPTL).
     pub(super) relays_fax: bool,
+    /// What the media process can play.
+    pub(super) announcements: Vec<Announcement>,
     /// The listing was through once: whatever is open at the media process is known here.
     pub(super) listed: bool,
     next: u32,
@@ -179,6 +181,9 @@ impl Worker {
 
     fn spec(&self, id: SessionId, restore: bool) -> Option<SessionSpec> {
         let call = self.calls.get(&id)?;
+        if let Some(announcing) = &call.announcing {
+            return Some(self.announcement_spec(call, announcing));
+        }
         let view = |side: Side| SideView {
             trunk: &self.policy.trunks[call.leg(side).trunk],
             signaling: call.leg(side).flow.remote.ip(),
@@ -417,6 +422,7 @@ impl Worker {
                     self.hang_up_both(now, ended.session, Outcome::MediaLost);
                 }
             }
+            Event::Played { session, .. } => self.announced(now, session),
             Event::Latched { .. } => {}
         }
     }

@@ -231,6 +231,7 @@ impl Worker {
         }
         self.next_reliable(now, id);
         self.release_answer(now, id);
+        self.play_announcement(now, id);
     }
 
     fn settle_caller(&mut self, id: SessionId, described: bool) {

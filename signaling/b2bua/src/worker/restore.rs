@@ -16,6 +16,7 @@ impl Worker {
     pub(super) fn media_connected(&mut self, now: u64, hello: &ServerHello) {
         self.media.connected = true;
         self.media.relays_fax = hello.relays(Profile::Udptl);
+        self.media.announcements = hello.announcements.clone();
         self.media.start_anew();
         if self.place.index == 0 {
             self.compare_with(hello);
@@ -54,6 +55,9 @@ impl Worker {
             self.calls.values().filter(|call| call.is_opening()).map(|call| call.id).collect();
         for id in opening {
             self.refuse_caller(now, id, &Refused::because(503, "Media Process Gone"), Outcome::Rejected(503));
+        }
+        for id in self.are_announced_to() {
+            self.announced(now, id);
         }
         // Closed with the media process, or by the lease: either way nothing more will be heard of them.
         // Should the connection come back to the same process, they are closed again then.

@@ -1,6 +1,7 @@
 //! The beginning of a call: the first INVITE, its provisional answers, its final one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
@@ -9,6 +10,7 @@ use moorline_sip::{Message, reason_phrase, respond};
 use super::endpoints::Called;
 use super::refer::REPLACES;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
+use crate::announcement::Announcing;
 use crate::attempt::Groups;
 use crate::call::{Call, Invite, Numbers, Phase, Waiting};
 use crate::cdr::Stage;
@@ -34,6 +36,8 @@ pub(super) struct Admission {
     pub(super) replacement: Option<Replacement>,
     /// Who calls whom.
     pub(super) numbers: Numbers,
+    /// It is refused in truth, and is told why.
+    pub(super) announcing: Option<Box<Announcing>>,
 }
 
 /// A final answer that this host gives itself.
@@ -43,11 +47,13 @@ pub(super) struct Refused {
     pub(super) reason: Vec<u8>,
     /// Where a redirection leads to.
     pub(super) contact: Option<String>,
+    /// What the caller is told first, by name.
+    pub(super) announcement: Option<Arc<str>>,
 }
 
 impl Refused {
     pub(super) fn new(status: u16) -> Refused {
-        Refused { status, reason: reason_phrase(status).as_bytes().to_vec(), contact: None }
+        Refused { status, reason: reason_phrase(status).as_bytes().to_vec(), contact: None, announcement: None }
     }
 
     /// For a body that may hold a session description where it cannot be rewritten.
@@ -62,19 +68,21 @@ impl Refused {
     }
 
     pub(super) fn because(status: u16, why: &str) -> Refused {
-        Refused { status, reason: format!("{} - {why}", reason_phrase(status)).into_bytes(), contact: None }
+        let reason = format!("{} - {why}", reason_phrase(status)).into_bytes();
+        Refused { reason, ..Refused::new(status) }
     }
 }
 
 impl From<&Refusal> for Refused {
     fn from(refusal: &Refusal) -> Refused {
-        Refused { status: refusal.status, reason: refusal.reason.as_bytes().to_vec(), contact: None }
+        let (reason, announcement) = (refusal.reason.as_bytes().to_vec(), refusal.announcement.clone());
+        Refused { reason, announcement, ..Refused::new(refusal.status) }
     }
 }
 
 impl From<Unusable> for Refused {
     fn from(unusable: Unusable) -> Refused {
-        Refused { status: 488, reason: unusable.0.into_bytes(), contact: None }
+        Refused { reason: unusable.0.into_bytes(), ..Refused::new(488) }
     }
 }
 
@@ -100,7 +108,10 @@ impl Worker {
         }
         let admission = match self.admit(arrival, trunk) {
             Ok(admission) => admission,
-            Err(refused) => return self.reject(arrival, server, &refused),
+            Err(refused) => match self.announcement(arrival, trunk, &refused) {
+                Some(admission) => admission,
+                None => return self.reject(arrival, server, &refused),
+            },
         };
         let Ok((dialog, id)) = self.caller_dialog(arrival.message) else {
             self.place.calls.leave();
@@ -132,7 +143,7 @@ impl Worker {
         admission: Admission,
         server: Option<ServerId>,
     ) {
-        self.counters.calls += 1;
+        self.counters.calls += u64::from(admission.announcing.is_none());
         let trunk = caller.trunk;
         // Where it goes is found out when the media session is open.
         let listener = self.policy.trunks[admission.egress].listener;
@@ -162,6 +173,7 @@ impl Worker {
         let call = Call {
             id,
             numbers,
+            announcing: admission.announcing,
             phase: Phase::Inviting,
             legs: [caller, callee],
             invite: Some(Invite {
@@ -270,7 +282,7 @@ impl Worker {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
         let bypassed = endpoint.as_ref().is_some_and(|called| self.bypasses(arrival, trunk, offer.as_deref(), called));
-        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers })
+        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers, announcing: None })
     }
 
     /// Refuses a new INVITE before there is a call.

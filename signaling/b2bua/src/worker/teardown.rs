@@ -279,6 +279,9 @@ impl Worker {
         if was_live && !call.is_live() {
             self.live = self.live.saturating_sub(1);
             self.place.calls.leave();
+            if let Some(announcing) = &mut call.announcing {
+                announcing.seat = None;
+            }
         }
         if let Some(at) = call.deadline.take() {
             self.timers.cancel(at, Due::Phase(id));
@@ -299,7 +302,7 @@ impl Worker {
         let ended = Observation::Ended {
             call: id,
             from: name(Side::Caller).unwrap_or_default(),
-            to: name(Side::Callee),
+            to: name(Side::Callee).filter(|_| call.announcing.is_none()),
             outcome,
             talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
             report: call.report.take(),

@@ -141,6 +141,7 @@ impl Worker {
                     offer: None,
                     replacement: end,
                     numbers: Numbers::received(compose(b"")?.view(), &self.policy.trunks[call.leg(moved).trunk]),
+                    announcing: None,
                 }
             }
             None => {

@@ -81,6 +81,10 @@ impl Worker {
     ) {
         let Arrival { now, message, flow, .. } = arrival;
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.announcing.is_some() {
+            // There is nobody whom it could go on to.
+            return self.refuse(arrival, server, 488, b"Not Acceptable Here - Announcement");
+        }
         match conflict(call, side) {
             Some(500) => return self.refuse_pending(arrival, server, b"Server Internal Error - Offer Pending"),
             Some(status) => return self.refuse(arrival, server, status, b"Request Pending"),

@@ -10,8 +10,8 @@ use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, W
 use moorline_b2bua::verify::DigestQuestion;
 use moorline_b2bua::{Counters, Input, MediaInput, News, Observation, Output, Place, Worker};
 use moorline_control::{
-    Event, Listed, Listing, LocalAddresses, LocalSession, Profile, Refusal, RefusalCode, Reply, Request, ServerHello,
-    SessionId, SessionReport, SessionSpec, VERSION,
+    Announcement, Event, Listed, Listing, LocalAddresses, LocalSession, Profile, Refusal, RefusalCode, Reply, Request,
+    ServerHello, SessionId, SessionReport, SessionSpec, VERSION,
 };
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
@@ -134,9 +134,23 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
+/// What the media process can play.
+fn announcements() -> Vec<Announcement> {
+    vec![Announcement { name: "call-restricted".into(), length_ms: 3_000 }]
+}
+
 pub(crate) fn hello(boot: u64) -> ServerHello {
     let (datapath, ranges, profiles) = ("test".into(), Vec::new(), vec![Profile::Rtp, Profile::Udptl]);
-    ServerHello { version: VERSION, boot, shards: 1, capacity: 100, datapath, ranges, profiles }
+    ServerHello {
+        version: VERSION,
+        boot,
+        shards: 1,
+        capacity: 100,
+        datapath,
+        ranges,
+        profiles,
+        announcements: announcements(),
+    }
 }
 
 fn worker(place: Place, policy: Policy, seed: u64) -> Worker {

@@ -1,6 +1,7 @@
 //! Call flows through a worker, in virtual time.
 #![cfg(test)]
 
+mod announcements;
 mod authentication;
 mod bodies;
 mod calls;
