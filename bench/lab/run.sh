@@ -38,6 +38,8 @@ all_tests=(
     pjsua-extensions@io_uring
     pjsua-transfer@io_uring
     silent-peer@io_uring
+    announcement@io_uring
+    announcement@af_xdp
     kamailio-udp@io_uring
     kamailio-tcp@io_uring
     endpoints-sipp@io_uring
@@ -54,6 +56,8 @@ all_tests=(
 
 # What those leave out: run where they are named.
 other_tests=(
+    announcement@epoll
+    announcement@io_uring-per_port
     sipp-calls@epoll
     sipp-calls@io_uring-per_port
     sipp-calls@af_xdp+offload
