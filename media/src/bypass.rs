@@ -36,7 +36,7 @@ const PINS: &str = "/sys/fs/bpf/moorline";
 const SURVIVAL: u32 = 120;
 
 /// The attached program, and the thread that follows the kernel's routes. Dropped, both are gone; but where the program
-/// relays flows it is pinned, and relays on for the next process until the lease ends.
+/// relays flows by `media.offload` it is pinned, and relays on for the next process until the lease ends.
 pub(crate) struct Bypass {
     program: Arc<Forward>,
     routes: Routes,
@@ -44,6 +44,8 @@ pub(crate) struct Bypass {
     /// Of every shard that does not run yet, if flows are relayed in the driver.
     driver_hops: Vec<Hops>,
     offloads: bool,
+    /// Only those that come by another shard's queue.
+    only_foreign: bool,
     /// How many next hops a shard's AF_XDP sockets need, where there are any.
     socket_hops: Option<u32>,
 }
@@ -75,14 +77,20 @@ impl Bypass {
         if sockets.is_some() {
             probe(config)?;
         }
-        let offloads = config.offload != OffloadChoice::Off;
+        let is_wished = config.offload != OffloadChoice::Off;
+        // A shard cannot be handed what comes by another's queue.
+        let only_foreign = !is_wished && sockets.is_some() && config.cores.len() > 1;
+        let offloads = is_wished || only_foreign;
         let names = config.xdp_interfaces();
         let port_pps = Some(config.port_flood_pps).filter(|pps| *pps != 0);
         let flows = if offloads { config.capacity.saturating_mul(FLOWS_PER_SESSION) } else { NO_FLOWS };
-        let pin = offloads.then(|| pin_of(&names));
+        let pin = is_wished.then(|| pin_of(&names));
         let program = Forward::attach(&names, ranges, port_pps, flows, Mode::Any, pin.as_deref())
             .map_err(|error| error.to_string())?;
         let program = Arc::new(program);
+        if only_foreign {
+            program.relay_only_foreign();
+        }
         if let Some(reason) = program.not_pinned() {
             tracing::warn!(reason, "the XDP program is not pinned: while the process restarts no flow is relayed");
         }
@@ -109,10 +117,10 @@ impl Bypass {
         let driver_hops = (0..shards).filter(|_| offloads).map(|_| routes.share(each)).collect();
         if offloads {
             let (interfaces, took_over) = (program.attached(), program.took_over());
-            tracing::info!(?interfaces, took_over, "settled flows are relayed in the network driver");
+            tracing::info!(?interfaces, took_over, only_foreign, "settled flows are relayed in the network driver");
         }
         let socket_hops = socket_hops.map(|hops| hops as u32);
-        Ok(Bypass { program, routes, interfaces, driver_hops, offloads, socket_hops })
+        Ok(Bypass { program, routes, interfaces, driver_hops, offloads, only_foreign, socket_hops })
     }
 
     /// What metrics tell of it.
@@ -128,7 +136,7 @@ impl Bypass {
     /// What the next shard needs to have flows relayed in the driver.
     pub(crate) fn offload(&mut self) -> Option<OffloadPlan> {
         let hops = self.driver_hops.pop()?;
-        Some(OffloadPlan { forward: Arc::clone(&self.program), hops })
+        Some(OffloadPlan { forward: Arc::clone(&self.program), hops, only_foreign: self.only_foreign })
     }
 
     /// What the next shard's AF_XDP sockets need.

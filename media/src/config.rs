@@ -39,7 +39,8 @@ pub struct Config {
     pub port_flood_pps: u32,
     /// Whether established flows of plain RTP are relayed in the network driver, by an XDP program on the media
     /// interfaces, beside the datapath: `true`, `false` or `"auto"`. Reports, media timeouts and metrics stay as they
-    /// are. What tells something new of a call comes up to the datapath: first packets, RTCP, telephone events, other
+    /// are. With AF_XDP and more than one core, flows that come by a queue of another shard's are relayed so in any
+    /// case. What tells something new of a call comes up to the datapath: first packets, RTCP, telephone events, other
     /// sources. It needs shared sockets or AF_XDP and their capabilities, and [`xdp.interfaces`](Xdp::interfaces) or the
     /// ranges to name the interfaces. `"auto"` does without where the host does not offer it; with `true` the start
     /// fails then.
@@ -84,7 +85,8 @@ pub enum DatapathChoice {
     /// One ring per shard: multishot receives into provided buffers, batched sends.
     IoUring,
     /// Kernel bypass: packets of media ports come from the network card's queues into memory of the process, and are
-    /// sent from there. Stands on io_uring with shared sockets, for what the kernel is left to do, and needs their
+    /// sent from there. Where there is more than one shard, settled flows that come by a queue of another shard than
+    /// their port's are relayed in the driver instead. Stands on io_uring with shared sockets, for what the kernel is left to do, and needs their
     /// capabilities.
     AfXdp,
     /// Readiness, `recvmmsg` and `sendmmsg`: any kernel.

@@ -12,6 +12,7 @@
 // CAP_PERFMON: the verifier then wants packets read at offsets that are constants on each path, hence ADVANCE.
 
 #include "forward.h"
+#include "interfaces.h"
 #include "packet.h"
 
 INLINE void count(u32 figure)
@@ -22,24 +23,10 @@ INLINE void count(u32 figure)
 		++*place;
 }
 
-INLINE struct interface *interface_of(u32 index)
-{
-	// Unrolled: the verifier follows what a CPU might do where it guesses branches, and finds no end to a loop.
-#pragma clang loop unroll(full)
-	for (u32 i = 0; i < INTERFACE_PROBES; i++) {
-		u32 key = (index + i) % INTERFACE_PLACES;
-		struct interface *interface = bpf_map_lookup_elem(&moor_interfaces, &key);
-
-		if (!interface || interface->index == index)
-			return interface;
-	}
-	return 0;
-}
-
 SEC("xdp.frags") int moor_forward(struct xdp_md *ctx)
 {
 	void *at = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *ip;
-	u32 a, b, c, d, tags = 0, number, key, length, frame, word, limit, shard, reason, queue;
+	u32 a, b, c, d, tags = 0, number, key, length, frame, word, limit, shard, reason;
 	u32 relaying, sequence, came, timestamp, transit, jitter, ahead, back, window, packets, bytes, sum, check, begin, stamp;
 	u32 skipped = 0, late = 0, duplicate = 0;
 	struct ethernet *ethernet = at;
@@ -203,6 +190,12 @@ found:
 	lease = bpf_map_lookup_elem(&moor_lease, &key);
 	if (!lease || (s64)(now - READ(lease->beat)) > LEASE_NS)
 		goto up;
+	// By a queue of the port's own shard: as a flow that is to leave.
+	reason = OWN_QUEUE;
+	if (READ(lease->foreign) && own_socket(ctx, shard) &&
+	    !(seen->relaying && seen->epoch == told->epoch && (s64)(now - seen->last_seen) < GRACE_NS &&
+	      seen->window == (u32)(now >> WINDOW_SHIFT)))
+		goto up;
 	reason = SSRC;
 	if (rtp->ssrc != told->ssrc)
 		goto up;
@@ -292,8 +285,14 @@ found:
 	} else {
 		reason = UNARMED;
 		// By a fence, after which all is read that the process wrote before it said that it has dealt with all.
-		if (READ(told->armed) != __sync_fetch_and_add(&seen->passed, 0))
+		if (READ(told->armed) != __sync_fetch_and_add(&seen->passed, 0)) {
+			// The process is so late that something is always in flight: nothing more is put there for a while.
+			if (wish == DRAIN && (s64)(READ(lease->drain_until) - now) > 0) {
+				count(DRAINED);
+				return XDP_DROP;
+			}
 			goto up;
+		}
 		sequence = told->sequence;
 		came = told->came;
 		timestamp = told->timestamp;
@@ -457,19 +456,26 @@ found:
 	return bpf_redirect_map(&moor_devices, hop->device, 0);
 
 up:
+	// To the AF_XDP socket of this queue, if it is the port's shard's. But what came by another queue before went by the
+	// kernel, and is not overtaken: until it has been dealt with, or has had the time for it, this goes the same way.
+	interface = own_socket(ctx, shard);
+	since = now - seen->by_kernel_at;
+	if (interface && (s64)since < IN_FLIGHT_NS &&
+	    (wish == UP ? (s64)since < SETTLE_NS : READ(told->armed) != seen->passed))
+		interface = 0;
+	if (!interface)
+		seen->by_kernel_at = now;
 	seen->last_up[0] = begin;
 	seen->last_up[1] = stamp;
 	seen->up_at = now;
 	WRITE(seen->relaying, 0);
 	// Counted last, with a fence: who reads the count finds the rest.
 	asm volatile("" : : "r"(__sync_fetch_and_add(&seen->passed, 1)));
+	goto hand_over;
 steer:
-	// To the AF_XDP socket of this queue, if it is the port's shard's.
-	if (!shard)
-		goto pass;
-	queue = ctx->rx_queue_index;
-	interface = interface_of(ctx->ingress_ifindex);
-	if (!interface || queue >= MAX_QUEUES || interface->shards[queue] != shard)
+	interface = own_socket(ctx, shard);
+hand_over:
+	if (!interface)
 		goto pass;
 	count(PASSED + reason);
 	// Under the ceiling that the lookup program has for what comes by the kernel.
@@ -484,7 +490,7 @@ steer:
 		return XDP_DROP;
 	}
 	count(STEERED);
-	return bpf_redirect_map(&moor_xsks, interface->slot * MAX_QUEUES + queue, XDP_PASS);
+	return bpf_redirect_map(&moor_xsks, interface->slot * MAX_QUEUES + ctx->rx_queue_index, XDP_PASS);
 
 pass:
 	count(PASSED + reason);

@@ -48,7 +48,7 @@ static long (*const bpf_xdp_load_bytes)(void *ctx, u32 offset, void *to, u32 len
 #define BE16(value) ((u16)__builtin_bswap16(value))
 
 enum { MAX_RANGES = 16, MAX_HOPS = 65536, MAX_INTERFACES = 16, INTERFACE_PLACES = 64, INTERFACE_PROBES = 4, MAX_QUEUES = 64 };
-enum { GRACE_NS = 200000, PAUSE_NS = 500000000, WINDOW_SHIFT = 28, MAX_DROPOUT = 3000, MAX_MISORDER = 100 };
+enum { GRACE_NS = 200000, SETTLE_NS = 10000000, IN_FLIGHT_NS = 1000000000, PAUSE_NS = 500000000, WINDOW_SHIFT = 28, MAX_DROPOUT = 3000, MAX_MISORDER = 100 };
 enum { RESIDENCE_BUCKETS = 185, RESIDENCE_EVERY = 16 };
 // No media packet is longer; what is may be in more than one buffer.
 #define MAX_FRAME 1600
@@ -56,12 +56,12 @@ enum { RESIDENCE_BUCKETS = 185, RESIDENCE_EVERY = 16 };
 #define SCRATCH 512
 #define LEASE_NS 5000000000ll
 #define NANOS 1000000000ull
-enum { UP, RELAY, LEAVE }; // wishes
+enum { UP, RELAY, LEAVE, DRAIN }; // wishes
 
 // Why a packet goes up.
 enum reason {
 	OTHER, ELSEWHERE, CLOSED, FLOWLESS, NOT_RTP, LEASE, UNWISHED, HOP,
-	SOURCE, SSRC, PAYLOAD_TYPE, MALFORMED, TOO_LONG, CEILING, UNUSUAL, UNARMED,
+	SOURCE, SSRC, PAYLOAD_TYPE, MALFORMED, TOO_LONG, CEILING, UNUSUAL, UNARMED, OWN_QUEUE,
 	REASONS
 };
 
@@ -138,7 +138,7 @@ struct seen {
 	u32 last_up[2];
 	u32 takeovers;
 	u32 length;
-	u32 padding[2];
+	u64 by_kernel_at;
 };
 struct flow {
 	struct told told;
@@ -160,7 +160,10 @@ struct lease {
 	u32 pid;
 	u64 beat;
 	u64 second;
-	u64 padding[5];
+	u64 drain_until;
+	u32 foreign;
+	u32 zero;
+	u64 padding[3];
 };
 struct interface {
 	u32 index;
@@ -170,7 +173,7 @@ struct interface {
 	u8 shards[MAX_QUEUES];
 };
 // Which figure is which.
-enum { RELAYED, STEERED, FLOODED, PASSED, RESIDENCE = PASSED + REASONS, FIGURES = RESIDENCE + RESIDENCE_BUCKETS };
+enum { RELAYED, STEERED, FLOODED, DRAINED, PASSED, RESIDENCE = PASSED + REASONS, FIGURES = RESIDENCE + RESIDENCE_BUCKETS };
 _Static_assert(sizeof(struct range) == 48 && sizeof(struct port) == 8, "as in the abi");
 _Static_assert(sizeof(struct told) == 128 && sizeof(struct seen) == 128, "as in the abi");
 _Static_assert(sizeof(struct hop) == 32 && sizeof(struct lease) == 64, "as in the abi");

@@ -14,6 +14,7 @@ mod error;
 mod flows;
 mod hops;
 mod interfaces;
+mod lease;
 mod links;
 mod other;
 mod pins;
@@ -31,7 +32,7 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use moorline_xdp_abi::forward::{
     Flow, Hop as HopRow, INTERFACE_PLACES, Interface, Lease, MAX_FLOWS, MAX_HOPS, MAX_INTERFACES, MAX_QUEUES, Port,
-    Seen, Slot, Told, VERSION, range_words, wish as wishes,
+    Seen, Slot, Told, range_words, wish as wishes,
 };
 use moorline_xdp_abi::lookup::Range;
 use nix::time::{ClockId, clock_gettime};
@@ -47,7 +48,7 @@ pub use moorline_xdp_abi::forward as abi;
 pub use moorline_xdp_abi::forward::{Counts, is_rtp};
 
 use self::error::of;
-use self::flows::Flows;
+use self::flows::{Flows, is_relayed};
 use self::hops::Hops;
 use self::interfaces::Table;
 use self::links::Links;
@@ -148,9 +149,7 @@ impl Forward {
         let flows = Flows::new(slots, flow_table, entries, flows);
         let sockets = XskMap::try_from(take(&mut program, "moor_xsks")?).map_err(of("moor_xsks"))?;
         let counts = PerCpuArray::try_from(take(&mut program, "moor_counts")?).map_err(of("moor_counts"))?;
-        lease.store_u32(4, std::process::id());
-        lease.store_u32(0, VERSION);
-        beat(&lease, monotonic_ns());
+        lease::take(&lease, monotonic_ns());
 
         let survivors = flows.survivors().into_iter().map(|(_, flow)| flow).collect();
         let links = Links::attach(program, carriers, claims, mode, pins, &table)?;
@@ -215,11 +214,6 @@ impl Forward {
     /// dropped, what is pinned stays.
     pub fn remove(self) {
         self.links.into_inner().unwrap_or_else(PoisonError::into_inner).remove();
-    }
-
-    /// Renews the lease at a time of [`monotonic_ns`]. Five seconds after the last time the program passes everything.
-    pub fn beat(&self, now: u64) {
-        beat(&self.lease, now);
     }
 
     /// The entry of a port, that which [`Lookup`](crate::Lookup) has for the same ranges; `None` if no range has it.
@@ -288,7 +282,7 @@ impl Forward {
 
     /// Whether a flow's packets are wished to be relayed.
     pub fn wished(&self, flow: FlowId) -> bool {
-        self.flows.told(flow).wish == wishes::RELAY
+        is_relayed(self.flows.told(flow).wish)
     }
 
     /// What a flow was told.
@@ -419,12 +413,6 @@ pub fn monotonic_ns() -> u64 {
 }
 
 const NANOS: u64 = 1_000_000_000;
-
-fn beat(lease: &Mapped, now: u64) {
-    // The seconds first: reckoned from too early a second, times are right all the same.
-    lease.store_u64(16, now / NANOS);
-    lease.store_u64(8, now);
-}
 
 fn may_attach() -> Result<(), ForwardError> {
     let missing = Capabilities::of_this_process().missing_for_forward();

@@ -15,12 +15,14 @@ mod queues;
 mod ring;
 #[allow(unsafe_code)]
 mod socket;
+mod statistics;
 #[allow(unsafe_code)]
 mod umem;
 
 pub use error::XskError;
 pub use queues::queues;
-pub use socket::{Binding, Flushed, Received, XskSocket, XskStatistics, ZeroCopy, probe};
+pub use socket::{Binding, Flushed, Received, XskSocket, ZeroCopy, probe};
+pub use statistics::XskStatistics;
 pub use umem::{Frame, Umem, UmemPlan};
 
 #[cfg(test)]

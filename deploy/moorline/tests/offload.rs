@@ -2,6 +2,8 @@
 //! in order and whole, and what is told of it is as if the process had relayed it. Needs root, and says so.
 #![cfg(test)]
 
+#[path = "offload/queues.rs"]
+mod queues;
 #[path = "offload/stage.rs"]
 mod stage;
 

@@ -23,6 +23,13 @@ pub trait Offload {
     /// Nothing more is to be relayed of an endpoint that was told. It may be told again, of another way.
     fn forget(&mut self, endpoint: EndpointId);
 
+    /// Whether an endpoint that was told is still to be: false where nothing is relayed of it elsewhere any more, and
+    /// to be told costs for nothing. It is forgotten then, and told again when that is accepted.
+    fn keeps(&mut self, endpoint: EndpointId) -> bool {
+        let _ = endpoint;
+        true
+    }
+
     /// What was seen of an endpoint elsewhere, since it was first told after it was bound or longer. `None` for one that
     /// was not told since then.
     fn seen(&mut self, endpoint: EndpointId) -> Option<Seen>;

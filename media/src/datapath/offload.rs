@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moorline_relay::{Arming, EndpointId, Offload, Passed, Relay, Seen, Stand, Verdict, Way};
-use moorline_xdp::forward::{FlowId, Forward, Progress, Wish};
+use moorline_xdp::forward::{FlowId, Forward, Progress, Wish, abi};
 
 use super::{BATCH, MediaRange, Packet};
 use crate::routes::{Answer, Hops};
@@ -23,12 +23,15 @@ const SWEEP_NS: u64 = 1_000_000_000;
 pub(crate) struct OffloadPlan {
     pub(crate) forward: Arc<Forward>,
     pub(crate) hops: Hops,
+    /// The program relays a flow only while it comes by a queue of another shard.
+    pub(crate) only_foreign: bool,
 }
 
 /// The ports of a shard, as the forwarding program knows them.
 pub(crate) struct Offloaded {
     forward: Arc<Forward>,
     hops: Hops,
+    only_foreign: bool,
     shard: u16,
     ranges: Vec<MediaRange>,
     /// By endpoint.
@@ -47,7 +50,7 @@ struct Port {
     /// Of an RTP port, as long as there are flows.
     flow: Option<FlowId>,
     arming: Arming,
-    /// From when it was told on, what it was told last: the program counts packets of this source only.
+    /// From when it was told on, what it was told last: both sides count packets of this source only.
     source: Option<SocketAddr>,
     touched: bool,
     /// It was told since it was opened.
@@ -62,6 +65,7 @@ impl Offloaded {
         Offloaded {
             forward: plan.forward,
             hops: plan.hops,
+            only_foreign: plan.only_foreign,
             shard,
             ranges,
             ports: vec![None; endpoints],
@@ -112,8 +116,7 @@ impl Offloaded {
     #[inline]
     pub(crate) fn verdict(&mut self, now: u64, relay: &mut Relay, packet: Packet<'_>) -> Verdict {
         if let Some(Some(port)) = self.ports.get_mut(packet.endpoint.0 as usize)
-            && port.flow.is_some()
-            && port.source.is_none_or(|source| source == canonical(packet.source))
+            && port.source.is_some_and(|source| source == canonical(packet.source))
             && port.arming.receive(packet.payload)
             && !port.touched
             && self.touched.len() < self.touched.capacity()
@@ -153,6 +156,9 @@ impl Offloaded {
         let from = *self.port(way.from)?;
         let port = *self.port(endpoint)?;
         let flow = port.flow.filter(|flow| self.forward.has_left(*flow, now))?;
+        if self.only_foreign && comes_home(&self.forward.seen(flow)) {
+            return None;
+        }
         let range = self.ranges.get(usize::from(from.range?))?;
         let (tos, to) = (range.traffic_class(), canonical(way.to));
         let Answer::Hop(hop) = self.hops.hop(now, from.address.ip(), to.ip(), from.range?) else { return None };
@@ -200,6 +206,11 @@ impl Offload for Offloaded {
         }
     }
 
+    fn keeps(&mut self, endpoint: EndpointId) -> bool {
+        let flow = self.port(endpoint).and_then(|port| port.flow).filter(|_| self.only_foreign);
+        flow.is_none_or(|flow| !comes_home(&self.forward.seen(flow)))
+    }
+
     fn seen(&mut self, endpoint: EndpointId) -> Option<Seen> {
         let flow = self.port(endpoint).filter(|port| port.known)?.flow?;
         let seen = self.forward.seen(flow);
@@ -223,6 +234,11 @@ impl Offload for Offloaded {
             last_length: seen.length as u16,
         })
     }
+}
+
+/// Whether a flow's packets go up, by an AF_XDP socket of their shard.
+fn comes_home(seen: &abi::Seen) -> bool {
+    seen.relaying == 0 && seen.by_kernel_at != seen.up_at
 }
 
 /// What the program compares: without the scope and flow label of IPv6.

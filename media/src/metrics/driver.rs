@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use moorline_xdp::forward::abi::Reason;
 use moorline_xdp::forward::{Counts, residence_bounds};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -9,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use super::{IN_THE_DRIVER, Label, RESIDENCE_BOUNDS_NS, Scrape};
 
 /// Names of the reasons that packets were passed up for, in the order of `moorline_xdp_abi::forward::Reason`.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "not_plain_udp",
     "no_media_port",
     "closed",
@@ -26,6 +27,7 @@ const REASONS: [&str; 16] = [
     "ceiling",
     "unusual",
     "in_flight",
+    "own_queue",
 ];
 
 impl Scrape {
@@ -41,6 +43,13 @@ impl Scrape {
             let labels: [Label<'_>; 1] = [("reason", reason)];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&passed, None)?;
         }
+        let help = "Packets of open media ports, by the way that the driver's program gave them: relayed there, to an AF_XDP \
+                    socket, to the kernel, or none, because the port was flooded or the flow drained";
+        let mut family = encoder.encode_descriptor("moorline_media_driver_packets", help, None, MetricType::Counter)?;
+        for (way, packets) in ways(driver) {
+            let labels: [Label<'_>; 1] = [("way", way)];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&packets, None)?;
+        }
         Ok(())
     }
 
@@ -51,6 +60,19 @@ impl Scrape {
         let labels: [Label<'_>; 1] = [("datapath", IN_THE_DRIVER)];
         family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
+}
+
+/// How many packets of open media ports went which way.
+fn ways(driver: &Counts) -> [(&'static str, u64); 5] {
+    // The first reasons are of packets to no open port.
+    let passed: u64 = driver.passed.iter().skip(Reason::Flowless as usize).sum();
+    [
+        ("relayed", driver.relayed),
+        ("af_xdp", driver.steered),
+        ("kernel", passed.saturating_sub(driver.steered + driver.flooded)),
+        ("flooded", driver.flooded),
+        ("drained", driver.drained),
+    ]
 }
 
 /// The buckets of the histogram, the sum in seconds as their middles tell it, and the count.
@@ -74,9 +96,21 @@ fn residence(driver: &Counts) -> (Vec<(f64, u64)>, f64, u64) {
 mod tests {
     use super::*;
 
+    const NONE: Counts =
+        Counts { relayed: 0, steered: 0, flooded: 0, drained: 0, passed: [0; 17], residence: [0; 185] };
+
+    #[test]
+    fn every_packet_of_an_open_port_has_one_way() {
+        let passed = std::array::from_fn(|reason| if reason < Reason::Flowless as usize { 1000 } else { 10 });
+        let driver = Counts { relayed: 7, steered: 50, flooded: 20, drained: 3, passed, ..NONE };
+        let ways = ways(&driver);
+        assert_eq!(ways.map(|(_, packets)| packets), [7, 50, 70, 20, 3]);
+        assert_eq!(REASONS[Reason::OwnQueue as usize], "own_queue");
+    }
+
     #[test]
     fn every_timed_packet_is_in_one_bucket_no_shorter_than_it_was() {
-        let mut driver = Counts { relayed: 0, steered: 0, flooded: 0, passed: [0; 16], residence: [0; 185] };
+        let mut driver = NONE;
         for (bucket, packets) in driver.residence.iter_mut().enumerate() {
             *packets = bucket as u64 % 3;
         }

@@ -8,7 +8,7 @@ mod words;
 use crate::lookup::Range;
 
 /// Written into the lease: a program and a process of different versions share no tables.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The most neighbours that packets are relayed to.
 pub const MAX_HOPS: usize = 1 << 16;
@@ -31,6 +31,10 @@ pub const LEASE_NS: u64 = 5_000_000_000;
 /// one poll of the driver are sent at its end, and what went up must not overtake them. Without such a pause it leaves at
 /// the end of the window that ceilings are counted in.
 pub const GRACE_NS: u64 = 200_000;
+/// For so long a flow that is not to be relayed goes on by the kernel, after its last packet by another shard's queue.
+pub const SETTLE_NS: u64 = 10_000_000;
+/// What went up by the kernel so long ago has been dealt with or is lost.
+pub const IN_FLIGHT_NS: u64 = 1_000_000_000;
 /// A packet after so long a pause tells something new, and goes up.
 pub const PAUSE_NS: u64 = 500_000_000;
 /// Ceilings are counted in windows of 2 to this power of nanoseconds: 268 ms.
@@ -48,6 +52,9 @@ pub mod wish {
     pub const RELAY: u16 = 1;
     /// As `UP`, from the first packet on that comes [`GRACE_NS`](super::GRACE_NS) after the one before.
     pub const LEAVE: u16 = 2;
+    /// As `RELAY`; but until [`Lease::drain_until`](super::Lease::drain_until), packets that would have to go up only
+    /// because others are in flight are dropped, so that the flow can be taken over when those have been dealt with.
+    pub const DRAIN: u16 = 3;
 }
 
 /// What a flow's packets must be and become. Written by the process only.
@@ -163,8 +170,8 @@ pub struct Seen {
     pub takeovers: u32,
     /// Bytes of the latest relayed packet's UDP payload.
     pub length: u32,
-    /// Zero.
-    pub padding: [u32; 2],
+    /// When the latest packet of `passed` went up by the kernel, not by an AF_XDP socket, by CLOCK_MONOTONIC.
+    pub by_kernel_at: u64,
 }
 
 /// A flow.
@@ -213,8 +220,14 @@ pub struct Lease {
     pub beat: u64,
     /// That time's whole seconds, which the program reckons the arrival of packets from.
     pub second: u64,
+    /// Until when flows are drained that are to be, by CLOCK_MONOTONIC.
+    pub drain_until: u64,
+    /// 1 if a flow is relayed only while it comes by a queue whose AF_XDP socket is not its shard's.
+    pub foreign: u32,
     /// Zero.
-    pub padding: [u64; 5],
+    pub zero: u32,
+    /// Zero.
+    pub padding: [u64; 3],
 }
 
 /// An interface that the program is attached to.
@@ -269,10 +282,12 @@ pub enum Reason {
     Unusual = 14,
     /// Packets that went up before are still in flight.
     Unarmed = 15,
+    /// Of a flow that is relayed only while it comes by another shard's queue, by a queue of its own shard.
+    OwnQueue = 16,
 }
 
 /// How many [`Reason`]s there are.
-pub const REASONS: usize = 16;
+pub const REASONS: usize = 17;
 /// How many buckets the histogram of residence has: 64 of 16 ns, 60 of 256 ns from 1,024 ns on, 60 of 4,096 ns from
 /// 16,384 ns on, and one for all from 262,144 ns on.
 pub const RESIDENCE_BUCKETS: usize = 64 + 60 + 60 + 1;
@@ -289,6 +304,8 @@ pub struct Counts {
     pub steered: u64,
     /// Packets above the ceiling of their port, which no AF_XDP socket got; they are in `passed` too.
     pub flooded: u64,
+    /// Packets dropped of flows that are drained; they are not in `passed`.
+    pub drained: u64,
     /// Packets passed up, by [`Reason`].
     pub passed: [u64; REASONS],
     /// How long relayed packets were in the program, by bucket.
@@ -369,11 +386,13 @@ const _: () = {
     assert!(offset_of!(Seen, packets) == 16 && offset_of!(Seen, skipped) == 40 && offset_of!(Seen, came) == 56);
     assert!(offset_of!(Seen, window) == 72 && offset_of!(Seen, longest_gap_ns) == 88 && offset_of!(Seen, up_at) == 96);
     assert!(offset_of!(Seen, last_up) == 104 && offset_of!(Seen, length) == 116);
+    assert!(offset_of!(Seen, by_kernel_at) == 120);
     assert!(size_of::<Hop>() == 32 && offset_of!(Hop, mtu) == 12 && offset_of!(Hop, destination) == 18);
     assert!(size_of::<Lease>() == 64 && offset_of!(Lease, beat) == 8 && offset_of!(Lease, second) == 16);
+    assert!(offset_of!(Lease, drain_until) == 24 && offset_of!(Lease, foreign) == 32);
     assert!(size_of::<Interface>() == 128 && offset_of!(Interface, shards) == 64);
     assert!(size_of::<Port>() == 8 && offset_of!(Port, window) == 4);
-    assert!(size_of::<Counts>() == 8 * (3 + REASONS + RESIDENCE_BUCKETS) && Reason::Unarmed as usize == REASONS - 1);
+    assert!(size_of::<Counts>() == 8 * (4 + REASONS + RESIDENCE_BUCKETS) && Reason::OwnQueue as usize == REASONS - 1);
 };
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use moorline_xdp_abi::forward::{Counts, REASONS, RESIDENCE_BUCKETS};
 
 /// How many figures a CPU has.
-pub(super) const FIGURES: usize = 3 + REASONS + RESIDENCE_BUCKETS;
+pub(super) const FIGURES: usize = 4 + REASONS + RESIDENCE_BUCKETS;
 
 /// The figures in the order of their map.
 pub(super) fn counts(figures: [u64; FIGURES]) -> Counts {
-    let [relayed, steered, flooded, rest @ ..] = figures;
+    let [relayed, steered, flooded, drained, rest @ ..] = figures;
     let (passed, residence) = rest.split_at(REASONS);
     let (passed, residence) = (std::array::from_fn(|n| passed[n]), std::array::from_fn(|n| residence[n]));
-    Counts { relayed, steered, flooded, passed, residence }
+    Counts { relayed, steered, flooded, drained, passed, residence }
 }
 
 /// From how many nanoseconds on, and to below how many, the packets of a bucket of the residence histogram were in the
@@ -42,7 +42,7 @@ mod tests {
     fn figures_are_in_the_order_of_their_map() {
         let counts = counts(std::array::from_fn(|n| n as u64));
         assert_eq!((counts.relayed, counts.steered, counts.flooded), (0, 1, 2));
-        assert_eq!((counts.passed[0], counts.residence[0]), (3, 3 + REASONS as u64));
+        assert_eq!((counts.drained, counts.passed[0], counts.residence[0]), (3, 4, 4 + REASONS as u64));
         assert_eq!(counts.residence[RESIDENCE_BUCKETS - 1], FIGURES as u64 - 1);
     }
 }

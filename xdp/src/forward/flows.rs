@@ -69,7 +69,7 @@ impl Flows {
         for entry in 0..entries {
             let flow = Slot::of(own.slots.u32_at(slot_at(entry))).flow;
             match flow.and_then(|flow| Some((flow, lives.get_mut(flow as usize)?))) {
-                Some((flow, lives)) if !*lives && own.told(FlowId(flow)).wish == wish::RELAY => {
+                Some((flow, lives)) if !*lives && is_relayed(own.told(FlowId(flow)).wish) => {
                     *lives = true;
                     survivors.insert(entry, flow);
                     // What AF_XDP sockets there were are gone.
@@ -167,14 +167,23 @@ impl Flows {
     }
 
     pub(super) fn withdraw(&self, flow: FlowId, wish: u16, now: u64) {
-        if self.told(flow).wish == wish::RELAY {
+        if is_relayed(self.told(flow).wish) {
             self.left[flow.0 as usize].store(now.max(1), Ordering::Relaxed);
         }
         self.wish(flow, wish);
     }
 
+    /// Changes what a flow that is relayed is told between `RELAY` and `DRAIN`; false if it is told neither.
+    pub(super) fn set_drained(&self, flow: FlowId, drained: bool) -> bool {
+        let is_told = is_relayed(self.told(flow).wish);
+        if is_told {
+            self.wish(flow, if drained { wish::DRAIN } else { wish::RELAY });
+        }
+        is_told
+    }
+
     pub(super) fn has_left(&self, flow: FlowId, now: u64) -> bool {
-        if self.told(flow).wish == wish::RELAY {
+        if is_relayed(self.told(flow).wish) {
             return false;
         }
         let left = self.left[flow.0 as usize].load(Ordering::Relaxed);
@@ -191,8 +200,7 @@ impl Flows {
         let told = self.told(flow);
         let Told { wish, armed, epoch, sequence, came, timestamp, transit, jitter, .. } = told;
         new.told().is_some_and(|new| {
-            wish == wish::RELAY
-                && Told { wish, armed, epoch, sequence, came, timestamp, transit, jitter, ..new } == told
+            is_relayed(wish) && Told { wish, armed, epoch, sequence, came, timestamp, transit, jitter, ..new } == told
         })
     }
 
@@ -215,6 +223,11 @@ impl Flows {
     fn store(&self, flow: FlowId, index: usize, word: u32) {
         self.flows.store_u32(told_at(flow, index, self.count), word);
     }
+}
+
+/// Whether a flow with this wish is relayed in the driver, or to be.
+pub(super) fn is_relayed(wish: u16) -> bool {
+    matches!(wish, wish::RELAY | wish::DRAIN)
 }
 
 fn slot_at(entry: u32) -> usize {

@@ -1,6 +1,8 @@
 //! The program in this kernel: by BPF_PROG_TEST_RUN, and on veth pairs in network namespaces of the tests' own. Without
 //! what that needs a test says that it was skipped.
 
+mod draining;
+mod foreign;
 mod frames;
 mod host;
 mod lifecycle;

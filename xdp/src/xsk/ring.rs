@@ -240,6 +240,12 @@ impl<T: Entry> Consumer<T> {
         self.published
     }
 
+    /// The number of the next entry to be taken.
+    #[inline]
+    pub(super) fn next(&self) -> u32 {
+        self.tail
+    }
+
     /// Takes the next of the entries seen by the last [`look`](Self::look), with its number.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(u32, T)> {

@@ -60,21 +60,6 @@ pub struct Flushed {
     pub dropped: u32,
 }
 
-/// What the kernel counts of a socket, since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct XskStatistics {
-    /// Packets dropped for another reason than those below, such as one that does not fit into a frame.
-    pub dropped: u64,
-    /// Packets dropped because the receive ring was full.
-    pub ring_full: u64,
-    /// Packets dropped because the fill ring was empty.
-    pub fill_empty: u64,
-    /// Entries of the fill ring that were none.
-    pub invalid_fill: u64,
-    /// Entries of the transmit ring that were none.
-    pub invalid_transmit: u64,
-}
-
 /// An AF_XDP socket. Its methods panic when they are given other memory than it was bound with.
 pub struct XskSocket {
     descriptor: OwnedFd,
@@ -228,6 +213,12 @@ impl XskSocket {
         self.receive.look()
     }
 
+    /// The number of the next packet that [`receive`](Self::receive) answers.
+    #[inline]
+    pub fn next(&self) -> u32 {
+        self.receive.next()
+    }
+
     /// The next packet of those that the last [`look`](Self::look) saw.
     #[inline]
     pub fn receive(&mut self, umem: &Umem) -> Option<Received> {
@@ -331,29 +322,6 @@ impl XskSocket {
         set(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, &1i32)?;
         set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &(micros as i32))?;
         set(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, &(packets as i32))
-    }
-
-    /// What the kernel has counted.
-    ///
-    /// # Errors
-    /// The kernel's reason.
-    pub fn statistics(&self) -> io::Result<XskStatistics> {
-        let none = libc::xdp_statistics {
-            rx_dropped: 0,
-            rx_invalid_descs: 0,
-            tx_invalid_descs: 0,
-            rx_ring_full: 0,
-            rx_fill_ring_empty_descs: 0,
-            tx_ring_empty_descs: 0,
-        };
-        let counted = get(self.descriptor.as_fd(), libc::XDP_STATISTICS, none)?;
-        Ok(XskStatistics {
-            dropped: counted.rx_dropped,
-            ring_full: counted.rx_ring_full,
-            fill_empty: counted.rx_fill_ring_empty_descs,
-            invalid_fill: counted.rx_invalid_descs,
-            invalid_transmit: counted.tx_invalid_descs,
-        })
     }
 
     /// With other memory a frame could be held twice.
@@ -483,7 +451,7 @@ fn set<T: Copy>(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int,
 }
 
 /// Asks for an option of AF_XDP; it must be all of `T`, which any bytes are one of.
-fn get<T: Copy>(socket: BorrowedFd<'_>, option: libc::c_int, mut value: T) -> io::Result<T> {
+pub(super) fn get<T: Copy>(socket: BorrowedFd<'_>, option: libc::c_int, mut value: T) -> io::Result<T> {
     let mut length = size_of::<T>() as libc::socklen_t;
     let fd = socket.as_raw_fd();
     // SAFETY: the kernel writes at most `length` bytes into `value`, whose fields are integers.

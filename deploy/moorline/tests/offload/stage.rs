@@ -68,7 +68,8 @@ pub(crate) struct Stage {
     runtime: Runtime,
     control: std::cell::RefCell<(Sender, Receiver, u32)>,
     media: Child,
-    datapath: &'static str,
+    settings: String,
+    far: File,
     local: Option<LocalSession>,
     directory: TempDir,
 }
@@ -77,15 +78,25 @@ const SESSION: SessionId = SessionId { node: 1, virtual_shard: 7, random: 1 };
 
 impl Stage {
     /// With this datapath beneath.
-    pub(crate) fn start(datapath: &'static str) -> Stage {
+    pub(crate) fn start(datapath: &str) -> Stage {
+        Stage::with(format!("cores = [0]\noffload = true\ndatapath = \"{datapath}\""), 1)
+    }
+
+    /// With these settings, and so many queues of each interface.
+    pub(crate) fn with(settings: String, queues: u32) -> Stage {
         let far = network();
+        if queues > 1 {
+            let split = |links: [&str; 2]| links.map(|link| run(&format!("ethtool -L {link} rx {queues} tx {queues}")));
+            split(["core0", "carrier0"]);
+            within(&far, || split(["core1", "carrier1"]));
+        }
         let bind = |address: &str| within(&far, || UdpSocket::bind(address).expect("bound"));
         let (alice, mallory, bob) = (bind("192.0.2.10:4000"), bind("192.0.2.11:4000"), bind("198.51.100.20:6000"));
         setsockopt(&bob, sockopt::RcvBufForce, &(8 << 20)).expect("a large buffer");
         bob.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
 
         let directory = tempfile::tempdir().expect("a directory");
-        let media = spawn(&directory, &beside(datapath), true);
+        let media = spawn(&directory, &settings, true);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut stage = Stage {
             relay_a: alice.local_addr().expect("bound"),
@@ -95,7 +106,8 @@ impl Stage {
             control: std::cell::RefCell::new(runtime.block_on(open_control(&directory))),
             runtime,
             media,
-            datapath,
+            settings,
+            far,
             local: None,
             directory,
         };
@@ -124,6 +136,24 @@ impl Stage {
         self.local = Some(local);
     }
 
+    /// From now on what the parties send comes in by this queue.
+    pub(crate) fn send_by(&self, queue: u32) {
+        let mount = self.directory.path().join("sys");
+        let all = format!("{:x}", (1u64 << std::thread::available_parallelism().expect("known").get().min(32)) - 1);
+        within(&self.far, || {
+            if !mount.exists() {
+                std::fs::create_dir(&mount).expect("made");
+                run(&format!("mount -t sysfs sysfs {}", mount.display()));
+            }
+            for link in ["core1", "carrier1"] {
+                for (number, cpus) in [(1 - queue, "0"), (queue, &all)] {
+                    let path = mount.join(format!("class/net/{link}/queues/tx-{number}/xps_cpus"));
+                    std::fs::write(&path, cpus).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                }
+            }
+        });
+    }
+
     /// Kills the media process.
     pub(crate) fn kill(&mut self) {
         self.media.kill().expect("it runs");
@@ -132,7 +162,7 @@ impl Stage {
 
     /// Starts another one, and opens the call on the ports that it had.
     pub(crate) fn come_back(&mut self) {
-        self.media = spawn(&self.directory, &beside(self.datapath), true);
+        self.media = spawn(&self.directory, &self.settings, true);
         *self.control.borrow_mut() = self.runtime.block_on(open_control(&self.directory));
         self.open();
     }
@@ -304,7 +334,7 @@ fn spawn(directory: &TempDir, settings: &str, with_interfaces: bool) -> Child {
     let text = format!(
         "[[signaling.listeners]]\nname = \"test\"\nbind = \"127.0.0.1:5060\"\n\
          [[signaling.trunks]]\nname = \"test\"\nlistener = \"test\"\nsources = [\"127.0.0.2/32\"]\nmedia_range = \"core\"\n\
-         [media]\ncontrol = \"{control}\"\nadmin = \"{ADMIN}\"\ncores = [0]\ncapacity = 100\n\
+         [media]\ncontrol = \"{control}\"\nadmin = \"{ADMIN}\"\ncapacity = 100\n\
          port_flood_pps = 50000\n{settings}\n{core}{carrier}",
         control = control(directory).display(),
         core = range("core", "192.0.2.64/27", "core0"),
@@ -314,10 +344,6 @@ fn spawn(directory: &TempDir, settings: &str, with_interfaces: bool) -> Child {
     std::fs::write(&config, text).expect("written");
     let mut media = Command::new(env!("CARGO_BIN_EXE_moorline"));
     media.arg("media").arg("--config").arg(&config).stderr(Stdio::piped()).spawn().expect("it runs")
-}
-
-fn beside(datapath: &str) -> String {
-    format!("offload = true\ndatapath = \"{datapath}\"")
 }
 
 fn control(directory: &TempDir) -> std::path::PathBuf {

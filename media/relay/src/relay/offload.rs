@@ -133,7 +133,7 @@ impl Relay {
         match (way, told) {
             (Some(way), None) => self.tell_elsewhere(endpoint, way, offload),
             // Told anew at the next look: by then nothing goes the former way.
-            (Some(way), Some(told)) if way != told => {
+            (Some(way), Some(told)) if way != told || !offload.keeps(EndpointId(endpoint)) => {
                 offload.forget(EndpointId(endpoint));
                 self.offers.take(endpoint);
             }

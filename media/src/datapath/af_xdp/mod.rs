@@ -7,10 +7,10 @@
 //!
 //! What keeps it in order:
 //! - queue q of every interface belongs to shard q modulo the number of shards. The program hands a packet to a
-//!   socket only if the socket's shard is the port's, and otherwise to the kernel, whose lookup finds the port's shard.
-//!   A card puts all packets of a flow into one queue, so they all come the same way. The kernel hands over rather
-//!   than a ring between shards: it needs no memory that two shards write, and the receiving shard has one place less
-//!   to look into. Cards can be told to choose the queue by the port, and then there is nothing to hand over;
+//!   socket only if the socket's shard is the port's. What comes by another shard's queue it relays itself, once the
+//!   flow has settled ([`offload`](super::offload)): its table of flows is the one that all queues read. The rest of that,
+//!   such as first packets and RTCP, it leaves to the kernel, whose lookup finds the port's shard;
+//! - a flow whose queue changes is not overtaken by itself ([`turn`]);
 //! - sockets are taken in turn, each from its oldest packet on, and a packet is sent from the queue of the number that
 //!   it came in by. All is sent before the batch ends;
 //! - which way a flow leaves changes between two batches only ([`ways`]).
@@ -22,6 +22,7 @@ mod arrival;
 mod frame;
 mod header;
 mod queues;
+mod turn;
 mod ways;
 
 use std::io;
@@ -161,38 +162,7 @@ impl Datapath for AfXdp {
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
-        let beneath = self.beneath.relay(tally, &mut verdict)?;
-        for place in self.beneath.rung() {
-            if let Some(queue) = self.queues.get_mut(place as usize) {
-                queue.armed = false;
-            }
-        }
-        if self.queues.is_empty() {
-            return Ok(beneath);
-        }
-        if self.polling && !self.queues.iter().any(|queue| queue.socket.is_waiting()) {
-            for queue in &mut self.queues {
-                let _ = queue.socket.wake_receive();
-            }
-        }
-        let (now, realtime) = (clock::monotonic_ns(), clock::realtime_ns());
-        self.ways.age(now);
-        let mut count = 0;
-        for nth in 0..self.queues.len() {
-            let place = (self.turn + nth) % self.queues.len();
-            count += self.receive(place, BATCH - count, now, realtime, tally, &mut verdict)?;
-        }
-        self.turn = (self.turn + 1) % self.queues.len();
-        if count > 0 || self.retry {
-            self.flush(now, tally);
-            // What goes by the kernel instead follows what its flow sent before.
-            self.beneath.send_queued(tally)?;
-            if !self.sent.is_empty() {
-                let sent_ns = clock::realtime_ns();
-                self.sent.drain(..).for_each(|received_ns| tally.residence.record(received_ns, sent_ns));
-            }
-        }
-        Ok(beneath + count)
+        self.relay_in_turn(tally, &mut verdict)
     }
 
     fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {

@@ -20,6 +20,8 @@ pub(super) struct Queue {
     /// Which of the shard's memories it has.
     pub(super) memory: usize,
     pub(super) arrivals: Arrivals,
+    /// Packets with a lower number come before those that the sockets beneath have gathered.
+    pub(super) before: u32,
     /// A poll for it is in the ring.
     pub(super) armed: bool,
     /// Something was queued to be sent, or waits.
@@ -81,6 +83,7 @@ pub(super) fn open(plan: &Plan, shard: u16, shards: u16) -> io::Result<(Vec<Queu
             socket,
             memory: memories.len(),
             arrivals: Arrivals::default(),
+            before: 0,
             armed: false,
             sending: false,
             down_until: 0,

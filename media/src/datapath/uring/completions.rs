@@ -13,10 +13,69 @@ use super::slots::Token;
 use super::{Forwarded, REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
 use crate::datapath::control_message::Told;
-use crate::datapath::{KernelDrop, MAX_DATAGRAM, Packet, Tally};
+use crate::datapath::{BATCH, KernelDrop, MAX_DATAGRAM, Packet, Tally};
 use crate::shard::clock;
 
 impl Uring {
+    /// Takes a batch of completions, unless one waits already; true if there is a new one.
+    pub(in crate::datapath) fn gather(&mut self) -> io::Result<bool> {
+        self.rearm_failed()?;
+        if let Some(shared) = &mut self.shared {
+            shared.age();
+            shared.follow_interfaces();
+        }
+        if !self.batch.completions.is_empty() {
+            return Ok(false);
+        }
+        if self.backlog.is_empty() && self.ring.completion().is_empty() {
+            let idle = {
+                let submissions = self.ring.submission();
+                !submissions.taskrun() && submissions.is_empty()
+            };
+            if idle {
+                return Ok(false);
+            }
+            self.submit()?;
+        }
+        let completions = &mut self.batch.completions;
+        completions.extend(self.backlog.drain(..self.backlog.len().min(BATCH)));
+        completions.extend(self.ring.completion().take(BATCH - completions.len()));
+        Ok(!completions.is_empty())
+    }
+
+    /// Relays what was gathered.
+    pub(in crate::datapath) fn relay_gathered(
+        &mut self,
+        tally: &mut Tally,
+        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+    ) -> io::Result<usize> {
+        let mut completions = std::mem::take(&mut self.batch.completions);
+        let count = completions.len();
+        if count == 0 {
+            self.batch.completions = completions;
+            return Ok(0);
+        }
+        let outcome = self.handle(&completions, tally, verdict);
+        completions.clear();
+        self.batch.completions = completions;
+        outcome?;
+
+        self.submit()?;
+        if !self.batch.forwarded.is_empty() {
+            self.count_sent(tally);
+        }
+        // The submit has returned: no send reads a buffer or a name any more.
+        self.batch.names.clear();
+        for buffer in self.batch.used.drain(..) {
+            self.buffers.give_back(buffer);
+        }
+        self.buffers.publish();
+        while let Some(token) = self.ended.pop() {
+            self.arm(token)?;
+        }
+        Ok(count)
+    }
+
     /// Goes through the completions of a batch; the sends that come of it are queued.
     pub(super) fn handle(
         &mut self,

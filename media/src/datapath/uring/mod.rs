@@ -128,44 +128,8 @@ impl Datapath for Uring {
     }
 
     fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
-        self.rearm_failed()?;
-        if let Some(shared) = &mut self.shared {
-            shared.age();
-            shared.follow_interfaces();
-        }
-        if self.backlog.is_empty() && self.ring.completion().is_empty() {
-            let idle = {
-                let submissions = self.ring.submission();
-                !submissions.taskrun() && submissions.is_empty()
-            };
-            if idle {
-                return Ok(0);
-            }
-            self.submit()?;
-        }
-        let mut completions = std::mem::take(&mut self.batch.completions);
-        completions.extend(self.backlog.drain(..self.backlog.len().min(BATCH)));
-        completions.extend(self.ring.completion().take(BATCH - completions.len()));
-        let outcome = self.handle(&completions, tally, &mut verdict);
-        let count = completions.len();
-        completions.clear();
-        self.batch.completions = completions;
-        outcome?;
-
-        self.submit()?;
-        if !self.batch.forwarded.is_empty() {
-            self.count_sent(tally);
-        }
-        // The submit has returned: no send reads a buffer or a name any more.
-        self.batch.names.clear();
-        for buffer in self.batch.used.drain(..) {
-            self.buffers.give_back(buffer);
-        }
-        self.buffers.publish();
-        while let Some(token) = self.ended.pop() {
-            self.arm(token)?;
-        }
-        Ok(count)
+        self.gather()?;
+        self.relay_gathered(tally, &mut verdict)
     }
 
     fn emit(&mut self, tally: &mut Tally, mut next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
@@ -189,7 +153,10 @@ impl Datapath for Uring {
 
     fn waiting(&mut self) -> bool {
         // The kernel has put off the work of receiving, or done it.
-        !self.backlog.is_empty() || !self.ring.completion().is_empty() || self.ring.submission().taskrun()
+        !self.batch.completions.is_empty()
+            || !self.backlog.is_empty()
+            || !self.ring.completion().is_empty()
+            || self.ring.submission().taskrun()
     }
 
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {

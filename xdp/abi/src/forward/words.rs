@@ -128,7 +128,7 @@ impl Seen {
             last_up: words[13].to_ne_bytes(),
             takeovers,
             length,
-            padding: [0; 2],
+            by_kernel_at: words[15],
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::forward::abi::Reason;
 use crate::forward::*;
 use crate::xsk::{Binding, Umem, UmemPlan, XskSocket, ZeroCopy};
 
-const DROP: u32 = 1;
-const REDIRECT: u32 = 4;
+pub(super) const DROP: u32 = 1;
+pub(super) const REDIRECT: u32 = 4;
 
-fn socket(umem: &mut Umem, interface: u32) -> XskSocket {
+pub(super) fn socket(umem: &mut Umem, interface: u32) -> XskSocket {
     let binding = Binding { interface, queue: 0, zero_copy: ZeroCopy::Never, rx: 64, tx: 64, fill: 64, completion: 64 };
     XskSocket::bind(umem, &binding).unwrap()
 }
@@ -27,16 +27,19 @@ fn what_goes_up_goes_to_the_socket_of_the_ports_own_shard() {
             let rtcp = rig.incoming(vec![0x80, 200, 0, 1, 0, 0, 0, 0]).bytes();
             assert_eq!(rig.run(&event), (PASS, event.clone()), "there is no socket yet");
             rig.forward.add_socket(rig.index, 0, 0, &socket).unwrap();
+            assert_eq!(rig.run(&event).0, PASS, "one is in flight by the kernel");
+            rig.arm();
             for frame in [&event, &rtcp] {
                 assert_eq!(rig.run(frame), (REDIRECT, frame.clone()), "as it came");
             }
             assert_eq!(rig.forward.counts().unwrap().steered, 2);
-            assert_eq!((rig.passed(Reason::PayloadType), rig.passed(Reason::NotRtp)), (2, 1), "counted all the same");
+            assert_eq!((rig.passed(Reason::PayloadType), rig.passed(Reason::NotRtp)), (3, 1), "counted all the same");
             rig.arm();
             assert_eq!(rig.run(&rig.packet(FIRST + 1).bytes()).0, TX, "what is relayed is not");
             // Of another shard, of a closed port, without a socket.
             rig.forward.open(entry, 1, Some(rig.flow));
             assert_eq!(rig.run(&event).0, PASS);
+            assert_eq!(rig.seen().by_kernel_at, rig.seen().up_at);
             rig.forward.open(entry, 0, None);
             assert_eq!(rig.run(&event).0, REDIRECT, "a port needs no flow for it");
             rig.forward.close(entry);
