@@ -162,3 +162,46 @@ fn a_start_that_cannot_be_names_what_is_missing() {
         assert!(error.contains("media.offload"), "{error}");
     });
 }
+
+#[test]
+fn a_process_that_is_held_back_has_its_flows_drained_into_the_driver() {
+    apart(|| {
+        // Rings of 128 packets: what waits is lost soon.
+        let settings = "cores = [0]\noffload = true\ndatapath = \"af_xdp\"\nxdp = { frames_per_queue = 256 }";
+        let stage = Stage::with(settings.to_owned(), 1);
+        let ear = stage.listen();
+        let (alice, relay) = (stage.alice.try_clone().unwrap(), stage.relay_a);
+        let (over, sent, media) = (AtomicBool::new(false), AtomicU32::new(0), stage.pid());
+        let way = |way: &str| stage.metric("moorline_media_driver_packets_total", &format!("way=\"{way}\""));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let begun = Instant::now();
+                while !over.load(Ordering::Relaxed) {
+                    let due = (begun.elapsed().as_micros() / 200) as u32;
+                    while sent.load(Ordering::Relaxed) < due {
+                        let number = sent.fetch_add(1, Ordering::Relaxed);
+                        alice.send_to(&stage::rtp(0, number), relay).unwrap();
+                    }
+                    thread::sleep(Duration::from_micros(100));
+                }
+            });
+            // A twentieth of a core: less than what comes takes.
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    stage::send_signal(media, Signal::SIGSTOP);
+                    thread::sleep(Duration::from_millis(19));
+                    stage::send_signal(media, Signal::SIGCONT);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            stage.until("the driver relays", || way("relayed") > 20_000);
+            over.store(true, Ordering::Relaxed);
+        });
+        let (sent, heard) = (sent.into_inner(), ear.end());
+        assert!(heard.is_sorted_by(|a, b| a < b), "nothing is out of order");
+        let (drained, alice) = (way("drained"), stage.close().legs[0][0]);
+        eprintln!("{drained} drained, {} of {sent} heard, {alice:?}", heard.len());
+        assert_eq!((alice.reordered, alice.duplicates), (0, 0));
+        assert!(heard.len() as u64 <= alice.packets && alice.packets <= sent.into());
+    });
+}

@@ -34,7 +34,7 @@ pub use closing::{Closing, Histogram};
 pub use config::{Config, ConfigError, Range, Span, VIRTUAL_SHARDS};
 pub use counters::{Counters, Relayed};
 pub use layout::shard_of;
-pub use offload::{Arming, Offload, Passed, Seen, Stand, Way};
+pub use offload::{Arming, Drain, Offload, Passed, Seen, Stand, Way};
 pub use player::Announced;
 pub use ports::{BindError, EndpointId, Ports};
 pub use relay::{Owner, Relay};

@@ -11,8 +11,10 @@ use moorline_control::Ceiling;
 use crate::EndpointId;
 
 mod arming;
+mod drain;
 
 pub use arming::{Arming, Passed};
+pub use drain::Drain;
 
 /// What relays flows elsewhere.
 pub trait Offload {

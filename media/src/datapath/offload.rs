@@ -2,15 +2,16 @@
 //!
 //! The shard's datapath stays as it is: whatever the program passes up comes by it. This counts what came up of each
 //! port, so that a flow goes over to the driver only when nothing of it is in flight ([`Arming`]), and carries the
-//! relay's words ([`Offload`]) into the program's tables, which are plain memory.
+//! relay's words ([`Offload`]) into the program's tables, which are plain memory. Where the shard is so late that
+//! something always is, the program drops packets of some flows until they can go over ([`Drain`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use moorline_relay::{Arming, EndpointId, Offload, Passed, Relay, Seen, Stand, Verdict, Way};
+use moorline_relay::{Arming, Drain, EndpointId, Offload, Passed, Relay, Seen, Stand, Verdict, Way};
 use moorline_xdp::forward::{FlowId, Forward, Progress, Wish, abi};
 
-use super::{BATCH, MediaRange, Packet};
+use super::{BATCH, KernelDrop, MediaRange, Packet, Tally};
 use crate::routes::{Answer, Hops};
 use crate::shard::clock;
 
@@ -38,6 +39,9 @@ pub(crate) struct Offloaded {
     ports: Vec<Option<Port>>,
     /// Endpoints of which something came up in this batch, each once; no more than there are packets.
     touched: Vec<u32>,
+    drain: Drain,
+    /// Packets that the datapath had lost for want of room.
+    lost: u64,
     sweep_at: u64,
 }
 
@@ -57,6 +61,9 @@ struct Port {
     known: bool,
     /// What it is relayed to, while it is told.
     hop: Option<u32>,
+    /// Since when it has been told and something of it in flight, whenever it was looked; 0 for not.
+    kept_since: u64,
+    drained: bool,
 }
 
 impl Offloaded {
@@ -70,6 +77,8 @@ impl Offloaded {
             ranges,
             ports: vec![None; endpoints],
             touched: Vec::with_capacity(BATCH),
+            drain: Drain::new(),
+            lost: 0,
             sweep_at: 0,
         }
     }
@@ -98,6 +107,8 @@ impl Offloaded {
                 touched: false,
                 known: false,
                 hop: None,
+                kept_since: 0,
+                drained: false,
             });
         }
         self.forward.open(entry, self.shard, flow);
@@ -108,6 +119,9 @@ impl Offloaded {
         let Some(port) = self.ports.get_mut(endpoint.0 as usize).and_then(Option::take) else { return };
         if let Some(hop) = port.hop {
             self.hops.release(clock::monotonic_ns(), hop);
+        }
+        if port.drained {
+            self.drain.end(endpoint);
         }
         self.forward.close(port.entry);
     }
@@ -128,21 +142,55 @@ impl Offloaded {
     }
 
     /// All that came up has been sent: flows of which nothing is in flight may go over.
-    pub(crate) fn settle(&mut self, now: u64, relay: &Relay) {
+    pub(crate) fn settle(&mut self, now: u64, relay: &Relay, tally: &mut Tally) {
+        let lost = tally.dropped(KernelDrop::Overflow);
+        let has_lost = std::mem::replace(&mut self.lost, lost) != lost;
+        self.drain.observe(now, tally.residence.take_longest(), has_lost);
         while let Some(endpoint) = self.touched.pop() {
             // One that was closed meanwhile is gone.
             let Some(Some(port)) = self.ports.get_mut(endpoint as usize) else { continue };
             port.touched = false;
             let Some(flow) = port.flow else { continue };
             let seen = self.forward.seen(flow);
-            let count = port.arming.settle(now, &Passed { count: seen.passed, last: seen.last_up });
-            if let (Some(count), Some(stand)) = (count, relay.stand(now, EndpointId(endpoint))) {
+            let endpoint = EndpointId(endpoint);
+            let Some(count) = port.arming.settle(now, &Passed { count: seen.passed, last: seen.last_up }) else {
+                if port.hop.is_some() && !port.drained {
+                    if port.kept_since == 0 {
+                        port.kept_since = now;
+                    }
+                    if let Some(until) = self.drain.admit(now, endpoint, port.kept_since) {
+                        port.drained = self.forward.drain(flow, until);
+                    }
+                }
+                continue;
+            };
+            port.kept_since = 0;
+            if let Some(stand) = relay.stand(now, endpoint) {
                 self.forward.arm(flow, count, &progress(&stand));
             }
+            if std::mem::take(&mut port.drained) {
+                self.drain.end(endpoint);
+                self.forward.fill(flow);
+            }
+        }
+        if !self.drain.is_empty() {
+            self.end_drains(now);
         }
         if now >= self.sweep_at {
             self.sweep_at = now.saturating_add(SWEEP_NS);
             self.hops.sweep(now);
+        }
+    }
+
+    /// Flows that were drained in vain go on as before.
+    #[cold]
+    fn end_drains(&mut self, now: u64) {
+        while let Some(endpoint) = self.drain.next_over(now) {
+            let Some(port) = self.port(endpoint) else { continue };
+            (port.drained, port.kept_since) = (false, now);
+            if let Some(flow) = port.flow {
+                self.forward.fill(flow);
+            }
         }
     }
 
@@ -198,6 +246,10 @@ impl Offload for Offloaded {
         let now = clock::monotonic_ns();
         let Some(port) = self.port(endpoint) else { return };
         let (flow, hop) = (port.flow, port.hop.take());
+        port.kept_since = 0;
+        if std::mem::take(&mut port.drained) {
+            self.drain.end(endpoint);
+        }
         if let Some(flow) = flow {
             self.forward.leave(flow, now);
         }

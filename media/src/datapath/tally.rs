@@ -144,6 +144,8 @@ impl Tally {
 pub(crate) struct Residence {
     histogram: Histogram<u64>,
     sum_ns: u64,
+    /// The longest since it was last taken.
+    longest_ns: u64,
 }
 
 impl Residence {
@@ -152,7 +154,7 @@ impl Residence {
 
     fn new() -> Result<Residence, hdrhistogram::CreationError> {
         let (low, high) = Self::BOUNDS_NS;
-        Ok(Residence { histogram: Histogram::new_with_bounds(low, high, 2)?, sum_ns: 0 })
+        Ok(Residence { histogram: Histogram::new_with_bounds(low, high, 2)?, sum_ns: 0, longest_ns: 0 })
     }
 
     /// Records one packet. Both times are of the real-time clock; allocates nothing.
@@ -161,6 +163,12 @@ impl Residence {
         let ns = sent_ns.saturating_sub(received_ns).clamp(low, high);
         self.histogram.saturating_record(ns);
         self.sum_ns = self.sum_ns.wrapping_add(ns);
+        self.longest_ns = self.longest_ns.max(ns);
+    }
+
+    /// The longest time recorded since this was last asked; 0 for none.
+    pub(crate) fn take_longest(&mut self) -> u64 {
+        std::mem::take(&mut self.longest_ns)
     }
 
     /// How many packets were recorded.
@@ -203,6 +211,13 @@ mod tests {
         let (counts, above) = residence.buckets(&[1_000, 10_000, 2_000_000]);
         assert_eq!((counts, above), ([2, 1, 1], 1));
         assert_eq!(residence.count(), 5);
+    }
+
+    #[test]
+    fn the_longest_time_is_taken_once() {
+        let mut residence = Residence::new().unwrap();
+        [400, 900, 700].iter().for_each(|ns| residence.record(1_000, 1_000 + ns));
+        assert_eq!([residence.take_longest(), residence.take_longest()], [900, 0]);
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl<D: Datapath> Shard<D> {
         };
         let relayed = self.datapath.relay(&mut self.tally, |packet| offload.verdict(now, relay, packet))?;
         // What was to be sent has been sent.
-        offload.settle(now, relay);
+        offload.settle(now, relay, &mut self.tally);
         Ok(relayed)
     }
 

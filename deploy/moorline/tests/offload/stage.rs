@@ -217,7 +217,11 @@ impl Stage {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.media.id() as i32), signal).expect("it runs");
+        send_signal(self.pid(), signal);
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.media.id() as i32)
     }
 
     /// What was relayed of RTP by a datapath.
@@ -271,6 +275,11 @@ impl Ear {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.join().expect("no panic")
     }
+}
+
+/// Sends a signal to a media process; for a thread that the stage is not on.
+pub(crate) fn send_signal(media: Pid, signal: Signal) {
+    kill(media, signal).expect("it runs");
 }
 
 /// 20 ms of PCMU, or of another payload type; its first bytes are its number.

@@ -6,6 +6,7 @@ use moorline_control::StreamReport;
 use super::*;
 use crate::Traffic;
 
+mod late;
 mod program;
 mod random;
 mod switches;
@@ -50,12 +51,21 @@ impl Net {
     fn come(&mut self, source: &str, to: SocketAddr, payload: &[u8]) {
         let source = address(source);
         let endpoint = *self.world.sockets.bound.iter().find(|(_, bound)| **bound == to).unwrap().0;
+        let now = self.world.now;
+        let mut dropped = false;
         let program = self.world.sockets.program.as_mut();
-        match program.and_then(|program| program.packet(self.world.now, endpoint, source, payload)) {
+        let relayed = program.and_then(|program| {
+            let before = program.dropped;
+            let relayed = program.packet(now, endpoint, source, payload);
+            dropped = program.dropped > before;
+            relayed
+        });
+        match relayed {
             Some((from, remote)) => {
                 self.elsewhere += 1;
                 self.left.push((self.world.sockets.bound[&from], remote, payload.to_vec()));
             }
+            None if dropped => {}
             None => self.rising.push((source, to, payload.to_vec())),
         }
     }

@@ -119,6 +119,8 @@ pub(crate) struct AfXdp {
     interfaces: Vec<u32>,
     /// Where the next batch begins.
     turn: usize,
+    /// When the kernel is asked what it has dropped.
+    count_at: u64,
     /// Numbers IPv4 packets.
     id: u16,
     /// When the packets of the batch that were queued to be sent had come.
@@ -154,6 +156,7 @@ impl Datapath for AfXdp {
             entries: vec![None; endpoints],
             interfaces,
             turn: 0,
+            count_at: 0,
             id: 0,
             sent: Vec::with_capacity(BATCH),
             polling: false,

@@ -10,8 +10,11 @@ use std::io;
 use moorline_relay::Verdict;
 
 use super::AfXdp;
-use crate::datapath::{BATCH, Packet, Tally};
+use crate::datapath::{BATCH, Datapath, Packet, Tally};
 use crate::shard::clock;
+
+/// How often that is, at most.
+const COUNT_NS: u64 = 1_000_000_000;
 
 impl AfXdp {
     /// As [`relay`](crate::datapath::Datapath::relay).
@@ -48,6 +51,11 @@ impl AfXdp {
         }
         let (now, realtime) = (clock::monotonic_ns(), clock::realtime_ns());
         self.ways.age(now);
+        if self.offloads && now >= self.count_at {
+            // What is lost tells that flows have to leave for the driver.
+            self.count_at = now.saturating_add(COUNT_NS);
+            self.count(tally);
+        }
         let mut count = 0;
         for nth in 0..self.queues.len() {
             let place = (self.turn + nth) % self.queues.len();

@@ -18,6 +18,8 @@ pub(in crate::tests) struct Program {
     flows: BTreeMap<EndpointId, Place>,
     /// No flow is taken.
     pub(super) full: bool,
+    /// Packets dropped of flows that are drained.
+    pub(super) dropped: usize,
 }
 
 #[derive(Default)]
@@ -34,6 +36,9 @@ struct Place {
     seen: Seen,
     window: (u64, u32, u32),
     arming: Arming,
+    drain_until: u64,
+    /// Since when something is in flight whenever it is looked.
+    kept_since: u64,
 }
 
 impl Offload for Program {
@@ -74,7 +79,13 @@ impl Program {
         if payload.len() < 12 || payload[0] >> 6 != 2 || (192..=223).contains(&payload[1]) || place.is_other(source) {
             return None;
         }
-        let relayed = place.relay(now, source, payload);
+        let (mut unarmed, before) = (false, place.passed.count);
+        let relayed = place.relay(now, source, payload, &mut unarmed);
+        assert_eq!(place.passed.count, before);
+        if unarmed && now < place.drain_until {
+            self.dropped += 1;
+            return None;
+        }
         if relayed.is_none() {
             place.passed = Passed { count: place.passed.count.wrapping_add(1), last: *payload.first_chunk().unwrap() };
             (place.last_passed, place.relaying) = (now, false);
@@ -93,9 +104,21 @@ impl Program {
     /// The process has dealt with all that it has received.
     pub(super) fn settle(&mut self, now: u64, endpoint: EndpointId, stand: Option<Stand>) {
         let Some(place) = self.flows.get_mut(&endpoint) else { return };
-        if let (Some(count), Some(stand)) = (place.arming.settle(now, &place.passed), stand) {
+        let count = place.arming.settle(now, &place.passed);
+        place.kept_since = match (count, place.wish) {
+            (None, true) if place.kept_since != 0 => place.kept_since,
+            (None, true) => now,
+            _ => 0,
+        };
+        if let (Some(count), Some(stand)) = (count, stand) {
             (place.armed, place.told) = (Some(count), stand);
         }
+    }
+
+    /// Since when a flow has been kept from going over, and how it is drained.
+    pub(super) fn kept(&mut self, endpoint: EndpointId) -> Option<(u64, &mut u64)> {
+        let place = self.flows.get_mut(&endpoint)?;
+        Some((place.kept_since, &mut place.drain_until)).filter(|(since, _)| *since != 0)
     }
 
     /// The port is closed: its flow goes to another port some time, with all that it has counted.
@@ -117,7 +140,13 @@ impl Place {
         self.way.is_some_and(|way| way.source != source)
     }
 
-    fn relay(&mut self, now: u64, source: SocketAddr, payload: &[u8]) -> Option<(EndpointId, SocketAddr)> {
+    fn relay(
+        &mut self,
+        now: u64,
+        source: SocketAddr,
+        payload: &[u8],
+        unarmed: &mut bool,
+    ) -> Option<(EndpointId, SocketAddr)> {
         let leaving = self.relaying && now.saturating_sub(self.seen.last_seen) < GRACE_NS;
         if !self.wish && !leaving {
             return None;
@@ -134,6 +163,7 @@ impl Place {
         }
         let goes_on = self.relaying && self.current == Some(way);
         if !goes_on && self.armed != Some(self.passed.count) {
+            *unarmed = true;
             return None;
         }
         let stand = if goes_on { self.seen.stand } else { self.told };
