@@ -6,11 +6,13 @@ mod cdr;
 mod descriptions;
 mod dialogs;
 mod fault;
+mod headers;
 mod hops;
 mod listeners;
 mod numbers;
 mod overload;
 mod resolve;
+mod secret;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub use cdr::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;
+pub use headers::{HeaderRuleConfig, MessagesConfig};
 pub use hops::LargeConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
 pub use numbers::{
@@ -35,6 +38,7 @@ pub use numbers::{
     TrunkNumbersConfig,
 };
 pub use overload::OverloadConfig;
+pub use secret::{SecretPrefixConfig, WithoutPrefixConfig};
 
 use crate::radius::RadiusConfig;
 use crate::resolver::DnsConfig;
@@ -133,6 +137,12 @@ pub struct TrunkConfig {
     /// route is tried, or the caller hears 480, or 408 where nothing was heard of the trunk.
     #[serde(default)]
     pub no_answer_s: u32,
+    /// The secret prefixes of called numbers that were agreed on with it.
+    #[serde(default)]
+    pub secret_prefix: SecretPrefixConfig,
+    /// What is added to its messages, left out of them, or said otherwise in them.
+    #[serde(default)]
+    pub headers: Vec<HeaderRuleConfig>,
     /// What its refusals become, and those that it is to hear.
     #[serde(default)]
     pub answers: Vec<AnswerConfig>,

@@ -285,7 +285,7 @@ impl EventLoop {
 
     fn refuse(&mut self, flow: Flow, invite: &[u8], reason: Reason) {
         self.statistics.overload(reason);
-        if let Some((flow, answer)) = self.edge.refusal(flow, invite) {
+        if let Some((flow, answer)) = self.edge.refusal(flow, &self.policy.without_secrets(flow, invite)) {
             self.transmit(flow, answer.into());
         }
     }

@@ -24,8 +24,9 @@ mod transport;
 
 pub use cdr::CdrFault;
 pub use config::{
-    AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, PrivateMediaConfig,
-    RegistrarConfig, RegistrationConfig, SecretText, StatusConfig, UserConfig, WayConfig, WhenFullConfig,
+    AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, HeaderRuleConfig,
+    MessagesConfig, PrivateMediaConfig, RegistrarConfig, RegistrationConfig, SecretPrefixConfig, SecretText,
+    StatusConfig, UserConfig, WayConfig, WhenFullConfig, WithoutPrefixConfig,
 };
 pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,

@@ -69,6 +69,7 @@ impl Snapshot {
             (&mut sum.challenges, more.challenges),
             (&mut sum.wrong_credentials, more.wrong_credentials),
             (&mut sum.credentials_refused, more.credentials_refused),
+            (&mut sum.without_prefix, more.without_prefix),
             (&mut sum.bindings, more.bindings),
             (&mut sum.retransmissions, more.retransmissions),
             (&mut sum.calls_active, more.calls_active),

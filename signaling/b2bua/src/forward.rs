@@ -14,6 +14,7 @@ use moorline_sip::digest::Response;
 use moorline_sip::{AddressText, HeaderLine, Message, Name, NameAddr, Params, Scheme, Transport, Uri, Via, Writer};
 
 use crate::identity::{COOKIE, TOKEN, of_branch};
+use crate::secret::without_marks;
 
 /// The methods that Moorline takes (RFC 3261 20.5).
 pub(crate) const ALLOW: &str =
@@ -215,7 +216,7 @@ pub(crate) fn request_uri(original: &[u8], host: &str, secure: bool) -> Vec<u8> 
     let Ok(uri) = Uri::parse(original) else { return [scheme(secure), host.as_bytes()].concat() };
     let mut out = scheme(secure || uri.scheme == Scheme::Sips).to_vec();
     if let Some(user) = uri.user {
-        out.extend_from_slice(user);
+        out.extend_from_slice(&without_marks(user));
         out.push(b'@');
     }
     out.extend_from_slice(host.as_bytes());
@@ -233,16 +234,16 @@ pub(crate) fn request_uri(original: &[u8], host: &str, secure: bool) -> Vec<u8> 
 pub(crate) fn party(original: &NameAddr<'_>, host: &str, secure: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(original.display.len() + original.uri.len() + 48);
     if !original.display.is_empty() {
-        out.extend_from_slice(&original.display_name());
+        out.extend_from_slice(&without_marks(&original.display_name()));
         out.push(b' ');
     }
     out.push(b'<');
     match Uri::parse(original.uri) {
-        Ok(uri) if uri.scheme == Scheme::Tel => out.extend_from_slice(original.uri),
+        Ok(uri) if uri.scheme == Scheme::Tel => out.extend_from_slice(&without_marks(original.uri)),
         Ok(uri) => {
             out.extend_from_slice(scheme(secure || uri.scheme == Scheme::Sips));
             if let Some(user) = uri.user {
-                out.extend_from_slice(user);
+                out.extend_from_slice(&without_marks(user));
                 out.push(b'@');
             }
             out.extend_from_slice(host.as_bytes());

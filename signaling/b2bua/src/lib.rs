@@ -32,6 +32,7 @@ pub mod radius;
 mod registrar;
 mod reliable;
 mod seam;
+mod secret;
 mod session_timer;
 mod snapshot;
 mod subscription;

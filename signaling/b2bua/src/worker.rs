@@ -11,6 +11,7 @@ mod admission;
 mod announce;
 mod answer;
 mod attempts;
+mod boundary;
 mod counters;
 mod credentials;
 mod decline;
@@ -71,6 +72,7 @@ use crate::locate::{Health, Hop, Locator, Ticket};
 pub use counters::Counters;
 
 use admission::Admission;
+use boundary::Boundary;
 use credentials::Proofs;
 use decline::Strays;
 use elsewhere::Elsewhere;
@@ -128,6 +130,8 @@ pub struct Worker {
     elsewhere: Elsewhere,
     /// Where users are reached.
     registrar: Registrar,
+    /// What is done to messages at the boundary to their trunks.
+    boundary: Boundary,
     /// Who is asked for credentials.
     admission: Admission,
     /// Who asks us for credentials.
@@ -251,6 +255,7 @@ impl Worker {
             waiters: IdMap::default(),
             elsewhere: Elsewhere::default(),
             registrar: Registrar::default(),
+            boundary: Boundary::of(&policy),
             admission,
             proofs,
             registrations: Registrations::default(),
@@ -372,7 +377,7 @@ impl Worker {
         }
         while let Some(transmit) = self.layer.poll_transmit() {
             self.counters.retransmissions += u64::from(transmit.retransmission);
-            self.outputs.push_back(Output::Transmit { flow: transmit.flow, bytes: transmit.bytes });
+            self.cross_out(transmit.flow, transmit.bytes);
         }
         while let Some(id) = self.ending.pop() {
             self.record(now, id);
@@ -436,6 +441,6 @@ impl Worker {
 
     fn transmit_stateless(&mut self, arrival: Arrival<'_>, bytes: Vec<u8>) {
         let flow = moorline_sip::transaction::response_flow(arrival.flow, arrival.message);
-        self.outputs.push_back(Output::Transmit { flow, bytes: bytes.into() });
+        self.cross_out(flow, bytes.into());
     }
 }

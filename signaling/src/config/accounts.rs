@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::TrunkConfig;
 use super::fault::Faults;
 
-mod file;
+pub(super) mod file;
 
 /// Whose requests are taken only with a name and a password: `[signaling.trunks.authentication]`. They are asked for
 /// by digest (RFC 7616); nothing is kept of who does not answer.
@@ -161,10 +161,47 @@ pub struct RegistrationConfig {
     pub new_call_id: bool,
 }
 
-/// A text that shows itself to nobody.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+/// A text that shows itself to nobody: what is written in its place without quotes is not shown in faults either.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
+
+impl SecretText {
+    /// What it says.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretText, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+/// serde's own complaint of a wrong type quotes the value.
+struct SecretVisitor;
+
+macro_rules! not_in_quotes {
+    ($($visit:ident: $type:ty,)+) => {
+        $(fn $visit<E: serde::de::Error>(self, _: $type) -> Result<SecretText, E> {
+            Err(E::custom("a secret without quotes, expected a string"))
+        })+
+    };
+}
+
+impl serde::de::Visitor<'_> for SecretVisitor {
+    type Value = SecretText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SecretText, E> {
+        Ok(SecretText(text.to_owned()))
+    }
+
+    not_in_quotes! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_i128: i128, visit_u128: u128, }
+}
 
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -125,6 +125,8 @@ impl Config {
                 codecs: trunk.codecs(&format!("trunks[{index}]"), faults),
                 no_answer_ns: u64::from(trunk.no_answer_s) * SECOND_NS,
                 answers: trunk.answers(&format!("trunks[{index}]"), faults),
+                secret_prefix: trunk.secret_prefix(&format!("trunks[{index}]"), faults),
+                headers: trunk.header_rules(&format!("trunks[{index}]"), faults),
                 trusted: trunk.trusted,
                 withhold_caller: trunk.withhold_caller,
                 numbers: trunk.numbers(faults, index, plans),

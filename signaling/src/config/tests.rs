@@ -234,3 +234,75 @@ fn answers_codecs_and_private_media_are_read_and_checked() {
         assert_eq!(found, format!("signaling.trunks[1].{key}"), "{text}");
     }
 }
+
+/// The first fault of `GOOD` with a line in the carrier's table.
+fn carrier_fault(line: &str) -> (String, String) {
+    let (key, text) = fault("media_nat = \"off\"", line);
+    (key.replace("signaling.trunks[1].", ""), text)
+}
+
+#[test]
+fn secret_prefixes_are_read_from_here_or_a_file_and_never_shown() {
+    use moorline_b2bua::policy::WithoutPrefix;
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("prefix");
+    std::fs::write(&path, "88991\n").expect("written");
+    let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("permitted");
+    mode(0o640);
+    let line = format!("secret_prefix = {{ received = \"77124\", sent_file = {path:?}, without = \"silence\" }}");
+    let good = config(&GOOD.replacen("media_nat = \"off\"", &line, 1));
+    assert!(!format!("{good:?}").contains("77124"));
+    let policy = good.policy().expect("no faults");
+    let secrets = &policy.trunks[1].secret_prefix;
+    assert!(secrets.received.is_some() && secrets.sent.is_some() && secrets.without == WithoutPrefix::Silence);
+    assert!(!format!("{policy:?}").contains("77124") && !format!("{policy:?}").contains("88991"));
+    mode(0o644);
+    let (key, text) = carrier_fault(&line);
+    assert!(key == "secret_prefix.sent_file" && text.contains("others may read"), "{key}: {text}");
+    for (line, key) in [
+        ("secret_prefix = { sent = \"77124\", sent_file = \"/nowhere\" }", "secret_prefix.sent"),
+        ("secret_prefix = { received = \"77 124\" }", "secret_prefix.received"),
+        ("secret_prefix = { received = \"7\" }", "secret_prefix.received"),
+        (
+            "secret_prefix = { received = \"77124\" }\n[trunks.authentication]\nrealm = \"r\"\nusers = [{ name = \"a\", password = \"b\" }]",
+            "secret_prefix.received",
+        ),
+    ] {
+        let (found, text) = carrier_fault(line);
+        assert_eq!(found, key, "{text}");
+        assert!(!text.contains("77124") && !text.contains("77 124"), "{text}");
+    }
+    // Written without quotes it is a fault that does not quote it.
+    for written in ["77124", "7.7124", "true", "[\"77124\"]", "{ x = 77124 }"] {
+        let text = GOOD.replacen("media_nat = \"off\"", &format!("secret_prefix = {{ sent = {written} }}"), 1);
+        let error = toml::from_str::<Config>(&text).expect_err("a fault");
+        assert!(!error.message().contains("7124"), "{}", error.message());
+    }
+}
+
+#[test]
+fn header_rules_are_read_and_checked() {
+    let rules = "headers = [{ on = \"sent\", name = \"X-Region\", add = \"north\", methods = [\"INVITE\"] }, \
+        { name = \"User-Agent\", remove = true, messages = \"responses\" }, \
+        { name = \"P-Asserted-Identity\", pattern = \"sip:(.*)@\", replace = \"sip:0$1@\" }]";
+    let policy = config(&GOOD.replacen("media_nat = \"off\"", rules, 1)).policy().expect("no faults");
+    let headers = &policy.trunks[1].headers;
+    assert_eq!((headers.sent.len(), headers.received.len()), (1, 2));
+    assert!(!headers.received[0].requests && headers.received[0].responses);
+    for (rule, key) in [
+        ("{ name = \"Call-ID\", remove = true }", "headers[0].name"),
+        ("{ name = \"t\", add = \"x\" }", "headers[0].name"),
+        ("{ name = \"X Y\", add = \"x\" }", "headers[0].name"),
+        ("{ name = \"X-Y\", add = \"a\\r\\nEvil: 1\" }", "headers[0].add"),
+        ("{ name = \"X-Y\", pattern = \"(\", replace = \"x\" }", "headers[0].pattern"),
+        ("{ name = \"X-Y\", pattern = \"a\", replace = \"$1\" }", "headers[0].replace"),
+        ("{ name = \"X-Y\", pattern = \"a\", replace = \"a\\nb\" }", "headers[0].replace"),
+        ("{ name = \"X-Y\", pattern = \"a\" }", "headers[0]"),
+        ("{ name = \"X-Y\", add = \"1\", remove = true }", "headers[0]"),
+        ("{ name = \"X-Y\", remove = true, methods = [\"invite\"] }", "headers[0].methods"),
+    ] {
+        let (found, text) = carrier_fault(&format!("headers = [{rule}]"));
+        assert_eq!(found, key, "{text}");
+    }
+}

@@ -54,6 +54,7 @@ impl Collector for Page {
                 "Requests whose credentials a trunk did not take from us",
                 counters.credentials_refused,
             ),
+            ("without_prefix", "Requests without the secret prefix of their trunk", counters.without_prefix),
             ("retransmissions", "SIP messages sent again for want of an answer", counters.retransmissions),
             ("unsent", "SIP datagrams that the kernel did not take", self.sum.unsent),
             ("media_connections", "Control connections made to the media process", statistics.media_connections),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{
-    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, Policy, Registration, Resolved,
-    Target, TrunkNumbers,
+    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Policy,
+    Registration, Resolved, SecretPrefixes, Target, TrunkNumbers,
 };
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
@@ -44,6 +44,10 @@ pub struct Trunk {
     /// How long a call may ring there, from the INVITE to its first target on, before it is given up; 0 leaves it to
     /// [`Limits::ring_ns`](super::Limits::ring_ns).
     pub no_answer_ns: u64,
+    /// The secret prefixes of called numbers on the way from it and to it.
+    pub secret_prefix: SecretPrefixes,
+    /// What is added to its messages, left out of them, or said otherwise in them.
+    pub headers: HeaderRules,
     /// What refusals become, of this trunk and for it.
     pub answers: Answers,
     /// Identity headers (P-Asserted-Identity, Remote-Party-ID, Diversion, History-Info,

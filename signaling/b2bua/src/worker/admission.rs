@@ -225,7 +225,7 @@ impl Worker {
     }
 
     /// Answers a request for which nothing is kept. Its repetitions get the same tag.
-    fn answer_stateless(
+    pub(super) fn answer_stateless(
         &mut self,
         arrival: Arrival<'_>,
         status: u16,

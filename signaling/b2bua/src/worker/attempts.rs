@@ -156,6 +156,8 @@ impl Worker {
         caller.extend_from_slice([";tag=", &ours.tag.to_string()].concat().as_bytes());
         let called = request.request_uri().unwrap_or_default();
         let uri = destination.request_uri(&with_number_in(called, &call.numbers.sent.called, &host), &host);
+        let egress = call.leg(Side::Callee).trunk;
+        let uri = if destination.uri.is_none() { self.marked(egress, uri) } else { uri };
         let secure = forward::is_sips(&uri);
         let writer = Writer::request(Method::Invite, &uri)
             .header("Via", shown.via(&ours.branch))
@@ -163,7 +165,7 @@ impl Worker {
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let writer = writer
             .header("From", caller)
-            .header("To", call.numbers.to(&to, &host, secure))
+            .header("To", self.marked(egress, call.numbers.to(&to, &host, secure)))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", format!("{} INVITE", ours.cseq))
             .header("Contact", shown.secured(secure).contact())

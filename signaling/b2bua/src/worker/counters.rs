@@ -28,6 +28,8 @@ pub struct Counters {
     pub challenges: u64,
     /// Requests refused because their credentials were wrong.
     pub wrong_credentials: u64,
+    /// Requests that did not show the secret prefix of their trunk.
+    pub without_prefix: u64,
     /// Requests whose credentials a trunk did not take from us.
     pub credentials_refused: u64,
     /// Gauge: bindings of registered endpoints.

@@ -16,6 +16,7 @@ use crate::call::{Call, Phase};
 use crate::identity::{TOKEN, of_branch};
 use crate::leg::Side;
 use crate::policy::{Credentials, Policy};
+use crate::secret;
 
 /// How often one request is answered a challenge: a proxy may ask, and the one behind it, and either for a new nonce.
 const MAX_TRIES: u8 = 3;
@@ -119,12 +120,16 @@ impl Worker {
         let Some(credentials) = &self.policy.trunks[trunk].credentials else { return (lines, to) };
         let mut start = request.split(|byte| *byte == b' ');
         let (method, uri) = (start.next().unwrap_or_default(), start.next().unwrap_or_default());
+        // The trunk reckons with the Request-URI that it is sent; here it is written down with the mark.
+        let sent = secret::revealed(uri, Some(trunk), &self.policy.trunks);
         for (asker, name) in [(Asker::Server, Name::Authorization), (Asker::Proxy, Name::ProxyAuthorization)] {
             let Some(session) = self.proofs.sessions.get_mut(&(trunk, flow.remote.ip(), asker)) else { continue };
-            let Some(secret) = credentials.password.secret(session.hash()) else { continue };
+            let Some(password) = credentials.password.secret(session.hash()) else { continue };
             let owner = self.identities.call();
             let cnonce = self.identities.token(owner).to_string();
-            let value = session.authorize(credentials.user.as_bytes(), secret, method, uri, cnonce.as_bytes());
+            let named = sent.as_deref().unwrap_or(uri);
+            let value = session.authorize(credentials.user.as_bytes(), password, method, named, cnonce.as_bytes());
+            let value = if sent.is_some() { secret::instead(&value, named, uri) } else { value };
             lines.extend_from_slice(name.text().as_bytes());
             lines.extend_from_slice(b": ");
             lines.extend_from_slice(&value);

@@ -253,6 +253,7 @@ impl Worker {
         caller.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
         let max_forwards = message.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
         let uri = destination.request_uri(&with_number_in(uri, &numbers.sent.called, &host), &host);
+        let uri = if destination.uri.is_none() { self.marked(egress, uri) } else { uri };
         let secure = forward::is_sips(&uri);
         let writer = Writer::request(method, &uri)
             .header("Via", shown.via(&ours.branch))
@@ -260,7 +261,7 @@ impl Worker {
         let writer = destination.route.iter().fold(writer, |writer, route| writer.header("Route", route));
         let mut writer = writer
             .header("From", caller)
-            .header("To", numbers.to(&to, &host, secure))
+            .header("To", self.marked(egress, numbers.to(&to, &host, secure)))
             .header("Call-ID", ours.call_id.to_string())
             .header("CSeq", [b"1 ", method.as_bytes()].concat());
         if matches!(method, Method::Subscribe | Method::Refer) {

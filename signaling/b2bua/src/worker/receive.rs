@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, Received, ServerId};
 use moorline_sip::{Dialog, Index, Method, Name};
 
+use super::boundary::Crossed;
 use super::{Arrival, ClientUse, Worker};
 use crate::forward;
 use crate::leg::Side;
@@ -21,6 +22,25 @@ impl Worker {
             return;
         };
         let arrival = Arrival { now, flow, message, user: None };
+        match self.cross_in(arrival) {
+            Crossed::AsItCame => self.taken_in(arrival),
+            Crossed::Rewritten(bytes) => self.take_in(now, flow, &bytes),
+            Crossed::Refused => {}
+        }
+    }
+
+    /// A message that was rewritten at the boundary.
+    fn take_in(&mut self, now: u64, flow: Flow, bytes: &[u8]) {
+        let mut index = Index::new();
+        match index.parse(bytes) {
+            Ok(message) => self.taken_in(Arrival { now, flow, message, user: None }),
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// A message that has crossed the boundary.
+    fn taken_in(&mut self, arrival: Arrival<'_>) {
+        let Arrival { flow, message, .. } = arrival;
         if message.is_request() {
             let Some(trunk) = self.policy.ingress(flow.listener, flow.remote) else {
                 self.counters.unknown_source += 1;

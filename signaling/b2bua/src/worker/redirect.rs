@@ -13,6 +13,7 @@ use crate::forward;
 use crate::leg::Side;
 use crate::next_hop::reachable;
 use crate::policy::Redirects;
+use crate::secret::without_marks;
 
 /// The most contacts that one call follows, whoever names them.
 const MAX_FOLLOWED: usize = 5;
@@ -87,10 +88,10 @@ impl Worker {
             }
         }
         // Somebody else's address: the number is what counts, if the same trunk leads there.
-        let called = uri.user.filter(|user| !user.is_empty())?;
-        let leads = self.policy.egress(call.leg(Side::Caller).trunk, called)?;
+        let called = without_marks(uri.user.filter(|user| !user.is_empty())?);
+        let leads = self.policy.egress(call.leg(Side::Caller).trunk, &called)?;
         let shown = host.clone().unwrap_or_else(|| flow.remote.to_string());
-        let uri = forward::request_uri(contact, &shown, false);
+        let uri = self.marked(egress, forward::request_uri(contact, &shown, false));
         (leads == egress).then_some(Destination { flow, uri: Some(uri), host, secure: false, route: Vec::new() })
     }
 
@@ -98,7 +99,8 @@ impl Worker {
     pub(super) fn contacts_for_caller(&self, flow: Flow, redirection: Message<'_>) -> Vec<(&'static str, String)> {
         let shown = self.shown(flow);
         let named = wanted_first(redirection).into_iter().filter_map(|contact| {
-            let user = std::str::from_utf8(Uri::parse(contact.uri).ok()?.user?).ok()?;
+            let user = without_marks(Uri::parse(contact.uri).ok()?.user?);
+            let user = std::str::from_utf8(&user).ok()?;
             let q = contact.q().map(|q| format!(";q={}.{:03}", q / 1000, q % 1000)).unwrap_or_default();
             Some(("Contact", format!("<{}>{q}", shown.uri(&format!("{user}@")))))
         });

@@ -33,5 +33,7 @@ mod subscriptions;
 mod transfers;
 mod trunk_answers;
 mod trunk_descriptions;
+mod trunk_headers;
+mod trunk_secrets;
 mod updates;
 mod video;

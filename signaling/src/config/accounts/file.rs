@@ -16,9 +16,9 @@ const FORBIDDEN_MODE: u32 = 0o027;
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why a file is of no use, and what to do.
-pub(super) struct Unreadable {
-    pub(super) problem: String,
-    pub(super) remedy: String,
+pub(in crate::config) struct Unreadable {
+    pub(in crate::config) problem: String,
+    pub(in crate::config) remedy: String,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ pub(super) fn users(path: &Path) -> Result<Vec<UserConfig>, Unreadable> {
 }
 
 /// The password of a file: its only line.
-pub(super) fn password(path: &Path) -> Result<String, Unreadable> {
+pub(in crate::config) fn password(path: &Path) -> Result<String, Unreadable> {
     let text = read(path)?;
     let line = text.trim_end_matches(['\r', '\n']);
     if line.is_empty() || line.contains('\n') {

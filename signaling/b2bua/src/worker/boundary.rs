@@ -1,0 +1,119 @@
+//! The boundary to each trunk: what must happen to a message before anybody looks at it, and as the last thing before it
+//! is sent. Secret prefixes are taken off and put on here, and header rules applied.
+
+use std::sync::Arc;
+
+use moorline_sip::Index;
+use moorline_sip::transaction::Flow;
+
+use super::{Arrival, Worker};
+use crate::Output;
+use crate::policy::{Policy, WithoutPrefix, changed_headers};
+use crate::secret::{self, Concealed};
+
+/// Whether there is anything to do at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Boundary {
+    secrets: bool,
+    rules: bool,
+}
+
+impl Boundary {
+    pub(super) fn of(policy: &Policy) -> Boundary {
+        let trunks = &policy.trunks;
+        let secret = |prefixes: &crate::policy::SecretPrefixes| prefixes.received.is_some() || prefixes.sent.is_some();
+        Boundary {
+            secrets: trunks.iter().any(|trunk| secret(&trunk.secret_prefix)),
+            rules: trunks.iter().any(|trunk| !trunk.headers.received.is_empty() || !trunk.headers.sent.is_empty()),
+        }
+    }
+}
+
+/// What became of a message at the boundary.
+pub(super) enum Crossed {
+    /// It is as it came.
+    AsItCame,
+    /// This is it.
+    Rewritten(Vec<u8>),
+    /// It was refused, or is not heard.
+    Refused,
+}
+
+impl Worker {
+    /// A message comes in.
+    pub(super) fn cross_in(&mut self, arrival: Arrival<'_>) -> Crossed {
+        if !self.boundary.secrets && !self.boundary.rules {
+            return Crossed::AsItCame;
+        }
+        let Arrival { flow, message, .. } = arrival;
+        let trunk = self.policy.ingress(flow.listener, flow.remote).and_then(|trunk| self.policy.trunks.get(trunk));
+        let concealed = match self.boundary.secrets {
+            true => secret::concealed(message, trunk),
+            false => Concealed::AsItCame,
+        };
+        let rewritten = match concealed {
+            Concealed::AsItCame => None,
+            Concealed::Rewritten(bytes) => Some(bytes),
+            // What is no request at all is refused as that.
+            Concealed::Lacking(_) if message.check().is_err() => None,
+            Concealed::Lacking(without) => {
+                self.lacking(arrival, without);
+                return Crossed::Refused;
+            }
+        };
+        let rules = trunk.map_or(&[][..], |trunk| &trunk.headers.received);
+        let changed = match &rewritten {
+            _ if rules.is_empty() => None,
+            None => changed_headers(rules, message),
+            Some(bytes) => {
+                let mut index = Index::new();
+                index.parse(bytes).ok().and_then(|message| changed_headers(rules, message))
+            }
+        };
+        changed.or(rewritten).map_or(Crossed::AsItCame, Crossed::Rewritten)
+    }
+
+    /// A request does not show its trunk's secret prefix. The answer says nothing that would help whoever tries.
+    fn lacking(&mut self, arrival: Arrival<'_>, without: WithoutPrefix) {
+        self.counters.without_prefix += 1;
+        if without == WithoutPrefix::Silence {
+            return;
+        }
+        // Nothing is kept of it; its repetitions get the same answer.
+        if let Some(tag) = self.layer.tag_of_new(arrival.flow, arrival.message) {
+            self.answer_stateless(arrival, 403, "Forbidden", &tag, &[]);
+        }
+    }
+
+    /// A message goes out.
+    pub(super) fn cross_out(&mut self, flow: Flow, bytes: Arc<[u8]>) {
+        let bytes = match self.boundary.secrets || self.boundary.rules {
+            true => self.as_sent(flow, &bytes).map_or(bytes, Into::into),
+            false => bytes,
+        };
+        self.outputs.push_back(Output::Transmit { flow, bytes });
+    }
+
+    fn as_sent(&self, flow: Flow, bytes: &[u8]) -> Option<Vec<u8>> {
+        let to = self.policy.ingress(flow.listener, flow.remote);
+        let rules = to.and_then(|to| self.policy.trunks.get(to)).map_or(&[][..], |trunk| &trunk.headers.sent);
+        let mut index = Index::new();
+        let changed = match rules.is_empty() {
+            true => None,
+            false => index.parse(bytes).ok().and_then(|message| changed_headers(rules, message)),
+        };
+        if !self.boundary.secrets {
+            return changed;
+        }
+        secret::revealed(changed.as_deref().unwrap_or(bytes), to, &self.policy.trunks).or(changed)
+    }
+
+    /// A URI or address with a called number, as it goes to a trunk: with the mark of its secret prefix in front.
+    pub(super) fn marked(&self, trunk: usize, text: Vec<u8>) -> Vec<u8> {
+        let Some(trunk) = self.policy.trunks.get(trunk) else { return text };
+        match trunk.secret_prefix.sent {
+            Some(_) => secret::marked(&text, &secret::mark(trunk)),
+            None => text,
+        }
+    }
+}
