@@ -8,6 +8,7 @@ mod dialogs;
 mod fault;
 mod headers;
 mod hops;
+mod link;
 mod listeners;
 mod numbers;
 mod overload;
@@ -32,6 +33,7 @@ pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, St
 pub use fault::ConfigFault;
 pub use headers::{HeaderRuleConfig, MessagesConfig};
 pub use hops::LargeConfig;
+pub use link::RelayConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
 pub use numbers::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
@@ -137,6 +139,24 @@ pub struct TrunkConfig {
     /// route is tried, or the caller hears 480, or 408 where nothing was heard of the trunk.
     #[serde(default)]
     pub no_answer_s: u32,
+    /// Whether the media of its calls go through here.
+    #[serde(default)]
+    pub relay: RelayConfig,
+    /// The names of which its connections must show one by a client certificate, besides coming from its sources (which
+    /// may be any, then): for a listener that serves TLS alone and has a `client_ca`.
+    #[serde(default)]
+    pub tls_identities: Vec<String>,
+    /// The address that it is shown in Via, Contact and From, where that is not its listener's: behind a NAT with several
+    /// public addresses.
+    #[serde(default)]
+    pub advertised: Option<SocketAddr>,
+    /// Whether requests to it ask for answers to the port that they come from (RFC 3581).
+    #[serde(default = "yes")]
+    pub rport: bool,
+    /// Whether host names are looked up for it. Without, its targets are addresses, and inside calls it is spoken to where
+    /// it speaks from, whatever name its Contact or Record-Route says.
+    #[serde(default = "yes")]
+    pub dns: bool,
     /// The secret prefixes of called numbers that were agreed on with it.
     #[serde(default)]
     pub secret_prefix: SecretPrefixConfig,

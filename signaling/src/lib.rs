@@ -25,8 +25,8 @@ mod transport;
 pub use cdr::CdrFault;
 pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, HeaderRuleConfig,
-    MessagesConfig, PrivateMediaConfig, RegistrarConfig, RegistrationConfig, SecretPrefixConfig, SecretText,
-    StatusConfig, UserConfig, WayConfig, WhenFullConfig, WithoutPrefixConfig,
+    MessagesConfig, PrivateMediaConfig, RegistrarConfig, RegistrationConfig, RelayConfig, SecretPrefixConfig,
+    SecretText, StatusConfig, UserConfig, WayConfig, WhenFullConfig, WithoutPrefixConfig,
 };
 pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,

@@ -175,6 +175,8 @@ pub(crate) struct Shown {
     pub(crate) transport: Transport,
     /// By a `sips` URI.
     pub(crate) secure: bool,
+    /// It is asked to answer to where a request comes from (RFC 3581).
+    pub(crate) rport: bool,
 }
 
 impl Shown {
@@ -185,7 +187,8 @@ impl Shown {
 
     /// A Via value for a request.
     pub(crate) fn via(self, branch: &str) -> String {
-        Via::value(self.transport, AddressText::from(self.address).as_str(), branch)
+        let via = Via::value(self.transport, AddressText::from(self.address).as_str(), branch);
+        if self.rport { via } else { via.trim_end_matches(";rport").to_owned() }
     }
 
     /// A Contact value.

@@ -27,6 +27,7 @@ mod next_hops;
 mod no_answer;
 mod outside;
 mod pass;
+mod past;
 mod probe;
 mod receive;
 mod records;
@@ -418,7 +419,7 @@ impl Worker {
 
     /// How this host is shown to the far end of a flow.
     fn shown(&self, flow: Flow) -> Shown {
-        Shown { address: self.advertised(flow.listener), transport: flow.transport, secure: false }
+        boundary::shown(&self.policy, self.boundary, flow)
     }
 
     /// Answers a request and keeps no more state for it.

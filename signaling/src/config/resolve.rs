@@ -105,6 +105,7 @@ impl Config {
             self.check_sources(faults, index, trunk);
             trunk.check_dialogs(faults, index);
             trunk.check_hops(faults, index);
+            trunk.check_identities(&format!("trunks[{index}]"), found.map(|at| &self.listeners[at]), faults);
             let mut made = Trunk {
                 name: trunk.name.clone(),
                 listener: found.unwrap_or_default(),
@@ -125,6 +126,13 @@ impl Config {
                 codecs: trunk.codecs(&format!("trunks[{index}]"), faults),
                 no_answer_ns: u64::from(trunk.no_answer_s) * SECOND_NS,
                 answers: trunk.answers(&format!("trunks[{index}]"), faults),
+                link: trunk.link(
+                    &format!("trunks[{index}]"),
+                    found.map(|at| self.listeners[at].bind.is_ipv4()),
+                    faults,
+                ),
+                relay: trunk.relay(),
+                tls_identities: trunk.tls_identities.clone(),
                 secret_prefix: trunk.secret_prefix(&format!("trunks[{index}]"), faults),
                 headers: trunk.header_rules(&format!("trunks[{index}]"), faults),
                 trusted: trunk.trusted,

@@ -306,3 +306,27 @@ fn header_rules_are_read_and_checked() {
         assert_eq!(found, key, "{text}");
     }
 }
+
+#[test]
+fn how_a_trunk_is_spoken_to_is_read_and_checked() {
+    use moorline_b2bua::policy::{Link, Relay};
+    let of = |lines: &str| {
+        let policy = config(&GOOD.replacen("media_nat = \"off\"", lines, 1)).policy().expect("no faults");
+        (policy.trunks[1].link, policy.trunks[1].relay)
+    };
+    assert_eq!(of(""), (Link::default(), Relay::default()));
+    let advertised = Some("203.0.113.10:5070".parse().expect("an address"));
+    let lines = "advertised = \"203.0.113.10:5070\"\nrport = false\ndns = false\nrelay = { outbound = false }";
+    assert_eq!(of(lines), (Link { advertised, rport: false, dns: false }, Relay { inbound: true, outbound: false }));
+    for (lines, key) in [
+        ("advertised = \"0.0.0.0:5060\"", "advertised"),
+        ("advertised = \"[2001:db8::1]:5060\"", "advertised"),
+        ("tls_identities = [\"pbx.example\"]", "tls_identities"),
+        ("tls_identities = [\"a b\"]", "tls_identities[0]"),
+    ] {
+        assert_eq!(carrier_fault(lines).0, key);
+    }
+    let named = GOOD.replace("203.0.113.2:5060", "carrier.example").replacen("media_nat", "dns = false\nmedia_nat", 1);
+    let faults = config(&named).policy().expect_err("a fault");
+    assert_eq!(faults[0].path, "signaling.trunks[1].targets[1]");
+}

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{
-    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Policy,
-    Registration, Resolved, SecretPrefixes, Target, TrunkNumbers,
+    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Link, Policy,
+    Registration, Relay, Resolved, SecretPrefixes, Target, TrunkNumbers,
 };
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
@@ -44,6 +44,13 @@ pub struct Trunk {
     /// How long a call may ring there, from the INVITE to its first target on, before it is given up; 0 leaves it to
     /// [`Limits::ring_ns`](super::Limits::ring_ns).
     pub no_answer_ns: u64,
+    /// The names of which its connections over TLS must show one, by a client certificate, besides coming from its
+    /// sources; none need be shown where there is none.
+    pub tls_identities: Vec<String>,
+    /// How it is spoken to.
+    pub link: Link,
+    /// Whether the media of its calls go through us.
+    pub relay: Relay,
     /// The secret prefixes of called numbers on the way from it and to it.
     pub secret_prefix: SecretPrefixes,
     /// What is added to its messages, left out of them, or said otherwise in them.

@@ -8,7 +8,8 @@ use moorline_sip::transaction::Flow;
 
 use super::{Arrival, Worker};
 use crate::Output;
-use crate::policy::{Policy, WithoutPrefix, changed_headers};
+use crate::forward::Shown;
+use crate::policy::{Link, Policy, WithoutPrefix, changed_headers};
 use crate::secret::{self, Concealed};
 
 /// Whether there is anything to do at all.
@@ -16,6 +17,7 @@ use crate::secret::{self, Concealed};
 pub(super) struct Boundary {
     secrets: bool,
     rules: bool,
+    links: bool,
 }
 
 impl Boundary {
@@ -24,9 +26,23 @@ impl Boundary {
         let secret = |prefixes: &crate::policy::SecretPrefixes| prefixes.received.is_some() || prefixes.sent.is_some();
         Boundary {
             secrets: trunks.iter().any(|trunk| secret(&trunk.secret_prefix)),
+            links: trunks.iter().any(|trunk| trunk.link != Link::default()),
             rules: trunks.iter().any(|trunk| !trunk.headers.received.is_empty() || !trunk.headers.sent.is_empty()),
         }
     }
+}
+
+/// How the trunk at the far end of a flow is spoken to.
+pub(super) fn link(policy: &Policy, boundary: Boundary, flow: Flow) -> Link {
+    let trunk = boundary.links.then(|| policy.ingress(flow.listener, flow.remote)).flatten();
+    trunk.and_then(|trunk| policy.trunks.get(trunk)).map(|trunk| trunk.link).unwrap_or_default()
+}
+
+/// How this host is shown there.
+pub(super) fn shown(policy: &Policy, boundary: Boundary, flow: Flow) -> Shown {
+    let link = link(policy, boundary, flow);
+    let address = link.advertised.unwrap_or_else(|| policy.listeners[flow.listener].advertised);
+    Shown { address, transport: flow.transport, secure: false, rport: link.rport }
 }
 
 /// What became of a message at the boundary.

@@ -5,6 +5,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow};
 use moorline_sip::{Message, Method, Name, NameAddr, OwnedMessage, Transport};
 
+use super::boundary::link;
 use super::targets::Waiter;
 use super::{Arrival, ClientUse, Worker};
 use crate::Output;
@@ -76,7 +77,7 @@ impl Worker {
             let Some(leg) = self.calls.get(&id).map(|call| call.leg(side)) else { return };
             let (flow, endpoint) = (leg.flow, leg.endpoint);
             let next = leg.dialog.as_ref().map(|dialog| self.next_hops.name(dialog.next_hop(), flow));
-            if let Some(name) = next.flatten().filter(|_| !endpoint)
+            if let Some(name) = next.flatten().filter(|_| !endpoint && link(&self.policy, self.boundary, flow).dns)
                 && let Some(ticket) = self.look_up(now, &name, flow)
             {
                 self.waiters.insert(ticket, Waiter::NextHop(Box::new(Named { name, flow, held: None })));
@@ -105,7 +106,9 @@ impl Worker {
             Some(route) => NameAddr::parse(route).ok()?,
             None => message.contact().ok()??,
         };
-        self.next_hops.name(next.uri, flow).filter(|_| !self.is_endpoint(flow))
+        self.next_hops
+            .name(next.uri, flow)
+            .filter(|_| !self.is_endpoint(flow) && link(&self.policy, self.boundary, flow).dns)
     }
 
     /// True where a dialog has a route set: Contact says nothing of the next hop then.

@@ -244,7 +244,7 @@ impl Worker {
             withheld: goes.withhold_caller,
             realm: came.realm(),
             authenticates: goes.credentials.is_some(),
-            shown_as: self.advertised(goes.listener),
+            shown_as: self.shown(destination.flow).address,
             naming: Some(Naming::new(&numbers, goes)),
         };
         let shown = self.shown(destination.flow);

@@ -2,15 +2,16 @@
 //! the other not.
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method, Name};
 
+use super::boundary::shown;
 use super::setup::Refused;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::attempt::Provision;
 use crate::call::{Call, Invite, Offer, Phase, Waiting};
 use crate::extension::{RAck, RELIABLE};
-use crate::forward::{self, Body, Shown};
+use crate::forward::{self, Body};
 use crate::leg::Side;
 use crate::policy::ReliableProvisional;
 use crate::reliable::{OfferedIn, Provisional};
@@ -278,7 +279,6 @@ impl Worker {
     /// Acknowledges a reliable provisional answer of the called side, with what the caller's PRACK says.
     fn prack(&mut self, now: u64, id: SessionId, meant: &OfferedIn, original: Option<Message<'_>>) {
         let branch = self.identities.branch(id);
-        let advertised = |flow: Flow| self.policy.listeners[flow.listener].advertised;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (answered, endpoint) = (call.leg(Side::Callee).flow, call.leg(Side::Callee).endpoint);
         let (dialog, flow) = match call.attempts.iter_mut().find(|attempt| attempt.client == meant.client) {
@@ -295,7 +295,7 @@ impl Worker {
             },
         };
         let flow = self.next_hops.of(Some(dialog), flow, endpoint);
-        let via = Shown { address: advertised(flow), transport: flow.transport, secure: false }.via(&branch);
+        let via = shown(&self.policy, self.boundary, flow).via(&branch);
         let writer = dialog.request(Method::Prack, via.as_bytes()).header("RAck", meant.rack.value());
         let bytes = match (original, self.calls.get(&id)) {
             (Some(original), Some(call)) => {

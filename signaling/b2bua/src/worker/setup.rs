@@ -281,7 +281,10 @@ impl Worker {
         if !self.place.calls.enter(self.policy.limits.calls) {
             return Err(Refused::because(503, "Call Limit Reached"));
         }
-        let bypassed = endpoint.as_ref().is_some_and(|called| self.bypasses(arrival, trunk, offer.as_deref(), called));
+        let bypassed = match &endpoint {
+            Some(called) => self.bypasses(arrival, trunk, offer.as_deref(), called),
+            None => replacement.is_none() && self.goes_past(arrival, [trunk, egress], offer.as_deref()),
+        };
         Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers, announcing: None })
     }
 
@@ -333,7 +336,7 @@ impl Worker {
             trusted: call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted),
             realm: self.policy.trunks[call.leg(to.other()).trunk].realm(),
             authenticates: egress.credentials.is_some(),
-            shown_as: self.advertised(call.leg(to).flow.listener),
+            shown_as: self.shown(call.leg(to).flow).address,
             naming: (to == Side::Callee).then(|| Naming::new(&call.numbers, egress)),
         }
     }

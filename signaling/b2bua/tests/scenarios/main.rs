@@ -34,6 +34,7 @@ mod transfers;
 mod trunk_answers;
 mod trunk_descriptions;
 mod trunk_headers;
+mod trunk_links;
 mod trunk_secrets;
 mod updates;
 mod video;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use moorline_b2bua::policy::Listener;
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
-use rustls::pki_types::ServerName;
+use rustls::client::verify_server_name;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
@@ -114,10 +116,29 @@ async fn serve_accepted(
     let identity = identity.ok_or(connection::End::Handshake("no certificate".into()))?;
     let handshake = TlsAcceptor::from(identity.server).accept(stream);
     match timeout(streams.bounds.connect(), handshake).await {
-        Ok(Ok(stream)) => connection::serve(streams, connection, outgoing, stream).await,
+        Ok(Ok(stream)) => {
+            check_identity(streams, connection.flow, stream.get_ref().1.peer_certificates())?;
+            connection::serve(streams, connection, outgoing, stream).await
+        }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),
     }
+}
+
+/// Where the trunk names identities, the certificate of the far end, which one of the authorities has signed, must be for
+/// one of them.
+fn check_identity(streams: &Streams, flow: Flow, chain: Option<&[CertificateDer<'_>]>) -> Result<(), connection::End> {
+    let trunk = streams.policy.ingress(flow.listener, flow.remote).and_then(|trunk| streams.policy.trunks.get(trunk));
+    let wanted = trunk.map_or(&[][..], |trunk| &trunk.tls_identities);
+    let shown = chain.and_then(|chain| ParsedCertificate::try_from(chain.first()?).ok());
+    let is_for = |name: &String| {
+        let name = ServerName::try_from(name.as_str()).ok();
+        shown.as_ref().zip(name).is_some_and(|(shown, name)| verify_server_name(shown, &name).is_ok())
+    };
+    if wanted.is_empty() || wanted.iter().any(is_for) {
+        return Ok(());
+    }
+    Err(connection::End::Handshake("its certificate is for none of the trunk's identities".into()))
 }
 
 /// Begins to open a connection, on which things may be put at once. `None` if there may be no more, or the listener

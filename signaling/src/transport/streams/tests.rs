@@ -44,11 +44,19 @@ struct Setting {
     sources: &'static str,
     ip: &'static str,
     tls: Option<TlsConfig>,
+    identities: &'static [&'static str],
 }
 
 impl Default for Setting {
     fn default() -> Setting {
-        Setting { bounds: StreamsConfig::default(), inbox: 1000, sources: "127.0.0.0/8", ip: "127.0.0.1", tls: None }
+        Setting {
+            bounds: StreamsConfig::default(),
+            inbox: 1000,
+            sources: "127.0.0.0/8",
+            ip: "127.0.0.1",
+            tls: None,
+            identities: &[],
+        }
     }
 }
 
@@ -61,7 +69,8 @@ impl Stage {
         let transport = Transport::from(transport);
         let listener = Listener { name: "test".into(), bind: at, transports: vec![transport], advertised: at };
         let sources = [setting.sources, "::1/128"].iter().map(|net| net.parse().unwrap()).collect();
-        let trunk = Trunk { name: "peer".into(), sources, ..Trunk::default() };
+        let tls_identities = setting.identities.iter().map(|name| (*name).to_owned()).collect();
+        let trunk = Trunk { name: "peer".into(), sources, tls_identities, ..Trunk::default() };
         let policy = Policy { listeners: vec![listener], trunks: vec![trunk], ..Policy::default() };
         let overload =
             Overload { per_source: 1_000_000, per_stranger: 1, new_calls: 0, longest_wait_ns: 0, retry_after_s: 1 };

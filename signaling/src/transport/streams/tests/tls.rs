@@ -191,6 +191,32 @@ async fn clients_show_a_certificate_where_they_must() {
 }
 
 #[tokio::test]
+async fn clients_show_who_they_are_where_their_trunk_asks_for_that() {
+    on_the_thread(async {
+        let authority = authority();
+        authority.sign("client", "client.example");
+        authority.sign("other", "other.example");
+        let client_ca = Some(authority.path("ca.pem"));
+        let tls = Some(TlsConfig { client_ca, ..authority.files() });
+        let mut stage =
+            Stage::new(Setting { tls, identities: &["nobody.example", "client.example"], ..Setting::default() });
+        stage.start();
+        for version in [&TLS12, &TLS13] {
+            let mut peer = authority.client(&stage, version, Some("client")).await.unwrap();
+            converses(&mut stage, &mut peer).await;
+            let remote = peer.get_ref().0.local_addr().unwrap();
+            drop(peer);
+            stage.learns_of_break(remote).await;
+            // Signed by the same authority, for somebody else.
+            let mut peer = authority.client(&stage, version, Some("other")).await.unwrap();
+            let _ending = timeout(PATIENCE, peer.read_to_end(&mut Vec::new())).await.expect("it is closed");
+        }
+        stage.until("handshakes failed", |counts| &counts.handshakes_failed, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_certificate_is_exchanged_without_a_restart() {
     on_the_thread(async {
         let authority = authority();
