@@ -158,7 +158,7 @@ pub struct TrunkConfig {
     #[serde(default = "yes")]
     pub dns: bool,
     /// The secret prefixes of called numbers that were agreed on with it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "secret::table")]
     pub secret_prefix: SecretPrefixConfig,
     /// What is added to its messages, left out of them, or said otherwise in them.
     #[serde(default)]

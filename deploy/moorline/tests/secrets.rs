@@ -232,12 +232,16 @@ fn faults_of_a_configuration_do_not_show_them() {
         &format!("sent = \"{RECEIVED}\", without = \"{}\"", "never"),
         &format!("sent = \"{RECEIVED}"),
         &format!("sent = \"{RECEIVED}\", sent_file = \"/nowhere\""),
+        &format!("sent_file = \"{RECEIVED}\""),
+        &format!("\"{RECEIVED}\""),
+        &RECEIVED.to_owned(),
         &open,
     ] {
         let path = folder.path().join("faulty.toml");
+        let prefix = if written.contains('=') { format!("{{ {written} }}") } else { written.clone() };
         let text = format!(
             "[[signaling.trunks]]\nname = \"a\"\nlistener = \"local\"\nsources = [\"192.0.2.1/32\"]\n\
-             secret_prefix = {{ {written} }}\n"
+             secret_prefix = {prefix}\n"
         );
         std::fs::write(&path, text).expect("written");
         let check = moorline(&["check", path.to_str().expect("a path")]);

@@ -181,13 +181,19 @@ impl<'de> Deserialize<'de> for SecretText {
 /// serde's own complaint of a wrong type quotes the value.
 struct SecretVisitor;
 
-macro_rules! not_in_quotes {
-    ($($visit:ident: $type:ty,)+) => {
-        $(fn $visit<E: serde::de::Error>(self, _: $type) -> Result<SecretText, E> {
-            Err(E::custom("a secret without quotes, expected a string"))
+/// Refuses plain values without quoting them, as a visitor of `$value`.
+macro_rules! never_quoted {
+    ($value:ty, $problem:literal) => {
+        never_quoted! { $value, $problem; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64,
+        visit_i128: i128, visit_u128: u128, visit_str: &str, }
+    };
+    ($value:ty, $problem:literal; $($visit:ident: $type:ty,)+) => {
+        $(fn $visit<E: serde::de::Error>(self, _: $type) -> Result<$value, E> {
+            Err(E::custom($problem))
         })+
     };
 }
+pub(super) use never_quoted;
 
 impl serde::de::Visitor<'_> for SecretVisitor {
     type Value = SecretText;
@@ -200,7 +206,8 @@ impl serde::de::Visitor<'_> for SecretVisitor {
         Ok(SecretText(text.to_owned()))
     }
 
-    not_in_quotes! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_i128: i128, visit_u128: u128, }
+    never_quoted! { SecretText, "a secret without quotes, expected a string";
+    visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_i128: i128, visit_u128: u128, }
 }
 
 impl fmt::Debug for SecretText {

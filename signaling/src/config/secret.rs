@@ -1,12 +1,15 @@
 //! Secret called prefixes, as they are written.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use moorline_b2bua::policy::{SecretPrefix, SecretPrefixes, WithoutPrefix};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::TrunkConfig;
-use super::accounts::{SecretText, file};
+use super::accounts::{SecretText, file, never_quoted};
 use super::fault::Faults;
 
 /// Digits that were agreed on with a peer and stand in front of each called number on the way between the two, to admit
@@ -26,6 +29,27 @@ pub struct SecretPrefixConfig {
     pub sent_file: Option<PathBuf>,
     /// What becomes of a request without the prefix that it must show.
     pub without: WithoutPrefixConfig,
+}
+
+/// Reads the table. What is written in its place is not quoted in the fault: it may be the secret.
+pub(super) fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretPrefixConfig, D::Error> {
+    deserializer.deserialize_any(TableVisitor)
+}
+
+struct TableVisitor;
+
+impl<'de> Visitor<'de> for TableVisitor {
+    type Value = SecretPrefixConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretPrefixConfig, A::Error> {
+        SecretPrefixConfig::deserialize(MapAccessDeserializer::new(map))
+    }
+
+    never_quoted! { SecretPrefixConfig, "no table with `received`, `sent` and the like" }
 }
 
 /// What becomes of a request without the secret prefix; it is counted either way.
@@ -74,6 +98,8 @@ fn prefix(
         (None, Some(path)) => match file::password(path) {
             Ok(text) => text,
             Err(file::Unreadable { problem, remedy }) => {
+                // The secret itself may have been written in its place.
+                let problem = problem.replace(&path.display().to_string(), "the file");
                 faults.add(format!("{key}.{which}_file"), problem, remedy);
                 return None;
             }

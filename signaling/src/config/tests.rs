@@ -273,11 +273,19 @@ fn secret_prefixes_are_read_from_here_or_a_file_and_never_shown() {
         assert_eq!(found, key, "{text}");
         assert!(!text.contains("77124") && !text.contains("77 124"), "{text}");
     }
+    // In the place of the table, or of the file, it is not quoted either.
+    let text = GOOD.replacen("media_nat = \"off\"", "secret_prefix = \"77124\"", 1);
+    let error = toml::from_str::<Config>(&text).expect_err("a fault");
+    assert!(!error.message().contains("7124"), "{}", error.message());
+    let (key, text) = carrier_fault("secret_prefix = { sent_file = \"77124\" }");
+    assert!(key == "secret_prefix.sent_file" && !text.contains("77124"), "{text}");
     // Written without quotes it is a fault that does not quote it.
     for written in ["77124", "7.7124", "true", "[\"77124\"]", "{ x = 77124 }"] {
-        let text = GOOD.replacen("media_nat = \"off\"", &format!("secret_prefix = {{ sent = {written} }}"), 1);
-        let error = toml::from_str::<Config>(&text).expect_err("a fault");
-        assert!(!error.message().contains("7124"), "{}", error.message());
+        for line in [format!("secret_prefix = {{ sent = {written} }}"), format!("secret_prefix = {written}")] {
+            let text = GOOD.replacen("media_nat = \"off\"", &line, 1);
+            let error = toml::from_str::<Config>(&text).expect_err("a fault");
+            assert!(!error.message().contains("7124"), "{}", error.message());
+        }
     }
 }
 
