@@ -126,6 +126,10 @@ fn lines(stream: &StreamReport) -> Vec<(&'static str, String)> {
             lines.push(("hears", opinion(quality)));
         }
     }
+    if let Some(played) = stream.played {
+        let complete = if played.complete { ", to its end" } else { "" };
+        lines.push(("played", format!("{}{complete}, in {} packets", seconds(played.played_ms.into()), played.packets)));
+    }
     let goodbye = if stream.goodbyes > 0 { "; goodbye said" } else { "" };
     lines.push(("RTCP", format!("{rtcp_packets} packets{goodbye}")));
     lines
@@ -188,6 +192,13 @@ fn stream_json(stream: &StreamReport) -> String {
             ("dtx_ms", silence.dtx_ms.to_string()),
         ])
     });
+    let played = stream.played.map(|played| {
+        object(&[
+            ("packets", played.packets.to_string()),
+            ("played_ms", played.played_ms.to_string()),
+            ("complete", played.complete.to_string()),
+        ])
+    });
     object(&[
         ("source", or_null(stream.source.map(|source| format!("\"{source}\"")))),
         ("codec", format!("\"{}\"", stream.codec.as_str())),
@@ -210,6 +221,7 @@ fn stream_json(stream: &StreamReport) -> String {
         ("far_end", or_null(far_end)),
         ("dtmf", or_null(dtmf)),
         ("silence", or_null(silence)),
+        ("played", or_null(played)),
     ])
 }
 

@@ -3,7 +3,7 @@
 //!
 //! It stands on the io_uring datapath with shared sockets, which goes on beneath it: what the program lets pass to the
 //! kernel comes that way, such as fragments, and packets of queues that belong to another shard than their port; and
-//! what cannot leave by AF_XDP leaves that way, such as packets to a neighbour that is not known yet.
+//! what cannot leave by AF_XDP leaves that way, such as packets to a neighbour that is not known yet; and announcements.
 //!
 //! What keeps it in order:
 //! - queue q of every interface belongs to shard q modulo the number of shards. The program hands a packet to a
@@ -169,7 +169,6 @@ impl Datapath for AfXdp {
     }
 
     fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
-        // Announcements are few, and lie in no memory of a card: the kernel sends them.
         self.beneath.emit(tally, next)
     }
 

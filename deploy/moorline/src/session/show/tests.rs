@@ -1,6 +1,6 @@
 //! What operators read of a session.
 
-use moorline_control::{Codec, Dtmf, FarEnd, LocalAddresses, LocalSession, SessionId, Silence};
+use moorline_control::{Codec, Dtmf, FarEnd, LocalAddresses, LocalSession, Played, SessionId, Silence};
 
 use super::*;
 
@@ -31,6 +31,7 @@ fn report() -> SessionReport {
         dtmf: Some(Dtmf { events: 2, total_ms: 200, last: Some(11) }),
         silence: Some(Silence { pauses: 1, total_ms: 1_500, longest_ms: 1_500, ..Silence::default() }),
         goodbyes: 1,
+        played: Some(Played { packets: 50, played_ms: 1_000, complete: true }),
         ..StreamReport::default()
     };
     SessionReport { legs: vec![vec![stream], vec![StreamReport::default()]], open_ms: 20_000 }
@@ -49,6 +50,7 @@ leg 0 stream 0 from 192.0.2.7:4000, PCMA (8), SSRC 0000beef of 1
   DTMF        2 events, 200 ms; last #
   hears       -1 lost, 25.0 % lately; jitter 0.0 ms
   round trip  30.0 ms
+  played      1.0 s, to its end, in 50 packets
   RTCP        3 packets; goodbye said
 leg 1 stream 0
   received    0 packets, 0 bytes; 0 refused
@@ -69,7 +71,8 @@ fn programs_read_every_field() {
     assert!(json.contains("\"quality\":{\"r_tenths\":925,\"mos_hundredths\":440,\"delay_ms\":20}"), "{json}");
     assert!(json.contains("\"round_trip_us\":30000,\"longest_round_trip_us\":null,\"quality\":null}"), "{json}");
     assert!(json.contains("\"dtmf\":{\"events\":2,\"total_ms\":200,\"last\":11}"), "{json}");
-    assert!(json.ends_with("\"dtmf\":null,\"silence\":null}]]}\n"), "{json}");
+    assert!(json.contains("\"played\":{\"packets\":50,\"played_ms\":1000,\"complete\":true}"), "{json}");
+    assert!(json.ends_with("\"dtmf\":null,\"silence\":null,\"played\":null}]]}\n"), "{json}");
     let depth = |open: char, close: char| json.matches(open).count() == json.matches(close).count();
     assert!(depth('{', '}') && depth('[', ']'));
 }
