@@ -13,6 +13,7 @@ mod listeners;
 mod numbers;
 mod overload;
 mod resolve;
+mod routes;
 mod secret;
 
 use std::net::SocketAddr;
@@ -40,6 +41,10 @@ pub use numbers::{
     TrunkNumbersConfig,
 };
 pub use overload::OverloadConfig;
+pub use routes::{
+    FailoverConfig, ReasonConfig, RefuseConfig, RouteConfig, RouteNumbersConfig, ShareConfig, TrunkGroupConfig,
+    TrunksConfig,
+};
 pub use secret::{SecretPrefixConfig, WithoutPrefixConfig};
 
 use crate::radius::RadiusConfig;
@@ -69,6 +74,11 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     /// Where called numbers go.
     pub routes: Vec<RouteConfig>,
+    /// More routes, a million if need be: a CSV file whose first line names its columns: `prefix`, and `to` (a trunk or a
+    /// group), `redirect` or `refuse` (`403 Barred`); also `caller_prefix`, `from` and `when`, as routes here have them.
+    pub routes_file: Option<PathBuf>,
+    /// Trunks by one name, in the order in which calls try them.
+    pub trunk_groups: Vec<TrunkGroupConfig>,
     /// How numbers are dialled, for the rules that add and remove area codes.
     pub numbering_plans: Vec<NumberingPlanConfig>,
     /// How names of targets are looked up.
@@ -240,43 +250,6 @@ pub enum MediaNatConfig {
     Always,
 }
 
-/// Sends called numbers to a trunk: `[[signaling.routes]]`. The longest prefix wins.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteConfig {
-    /// The called number's first characters; empty matches every number.
-    #[serde(default)]
-    pub prefix: String,
-    /// Only calls from this trunk; from any if left out.
-    #[serde(default)]
-    pub from: Option<String>,
-    /// The trunk the call goes to. One of `to`, `redirect` and `refuse` must be there.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// Instead: the caller is told to try there (302), a SIP URI in which `{number}` stands for the called
-    /// number.
-    #[serde(default)]
-    pub redirect: Option<String>,
-    /// Instead: the caller is refused.
-    #[serde(default)]
-    pub refuse: Option<RefuseConfig>,
-}
-
-/// How a route refuses calls: `refuse = { status = 403, reason = "Barred", announcement = "call-restricted" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RefuseConfig {
-    /// The status, 400 to 699.
-    pub status: u16,
-    /// The reason phrase; the status's own if left out.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// What the caller hears first, as early media: the name of an announcement of the media process, which `moorline
-    /// check` lists. Callers who offer no G.711 over plain RTP are refused without.
-    #[serde(default)]
-    pub announcement: Option<String>,
-}
-
 /// What becomes of a redirection (3xx) by a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -317,6 +290,8 @@ impl Default for Config {
             listeners: vec![ListenerConfig::new("local", loopback(5060))],
             trunks: Vec::new(),
             routes: Vec::new(),
+            routes_file: None,
+            trunk_groups: Vec::new(),
             numbering_plans: Vec::new(),
             dns: DnsConfig::default(),
             radius: None,

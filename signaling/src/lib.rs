@@ -35,8 +35,12 @@ pub use config::{
 pub use config::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
-    RedirectsConfig, ReferConfig, RefuseConfig, ReliableProvisionalConfig, RouteConfig, SessionTimerConfig,
-    StreamsConfig, StunConfig, TlsConfig, TransportConfig, TrunkConfig, UnknownMethodsConfig,
+    RedirectsConfig, ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StreamsConfig, StunConfig, TlsConfig,
+    TransportConfig, TrunkConfig, UnknownMethodsConfig,
+};
+pub use config::{
+    FailoverConfig, ReasonConfig, RefuseConfig, RouteConfig, RouteNumbersConfig, ShareConfig, TrunkGroupConfig,
+    TrunksConfig,
 };
 pub use error::SignalingError;
 pub use process::run;

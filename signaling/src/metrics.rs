@@ -67,6 +67,7 @@ impl Snapshot {
             (&mut sum.unannounced, more.unannounced),
             (&mut sum.restored, more.restored),
             (&mut sum.challenges, more.challenges),
+            (&mut sum.failovers, more.failovers),
             (&mut sum.wrong_credentials, more.wrong_credentials),
             (&mut sum.credentials_refused, more.credentials_refused),
             (&mut sum.without_prefix, more.without_prefix),

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use moorline_signaling::{ShareConfig, TrunksConfig};
+
 use crate::Outcome;
 use crate::cli::CheckArgs;
 use crate::config::{ConfigError, Configuration};
@@ -75,12 +77,21 @@ fn summary(configuration: &Configuration) -> String {
     }
     for route in &signaling.routes {
         let from = route.from.as_ref().map(|name| format!(" from {name:?}")).unwrap_or_default();
+        let caller = Some(&route.caller_prefix).filter(|prefix| !prefix.is_empty());
+        let caller = caller.map(|prefix| format!(" of callers starting {prefix:?}")).unwrap_or_default();
+        let when = route.when.as_ref().map(|times| format!(" on {times}")).unwrap_or_default();
         let way = match (&route.to, &route.redirect, &route.refuse) {
-            (Some(to), ..) => format!("to {to:?}"),
+            (Some(to), ..) => format!("to {}", trunks(to)),
             (None, Some(redirect), _) => format!("redirected to {redirect:?}"),
             (None, None, refuse) => format!("refused {}", refuse.as_ref().map_or(0, |refuse| refuse.status)),
         };
-        lines.push(format!("route: numbers starting {:?}{from} {way}", route.prefix));
+        lines.push(format!("route: numbers starting {:?}{caller}{from}{when} {way}", route.prefix));
+    }
+    for group in &signaling.trunk_groups {
+        lines.push(format!("trunk group {:?}: {}", group.name, trunks(&group.trunks)));
+    }
+    if let Some(file) = &signaling.routes_file {
+        lines.push(format!("more routes: {}", file.display()));
     }
     for range in &media.ranges {
         let (network, first, last) = (range.network, range.first_port, range.last_port);
@@ -89,6 +100,20 @@ fn summary(configuration: &Configuration) -> String {
     lines.push(format!("admin HTTP: signaling {}, media {}", signaling.admin, media.admin));
     lines.push(format!("control socket: {}", media.control.display()));
     lines.join("\n") + "\n"
+}
+
+/// Trunks in the order in which calls try them.
+fn trunks(to: &TrunksConfig) -> String {
+    match to {
+        TrunksConfig::One(name) => format!("{name:?}"),
+        TrunksConfig::InOrder(names) => {
+            names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", then ")
+        }
+        TrunksConfig::Shared(shares) => {
+            let share = |share: &ShareConfig| format!("{:?} ({}, {})", share.trunk, share.order, share.weight);
+            shares.iter().map(share).collect::<Vec<_>>().join(", ") + " by order and weight"
+        }
+    }
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
     pub(crate) call_id: SessionId,
     pub(crate) cseq: u32,
     pub(crate) destination: Destination,
+    /// The trunk that it goes to.
+    pub(crate) trunk: usize,
     /// The dialogs that provisional answers have set up (RFC 3261 12.1), one for each branch of a fork.
     pub(crate) early: Vec<Early>,
     /// It has answered, be it with 100.
@@ -136,13 +138,15 @@ impl Attempt {
 }
 
 /// The refusal that the caller hears when all attempts have failed (RFC 3261 16.7, step 6): a 6xx if there is
-/// one, else one of the lowest class; the first of its like.
-pub(crate) fn keep_better(best: &mut Option<OwnedMessage>, refusal: Message<'_>) {
+/// one, else one of the lowest class; the first of its like. True where this one is it.
+pub(crate) fn keep_better(best: &mut Option<OwnedMessage>, refusal: Message<'_>) -> bool {
     let rank = |message: Message<'_>| match message.status().unwrap_or(u16::MAX) / 100 {
         6 => 0,
         class => class,
     };
-    if best.as_ref().is_none_or(|best| rank(refusal) < rank(best.view())) {
+    let better = best.as_ref().is_none_or(|best| rank(refusal) < rank(best.view()));
+    if better {
         *best = Some(refusal.to_owned());
     }
+    better
 }

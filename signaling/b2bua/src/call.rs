@@ -1,5 +1,6 @@
 //! A call: two legs, one media session, and how far it has come.
 
+mod hunting;
 mod numbers;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use crate::policy::Target;
 use crate::reliable::OfferedIn;
 use crate::transfer::{Handled, Usage};
 
+pub(crate) use hunting::Hunting;
 pub(crate) use numbers::{Numbers, with_number_in};
 
 /// A call in progress. Who may change it: the worker that owns it, nobody else.
@@ -115,12 +117,18 @@ pub(crate) struct Invite {
     pub(crate) silent_at: Option<u64>,
     /// The trunk whose no-answer time runs, and when that is over.
     pub(crate) no_answer: Option<(usize, u64)>,
+    /// The other trunks that the call may go to.
+    pub(crate) hunting: Option<Box<Hunting>>,
     /// The best refusal so far.
     pub(crate) refusal: Option<OwnedMessage>,
+    /// The trunk that it came from.
+    pub(crate) refused_by: Option<usize>,
     /// It went on to the called side.
     pub(crate) forwarded: bool,
     /// A provisional answer above 100 came from the callee: no other group is tried after that.
     pub(crate) progressed: bool,
+    /// The caller has a session description of the called side's, or is about to have it: no other trunk is tried then.
+    pub(crate) described: bool,
     /// It holds the offer; else the called side makes it.
     pub(crate) offered: bool,
     /// The caller has offer and answer for good: from a reliable provisional answer and its PRACK.

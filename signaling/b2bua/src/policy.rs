@@ -34,7 +34,10 @@ pub(crate) use number::{number_of, with_number};
 pub use pattern::{BadPattern, Pattern, Template};
 pub use refusal::Refusal;
 pub use resolved::Resolved;
-pub use route::{Route, Way};
+pub use route::{
+    Choice, Decision, Failover, Hunt, Names, NoTimes, Phrase, Route, RouteNumbers, Routes, RoutesBuilder, RowFault,
+    Times, Twice, Way, check_prefix,
+};
 pub use secret::{NoPrefix, SecretPrefix, SecretPrefixes, WithoutPrefix};
 pub use target::{NoTarget, Target};
 pub use trunk::{Large, MediaNat, PrivateMedia, Redirects, Trunk};
@@ -47,8 +50,8 @@ pub struct Policy {
     pub listeners: Vec<Listener>,
     /// The peers.
     pub trunks: Vec<Trunk>,
-    /// Where called numbers go.
-    pub routes: Vec<Route>,
+    /// What becomes of calls.
+    pub routes: Routes,
     /// Limits and times of every call.
     pub limits: Limits,
     /// What is written down of calls.

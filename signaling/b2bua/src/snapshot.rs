@@ -45,7 +45,7 @@ struct CallForm<'a> {
     /// Absent where the version before has written it, or there was no room.
     #[n(5)]
     record: Option<Kept>,
-    /// The numbers: called and caller as received, as routed, as sent. Absent in snapshots of before.
+    /// The numbers: called and caller as received, as routed, as sent, and by the route's rules alone. Absent in snapshots of before.
     #[b(6)]
     numbers: Option<Vec<&'a ByteSlice>>,
 }

@@ -1,6 +1,6 @@
 //! A worker owns calls: it takes datagrams, timers and news from the media process, and says what to send.
 //!
-//! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`attempts`] (where it goes),
+//! The steps of a call are told in the order of its life: [`setup`] (the first INVITE), [`hunt`] (to which trunk), [`attempts`] (where it goes),
 //! [`reliable`] (provisional answers), [`answer`] (the final one), [`decline`] (those that nobody wants), [`dialog`]
 //! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers
 //! that cross), [`transfer`] and [`join`] (those that are carried out here), [`teardown`] (CANCEL, BYE,
@@ -20,6 +20,7 @@ mod dialog;
 mod elsewhere;
 mod endpoints;
 mod fork;
+mod hunt;
 mod join;
 mod media;
 mod names;

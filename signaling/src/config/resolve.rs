@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Refusal, Resolved, Route, Trunk, Way};
-use moorline_sip::{Scheme, Uri, reason_phrase};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, Trunk};
 
 use crate::clock::WallClock;
 
 use super::fault::{Faults, choices};
 use super::numbers::Plans;
-use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, RouteConfig, TrunkConfig};
+use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, TrunkConfig};
 
 /// The longest path a Unix socket address holds (`sun_path`, less its final zero).
 const MAX_SOCKET_PATH: usize = 107;
@@ -31,7 +30,7 @@ impl Config {
         let listeners = self.listeners(&mut faults);
         let plans = self.plans(&mut faults);
         let trunks = self.trunks(&mut faults, &plans);
-        let routes = self.routes(&mut faults);
+        let routes = self.routes(&mut faults, &plans);
         let limits = self.limits(&mut faults);
         self.overload.check(&mut faults);
         self.streams.check(&mut faults);
@@ -194,59 +193,7 @@ impl Config {
         self.trunks.iter().take(index).filter(|other| other.listener == trunk.listener)
     }
 
-    fn routes(&self, faults: &mut Faults) -> Vec<Route> {
-        let mut seen = BTreeMap::new();
-        let mut resolved = Vec::new();
-        for (index, route) in self.routes.iter().enumerate() {
-            if let Some(first) = seen.insert((&route.prefix, &route.from), index) {
-                let problem = format!("prefix {:?} is routed by routes[{first}] already", route.prefix);
-                faults.add(format!("routes[{index}].prefix"), problem, "remove one of the two");
-            }
-            let from = route.from.as_ref().map(|name| self.trunk(faults, format!("routes[{index}].from"), name));
-            let to = self.way(faults, index, route);
-            resolved.push(Route { prefix: route.prefix.clone(), from, to });
-        }
-        resolved
-    }
-
-    /// What a route makes of a call: exactly one of its three ways must be there.
-    fn way(&self, faults: &mut Faults, index: usize, route: &RouteConfig) -> Way {
-        match (&route.to, &route.redirect, &route.refuse) {
-            (Some(name), None, None) => {
-                let to = self.trunk(faults, format!("routes[{index}].to"), name);
-                if self.trunks.get(to).is_some_and(|trunk| trunk.name == *name && trunk.targets.is_empty()) {
-                    let problem = format!("trunk {name:?} has no targets");
-                    faults.add(format!("routes[{index}].to"), problem, "add `targets` to the trunk");
-                }
-                Way::Trunk(to)
-            }
-            (None, Some(redirect), None) => {
-                let example = redirect.replace("{number}", "1000");
-                if !Uri::parse(example.as_bytes()).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips)) {
-                    let problem = format!("{redirect:?} is no SIP URI");
-                    let remedy = "write one such as \"sip:{number}@192.0.2.1\"";
-                    faults.add(format!("routes[{index}].redirect"), problem, remedy);
-                }
-                Way::Redirect(redirect.clone())
-            }
-            (None, None, Some(refuse)) => {
-                if !(400..700).contains(&refuse.status) {
-                    let problem = format!("{} refuses nothing", refuse.status);
-                    faults.add(format!("routes[{index}].refuse.status"), problem, "use 400 to 699");
-                }
-                let reason = refuse.reason.as_deref().unwrap_or_else(|| reason_phrase(refuse.status));
-                let announcement = refuse.announcement.as_deref().map(Into::into);
-                Way::Refuse(Refusal { announcement, ..Refusal::new(refuse.status, reason) })
-            }
-            _ => {
-                let problem = "a route has exactly one of `to`, `redirect` and `refuse`";
-                faults.add(format!("routes[{index}]"), problem, "keep the one that is meant");
-                Way::Trunk(0)
-            }
-        }
-    }
-
-    fn trunk(&self, faults: &mut Faults, key: String, name: &str) -> usize {
+    pub(super) fn trunk(&self, faults: &mut Faults, key: String, name: &str) -> usize {
         self.trunks.iter().position(|trunk| trunk.name == name).unwrap_or_else(|| {
             let names = choices(self.trunks.iter().map(|trunk| trunk.name.as_str()));
             faults.add(key, format!("no trunk is called {name:?}"), format!("use {names}"));

@@ -1,4 +1,5 @@
 use super::{Config, MediaNatConfig};
+use moorline_b2bua::Wall;
 use moorline_b2bua::policy::{MediaNat, Way};
 use moorline_sip::Transport;
 
@@ -52,7 +53,8 @@ fn names_become_positions() {
     assert_eq!(policy.trunks[1].listener, 1);
     assert_eq!(policy.trunks[1].media_nat, MediaNat::Off);
     assert_eq!(policy.trunks[0].media_range, "edge");
-    assert_eq!((policy.routes[1].from, &policy.routes[1].to), (Some(1), &Way::Trunk(1)));
+    let decided = |called: &[u8]| policy.routes.find(1, called, b"", Wall::default().local(0)).map(|found| &found.to);
+    assert_eq!((decided(b"1"), decided(b"2")), (Some(&Way::Trunk(1)), Some(&Way::Trunk(1))));
     assert_eq!(policy.listeners[0].advertised, policy.listeners[0].bind);
     assert_eq!(policy.listeners[1].advertised, "203.0.113.9:5060".parse().expect("an address"));
     assert_eq!(policy.limits.ring_ns, 30_000_000_000);

@@ -48,6 +48,7 @@ impl Collector for Page {
             ("restored", "Calls taken back from the media process after a restart", counters.restored),
             ("not_restored", "Sessions closed because no call could be made of them", statistics.not_restored),
             ("challenges", "Requests answered with a challenge for credentials", counters.challenges),
+            ("failovers", "Calls that went on to another trunk of their route", counters.failovers),
             ("wrong_credentials", "Requests refused because their credentials were wrong", counters.wrong_credentials),
             (
                 "credentials_refused",

@@ -57,11 +57,11 @@ pub(super) fn policy(plan: &Plan) -> Policy {
         large: Large::Udp,
         ..Trunk::default()
     };
-    let route = |side: usize| Route { prefix: NUMBERS[side].into(), from: None, to: policy::Way::Trunk(side) };
+    let route = |side: usize| Route { prefix: NUMBERS[side].into(), to: policy::Way::Trunk(side), ..Route::default() };
     Policy {
         listeners: vec![listener(0), listener(1)],
         trunks: vec![trunk(0), trunk(1)],
-        routes: vec![route(0), route(1)],
+        routes: policy::Routes::new([route(0), route(1)]),
         limits: plan.limits.clone(),
         ..Policy::default()
     }

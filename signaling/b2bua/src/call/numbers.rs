@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use moorline_sip::{Message, Name, NameAddr, Scheme, Uri};
 
 use crate::forward;
-use crate::policy::{Trunk, number_of, with_number};
+use crate::policy::{RouteNumbers, Trunk, number_of, with_number};
 
 /// Numbers that are longer are of no call that a network would carry: what is written down of one ends there.
 const MAX_KEPT: usize = 64;
@@ -17,6 +17,8 @@ pub(crate) struct Numbers {
     pub(crate) received: Parties,
     /// After that trunk's rules: what it is judged and routed by.
     pub(crate) routed: Parties,
+    /// After the rules of its route.
+    onward: Parties,
     /// As the trunk that it goes to is sent them.
     pub(crate) sent: Parties,
     /// The caller's was set for the trunk that it goes to, whoever calls.
@@ -42,17 +44,23 @@ impl Numbers {
             called: trunk.numbers.called_in.apply(&received.called).into(),
             caller: trunk.numbers.caller_in.apply(&received.caller).into(),
         };
-        Numbers { sent: routed.clone(), received, routed, set: false }
+        Numbers { onward: routed.clone(), sent: routed.clone(), received, routed, set: false }
+    }
+
+    /// The request goes by a route with these rules.
+    pub(crate) fn take(&mut self, rules: &RouteNumbers) {
+        self.onward.called = rules.called.apply(&self.routed.called).into();
+        self.onward.caller = rules.caller.apply(&self.routed.caller).into();
     }
 
     /// The request goes to `trunk`.
     pub(crate) fn send(&mut self, trunk: &Trunk) {
-        self.sent.called = trunk.numbers.called_out.apply(&self.routed.called).into();
-        let set = trunk.caller.number_for(&self.routed.caller);
+        self.sent.called = trunk.numbers.called_out.apply(&self.onward.called).into();
+        let set = trunk.caller.number_for(&self.onward.caller);
         self.set = set.is_some();
         self.sent.caller = match set {
             Some(number) => number.into(),
-            None => trunk.numbers.caller_out.apply(&self.routed.caller).into(),
+            None => trunk.numbers.caller_out.apply(&self.onward.caller).into(),
         };
     }
 
@@ -62,14 +70,14 @@ impl Numbers {
             called: kept.get(at).copied().unwrap_or_default().into(),
             caller: kept.get(at + 1).copied().unwrap_or_default().into(),
         };
-        let [received, routed, sent] = [0, 2, 4].map(parties);
-        let set = trunk.caller.number_for(&routed.caller).is_some();
-        Numbers { received, routed, sent, set }
+        let [received, routed, sent, onward] = [0, 2, 4, 6].map(parties);
+        let set = trunk.caller.number_for(&onward.caller).is_some();
+        Numbers { received, routed, onward, sent, set }
     }
 
     /// As they are written down.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &[u8]> {
-        [&self.received, &self.routed, &self.sent].into_iter().flat_map(Parties::kept)
+        [&self.received, &self.routed, &self.sent, &self.onward].into_iter().flat_map(Parties::kept)
     }
 
     /// The number in the place of the one in a From or identity header.

@@ -1,53 +1,92 @@
-//! Routes: which trunk a called number goes to.
+//! Routes: what becomes of calls, by their numbers, where they come from, and when.
 
-use super::{Policy, Refusal};
+mod csv;
+mod hunt;
+mod prefixes;
+mod table;
+mod when;
 
-/// Sends called numbers with a prefix to a trunk.
-#[derive(Debug, Clone)]
+use super::{NumberRules, Refusal};
+
+pub use csv::{Names, RowFault, check_prefix};
+pub use hunt::{Choice, Failover, Hunt, Phrase};
+pub use table::{Routes, RoutesBuilder, Twice};
+pub use when::{NoTimes, Times};
+
+/// Says what becomes of some calls.
+///
+/// Of the routes that are for a call the one with the longest called prefix decides; of several the one with the longest
+/// caller prefix, then one for the call's own trunk, then one for the time, then the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
     /// The called number's first characters; empty matches every number.
     pub prefix: String,
-    /// Only calls from this trunk, by position in [`Policy::trunks`]; `None` for calls from any.
+    /// The caller's number's first characters.
+    pub caller: String,
+    /// Only calls from this trunk, by position in [`Policy::trunks`](super::Policy::trunks); `None` for calls from any.
     pub from: Option<usize>,
+    /// Only then; `None` for always.
+    pub when: Option<Times>,
     /// What becomes of the call.
     pub to: Way,
+    /// What becomes of its numbers.
+    pub numbers: RouteNumbers,
+}
+
+/// What a route makes of a call's numbers, after the rules of the trunk that it came from and before those of the trunk
+/// that it goes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteNumbers {
+    /// Of who is called.
+    pub called: NumberRules,
+    /// Of who calls.
+    pub caller: NumberRules,
 }
 
 /// What a route makes of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// It goes to a trunk, by position in [`Policy::trunks`].
+    /// It goes to a trunk, by position in [`Policy::trunks`](super::Policy::trunks).
     Trunk(usize),
+    /// It goes to one of several trunks.
+    Trunks(Hunt),
     /// The caller is told to try there (302): a SIP URI, in which `{number}` stands for the called number.
     Redirect(String),
     /// The caller is refused.
     Refuse(Refusal),
 }
 
-impl Policy {
-    /// The trunk for `called`, if a trunk is what its route leads to; see [`Policy::way`].
-    pub fn egress(&self, from: usize, called: &[u8]) -> Option<usize> {
-        match self.way(from, called)? {
+impl Default for Way {
+    fn default() -> Way {
+        Way::Trunks(Hunt::default())
+    }
+}
+
+/// What was decided on a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of it.
+    pub to: Way,
+    /// What becomes of its numbers.
+    pub numbers: RouteNumbers,
+}
+
+impl Way {
+    /// The trunk that comes first.
+    pub(crate) fn first(&self) -> Option<usize> {
+        match self {
             Way::Trunk(trunk) => Some(*trunk),
+            Way::Trunks(hunt) => hunt.first(),
             Way::Redirect(_) | Way::Refuse(_) => None,
         }
     }
 
-    /// What becomes of a call to `called` (the user part of the Request-URI), for a call that came from the trunk
-    /// `from`: the longest prefix wins, a route for that trunk wins over a general one of the same
-    /// length, and then the first in the file. `None` where no route matches.
-    pub fn way(&self, from: usize, called: &[u8]) -> Option<&Way> {
-        let mut best: Option<(usize, bool, &Way)> = None;
-        for route in &self.routes {
-            let meant = route.from.is_none_or(|trunk| trunk == from);
-            if !meant || !called.starts_with(route.prefix.as_bytes()) {
-                continue;
-            }
-            let (length, specific) = (route.prefix.len(), route.from.is_some());
-            if best.is_none_or(|(other, known, _)| (length, specific) > (other, known)) {
-                best = Some((length, specific, &route.to));
-            }
+    /// Whether a trunk is one of those that it leads to.
+    pub(crate) fn leads_to(&self, trunk: usize) -> bool {
+        match self {
+            Way::Trunk(only) => *only == trunk,
+            Way::Trunks(hunt) => hunt.choices.iter().any(|choice| choice.trunk == trunk),
+            Way::Redirect(_) | Way::Refuse(_) => false,
         }
-        best.map(|(_, _, way)| way)
     }
 }

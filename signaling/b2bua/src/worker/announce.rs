@@ -80,6 +80,7 @@ impl Worker {
             replacement: None,
             numbers: Numbers::received(invite, &self.policy.trunks[trunk]),
             announcing: Some(Box::new(announcing)),
+            hunting: None,
         })
     }
 

@@ -69,9 +69,10 @@ impl Worker {
             None => call.late_branch(message, forward::uri_at(flow.remote).as_bytes()),
         };
         let Some(dialog) = dialog else { return };
-        if known.is_some() || call.phase != Phase::Inviting {
-            // Another branch of a forked INVITE, or the caller gave up while this was on its way: the
-            // dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
+        let elsewhere = attempt.is_some_and(|attempt| attempt.trunk != callee.trunk);
+        if known.is_some() || call.phase != Phase::Inviting || elsewhere {
+            // Another branch of a forked INVITE, a trunk that the call has gone on from, or the caller gave up while
+            // this was on its way: the dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
             return self.decline_answer(arrival, client, id, dialog);
         }
         let cseq = message.cseq().map(|cseq| cseq.number).unwrap_or_default();

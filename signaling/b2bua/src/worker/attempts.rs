@@ -4,6 +4,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
 use moorline_sip::{AddressText, Method, Name, OwnedMessage, Writer};
 
+use super::hunt::Setback;
 use super::records::given_up;
 use super::setup::{Refused, refusal_body};
 use super::targets::nowhere;
@@ -35,7 +36,7 @@ impl Worker {
             return self.join_again(now, id);
         }
         if !self.next_group(now, id) {
-            self.all_refused(now, id, false);
+            self.all_refused(now, id, Setback::Nowhere);
         }
     }
 
@@ -62,7 +63,9 @@ impl Worker {
         self.watch_called(now, id);
         self.watch_no_answer(now, id);
         let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
-        if let Some(refused) = refusal.filter(|_| idle) {
+        if let Some(refused) = refusal.filter(|_| idle)
+            && !self.hunt_on(now, id, &Setback::Answer(refused.status, refused.reason.clone()))
+        {
             self.refuse_caller(now, id, &refused, Outcome::Rejected(refused.status));
         }
         true
@@ -120,8 +123,10 @@ impl Worker {
         if self.tags.insert(tag, (id, Side::Callee)).is_none() {
             call.tags.push(tag);
         }
+        let trunk = call.leg(Side::Callee).trunk;
         call.attempts.push(Attempt {
             client,
+            trunk,
             tag,
             call_id,
             cseq,
@@ -195,29 +200,31 @@ impl Worker {
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             Phase::Inviting => {
-                let flow = attempt.map(|attempt| attempt.destination.flow);
+                let (flow, trunk) = attempt.map(|attempt| (attempt.destination.flow, attempt.trunk)).unzip();
                 if let Some(flow) = flow.filter(|_| status / 100 == 3)
                     && self.follow(id, message, flow)
                 {
                     // Those who ring beside it do not keep it waiting (RFC 3261 16.7, step 4).
                     if !self.next_group(now, id) {
-                        self.all_refused(now, id, false);
+                        self.all_refused(now, id, Setback::Nowhere);
                     }
                     return;
                 }
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };
-                if !hung_up {
-                    keep_better(&mut invite.refusal, shown.as_ref().map_or(message, OwnedMessage::view));
+                let heard = shown.as_ref().map_or(message, OwnedMessage::view);
+                if !hung_up && keep_better(&mut invite.refusal, heard) {
+                    invite.refused_by = trunk;
                 }
                 if status / 100 == 6 {
                     // Nobody else need be asked (RFC 3261 16.7, step 5).
                     invite.groups.clear();
+                    invite.hunting = None;
                     for other in &call.attempts {
                         self.layer.cancel(now, other.client, None);
                     }
                 }
-                self.all_refused(now, id, status == 503);
+                self.all_refused(now, id, Setback::answer(message));
             }
             Phase::Cancelled | Phase::Answered | Phase::Ending => {}
         }
@@ -238,23 +245,24 @@ impl Worker {
         let Some(call) = self.calls.get(&id) else { return };
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
-            Phase::Inviting => self.all_refused(now, id, true),
+            Phase::Inviting => self.all_refused(now, id, Setback::Silence),
             Phase::Cancelled | Phase::Answered | Phase::Ending => {}
         }
     }
 
-    /// Goes on when no attempt is left: with the next group if `another` may do better, else with the best
-    /// refusal, or 408 where nobody said anything.
-    pub(super) fn all_refused(&mut self, now: u64, id: SessionId, another: bool) {
+    /// Goes on when no attempt is left: with the next group, or the next trunk, if that may do better than this setback,
+    /// else with the best refusal, or 408 where nobody said anything.
+    pub(super) fn all_refused(&mut self, now: u64, id: SessionId, setback: Setback) {
         let Some(call) = self.calls.get(&id) else { return };
-        if call.attempts.iter().any(|attempt| !attempt.given_up) || (another && self.next_group(now, id)) {
+        if call.attempts.iter().any(|attempt| !attempt.given_up) || call.is_opening() || self.is_locating(id) {
             return;
         }
+        if (setback.is_of_target() && self.next_group(now, id)) || self.hunt_on(now, id, &setback) {
+            return;
+        }
+        self.turn_back(id);
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
-        if invite.locating.is_some() {
-            return;
-        }
         let Some(refusal) = &invite.refusal else {
             if invite.forwarded {
                 let refused = self.unanswered_by(call.leg(Side::Callee).trunk, Refused::new(408));

@@ -3,6 +3,8 @@
 /// What a worker has counted since it started, plus gauges; plain numbers for a scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
+    /// Calls that went on to another trunk because one before did not carry them.
+    pub failovers: u64,
     /// Messages and keep-alives received.
     pub messages: u64,
     /// Messages that were no SIP message, or a message that RFC 3261 says to drop.

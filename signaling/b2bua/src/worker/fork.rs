@@ -35,7 +35,7 @@ impl Worker {
                 self.pass_back(arrival, client, status);
             }
             _ => {
-                keep_better(&mut fork.refusal, arrival.message);
+                let _better = keep_better(&mut fork.refusal, arrival.message);
                 self.fork_refused(arrival.now, arrival.flow, client, id);
             }
         }

@@ -9,6 +9,7 @@ use moorline_sip::transaction::{IdMap, IdSet};
 use moorline_sip::{Message, OwnedMessage};
 
 use super::Worker;
+use super::hunt::Setback;
 use super::setup::Refused;
 use crate::call::{Call, Offer, Phase, Waiting};
 use crate::forward::{self, Body};
@@ -387,6 +388,11 @@ impl Worker {
             _ => None,
         });
         let answered = waiting.iter().any(|w| matches!(w, Waiting::Answer { .. } | Waiting::Updated { .. }));
+        let opening = waiting.iter().any(|waiting| matches!(waiting, Waiting::Invite));
+        if opening && self.hunt_on(now, id, &Setback::Silence) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if call.phase == Phase::Inviting {
             // An UPDATE that was waiting too is refused with the call.
             self.give_up(now, id, &refused, Outcome::Rejected(status));

@@ -2,6 +2,7 @@
 
 use moorline_control::SessionId;
 
+use super::hunt::Setback;
 use super::setup::Refused;
 use super::{Due, Worker};
 use crate::Outcome;
@@ -51,6 +52,9 @@ impl Worker {
             false => Refused::new(408),
         };
         let trunk = call.leg(Side::Callee).trunk;
+        if self.hunt_on(now, id, &Setback::Silence) {
+            return;
+        }
         let refused = self.unanswered_by(trunk, refused);
         let outcome = Outcome::Refused(refused.status);
         self.give_up(now, id, &refused, outcome);

@@ -96,7 +96,7 @@ impl Worker {
     /// The trunk that a request goes to by the routes, if that has a target.
     fn egress(&self, trunk: usize, message: Message<'_>) -> Option<usize> {
         let numbers = Numbers::received(message, &self.policy.trunks[trunk]);
-        let egress = self.policy.egress(trunk, &numbers.routed.called)?;
+        let egress = self.decision(self.latest, trunk, &numbers)?.to.first()?;
         (!self.policy.trunks[egress].targets.is_empty()).then_some(egress)
     }
 
@@ -238,6 +238,9 @@ impl Worker {
         let (from, to) = (message.from().ok()?, message.to().ok()?);
         let [came, goes] = [trunk, egress].map(|trunk| &self.policy.trunks[trunk]);
         let mut numbers = Numbers::received(message, came);
+        if let Some(decision) = self.decision(arrival.now, trunk, &numbers) {
+            numbers.take(&decision.numbers);
+        }
         numbers.send(goes);
         let crossing = Crossing {
             trusted: came.trusted && goes.trusted,

@@ -12,7 +12,7 @@ use crate::attempt::Destination;
 use crate::forward;
 use crate::leg::Side;
 use crate::next_hop::reachable;
-use crate::policy::Redirects;
+use crate::policy::{Redirects, number_of};
 use crate::secret::without_marks;
 
 /// The most contacts that one call follows, whoever names them.
@@ -89,10 +89,13 @@ impl Worker {
         }
         // Somebody else's address: the number is what counts, if the same trunk leads there.
         let called = without_marks(uri.user.filter(|user| !user.is_empty())?);
-        let leads = self.policy.egress(call.leg(Side::Caller).trunk, &called)?;
+        let caller = &call.numbers.routed.caller;
+        let at = self.wall.local(self.latest);
+        let decision = self.policy.routes.find(call.leg(Side::Caller).trunk, &number_of(&called), caller, at)?;
         let shown = host.clone().unwrap_or_else(|| flow.remote.to_string());
         let uri = self.marked(egress, forward::request_uri(contact, &shown, false));
-        (leads == egress).then_some(Destination { flow, uri: Some(uri), host, secure: false, route: Vec::new() })
+        let leads = decision.to.leads_to(egress);
+        leads.then_some(Destination { flow, uri: Some(uri), host, secure: false, route: Vec::new() })
     }
 
     /// The contacts of a redirection as the caller is shown them: what it makes of them comes back to us.

@@ -127,6 +127,7 @@ impl Worker {
         }
         // The party that is transferred hears of the new call when that is answered.
         let Some(server) = server else { return };
+        invite.described |= provisional.described || provisional.offer.is_some();
         let offer_due = !invite.offered && !invite.settled && provisional.offer.is_none();
         let required = invite.request.view().lists(Name::Require, RELIABLE);
         let able = call.leg_mut(Side::Caller).reliable.as_mut();

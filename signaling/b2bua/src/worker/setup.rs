@@ -12,13 +12,13 @@ use super::refer::REPLACES;
 use super::{ACCEPT, Arrival, RETRY_AFTER, ServerUse, Worker};
 use crate::announcement::Announcing;
 use crate::attempt::Groups;
-use crate::call::{Call, Invite, Numbers, Phase, Waiting};
+use crate::call::{Call, Hunting, Invite, Numbers, Phase, Waiting};
 use crate::cdr::Stage;
 use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing, Naming};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Kind, Remote, Unusable};
-use crate::policy::{Refusal, ReliableProvisional, Way};
+use crate::policy::{Refusal, ReliableProvisional};
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
 use crate::transfer::Replacement;
@@ -38,6 +38,8 @@ pub(super) struct Admission {
     pub(super) numbers: Numbers,
     /// It is refused in truth, and is told why.
     pub(super) announcing: Option<Box<Announcing>>,
+    /// The other trunks that it may go to.
+    pub(super) hunting: Option<Box<Hunting>>,
 }
 
 /// A final answer that this host gives itself.
@@ -62,7 +64,7 @@ impl Refused {
     }
 
     /// 302 to a URI in which `{number}` stands for who was called.
-    fn redirect(to: &str, called: &[u8]) -> Refused {
+    pub(super) fn redirect(to: &str, called: &[u8]) -> Refused {
         let contact = format!("<{}>", to.replace("{number}", &String::from_utf8_lossy(called)));
         Refused { contact: Some(contact), ..Refused::new(302) }
     }
@@ -106,7 +108,8 @@ impl Worker {
             self.observe_rejected(arrival, 422, b"Session Interval Too Small");
             return self.refuse_interval(arrival, server, shortest_s);
         }
-        let admission = match self.admit(arrival, trunk) {
+        let draw = self.identities.call().random;
+        let admission = match self.admit(arrival, trunk, draw) {
             Ok(admission) => admission,
             Err(refused) => match self.announcement(arrival, trunk, &refused) {
                 Some(admission) => admission,
@@ -188,9 +191,12 @@ impl Worker {
                 not_located: None,
                 silent_at: None,
                 no_answer: None,
+                hunting: admission.hunting,
                 refusal: None,
+                refused_by: None,
                 forwarded: false,
                 progressed: false,
+                described: false,
                 offered: admission.offer.is_some(),
                 settled: false,
                 answered_early: None,
@@ -233,8 +239,8 @@ impl Worker {
         self.open_media(id);
     }
 
-    /// Everything that can refuse a call before it exists.
-    pub(super) fn admit(&self, arrival: Arrival<'_>, trunk: usize) -> Result<Admission, Refused> {
+    /// Everything that can refuse a call before it exists. `draw` is a random number.
+    pub(super) fn admit(&self, arrival: Arrival<'_>, trunk: usize, draw: u64) -> Result<Admission, Refused> {
         let invite = arrival.message;
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
@@ -248,32 +254,24 @@ impl Worker {
             Body::Unsupported => return Err(Refused::unsupported()),
             Body::None | Body::Opaque(_) => None,
         };
-        let numbers = Numbers::received(invite, &self.policy.trunks[trunk]);
-        let called = &*numbers.routed.called;
+        let mut numbers = Numbers::received(invite, &self.policy.trunks[trunk]);
         let replacement = self.replacement(invite)?;
-        let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, called)? };
+        let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, &numbers.routed.called)? };
         let found = replacement.as_ref().map(|found| found.trunk).or(endpoint.as_ref().map(|found| found.trunk));
-        let egress = match (found, self.policy.way(trunk, called)) {
-            (Some(found), _) => found,
-            (None, Some(Way::Trunk(egress))) => *egress,
-            (None, Some(Way::Redirect(to))) => return Err(Refused::redirect(to, called)),
-            (None, Some(Way::Refuse(refusal))) => return Err(refusal.into()),
-            (None, None) => return Err(Refused::because(404, "No Route")),
+        let offered = offer.as_deref().unwrap_or_default();
+        let (egress, hunting) = match found {
+            Some(found) if self.lacks_tls(invite, found) => return Err(Refused::because(416, "No TLS There")),
+            Some(found) => (found, None),
+            None => self.way_out(arrival, trunk, &mut numbers, offered, draw)?,
         };
-        if self.lacks_tls(invite, egress) {
-            return Err(Refused::because(416, "No TLS There"));
-        }
-        if found.is_none() && self.policy.trunks[egress].targets.is_empty() {
-            return Err(Refused::because(480, "Trunk Has No Target"));
-        }
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
         }
         if self.place.calls.is_shut() {
             return Err(Refused::because(503, "No Room For Records"));
         }
-        self.check_streams([trunk, egress], offer.as_deref().unwrap_or_default())?;
         if let (Some(streams), Body::Sdp(sdp)) = (&mut offer, forward::body(invite)) {
+            self.check_streams([trunk, egress], streams)?;
             self.check_private(trunk, arrival.flow.remote.ip(), streams)?;
             self.leave_out([trunk, egress], sdp, streams)?;
         }
@@ -285,7 +283,8 @@ impl Worker {
             Some(called) => self.bypasses(arrival, trunk, offer.as_deref(), called),
             None => replacement.is_none() && self.goes_past(arrival, [trunk, egress], offer.as_deref()),
         };
-        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers, announcing: None })
+        let announcing = None;
+        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers, hunting, announcing })
     }
 
     /// Refuses a new INVITE before there is a call.

@@ -6,6 +6,7 @@ use moorline_control::SessionId;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Message, Name, OwnedMessage, Transport};
 
+use super::hunt::Setback;
 use super::next_hops::Named;
 use super::setup::Refused;
 use super::{Arrival, Due, Worker};
@@ -65,7 +66,7 @@ impl Worker {
                     self.found(now, id, vec![(target, hops)]);
                 }
                 if !self.next_group(now, id) {
-                    self.all_refused(now, id, false);
+                    self.all_refused(now, id, Setback::Nowhere);
                 }
             }
             Some(Waiter::Request(request)) => {
@@ -213,14 +214,16 @@ impl Worker {
             self.layer.cancel(now, client, None);
             self.fared(now, flow, None);
         }
-        self.all_refused(now, id, true);
+        self.all_refused(now, id, Setback::Silence);
     }
 
     /// Waits for the first sign of life of those called, where there is something else to try.
     pub(super) fn watch_called(&mut self, now: u64, id: SessionId) {
         let Some(call) = self.calls.get(&id) else { return };
         let failover_ns = self.policy.trunks[call.leg(crate::leg::Side::Callee).trunk].failover_ns;
-        let other_ways = self.has_more(id) || call.attempts.iter().any(|attempt| self.is_long(attempt.client));
+        let other_ways = self.has_more(id)
+            || self.has_more_trunks(id)
+            || call.attempts.iter().any(|attempt| self.is_long(attempt.client));
         let watched = failover_ns > 0 && other_ways;
         self.watch_silence(id, watched.then(|| now.saturating_add(failover_ns)));
     }

@@ -44,7 +44,8 @@ impl Worker {
         if !call.is_agreed() || call.transferring.is_some() {
             return self.refuse(arrival, server, 491, b"Request Pending");
         }
-        let Wanted { invite, admission, from } = match self.wanted(arrival, (id, side), target, end) {
+        let draw = self.identities.call().random;
+        let Wanted { invite, admission, from } = match self.wanted(arrival, (id, side), target, end, draw) {
             Ok(wanted) => wanted,
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };
@@ -90,6 +91,7 @@ impl Worker {
         (id, side): (SessionId, Side),
         target: &NameAddr<'_>,
         end: Option<Replacement>,
+        draw: u64,
     ) -> Result<Wanted, Refused> {
         let uri = Uri::parse(target.uri).map_err(|_| Refused::because(400, "Refer-To"))?;
         let method = uri.param(b"method").flatten();
@@ -140,6 +142,7 @@ impl Worker {
                     max_forwards: 70,
                     offer: None,
                     replacement: end,
+                    hunting: None,
                     numbers: Numbers::received(compose(b"")?.view(), &self.policy.trunks[call.leg(moved).trunk]),
                     announcing: None,
                 }
@@ -147,7 +150,7 @@ impl Worker {
             None => {
                 let invite = compose(b"")?;
                 let inviting = Arrival { message: invite.view(), flow: call.leg(moved).flow, user: None, ..arrival };
-                let admitted = self.admit(inviting, call.leg(side).trunk);
+                let admitted = self.admit(inviting, call.leg(side).trunk, draw);
                 admitted.map_err(|refused| if refused.status < 400 { Refused::new(404) } else { refused })?
             }
         };

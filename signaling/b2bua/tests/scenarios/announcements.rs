@@ -1,6 +1,6 @@
 //! Refused callers who are told why: early media with an announcement, and then the final answer.
 
-use moorline_b2bua::policy::{Policy, Refusal, Route, Way};
+use moorline_b2bua::policy::{Policy, Refusal, Route, Routes, Way};
 use moorline_b2bua::{Input, MediaInput, Observation, Outcome};
 use moorline_control::{Codec, Event, Play, RefusalCode, SessionId, StreamSpec};
 
@@ -11,10 +11,12 @@ const SUPPORTED: &str = "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, CANCEL, P
 /// Numbers that begin with 900 are refused, with an announcement; those with 901 with one that there is not.
 fn policy() -> Policy {
     let mut policy = crate::harness::policy();
-    for (prefix, name) in [("900", "call-restricted"), ("901", "unheard-of")] {
+    let refused = [("900", "call-restricted"), ("901", "unheard-of")].map(|(prefix, name)| {
         let refusal = Refusal { announcement: Some(name.into()), ..Refusal::new(473, "CALLED_FREQUENCY_LIMIT") };
-        policy.routes.push(Route { prefix: prefix.into(), from: None, to: Way::Refuse(refusal) });
-    }
+        Route { prefix: prefix.into(), to: Way::Refuse(refusal), ..Route::default() }
+    });
+    let carried = Route { prefix: "555".into(), to: Way::Trunk(1), ..Route::default() };
+    policy.routes = Routes::new(refused.into_iter().chain([carried]));
     policy
 }
 

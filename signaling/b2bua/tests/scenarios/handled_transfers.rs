@@ -1,6 +1,6 @@
 //! Transfers that Moorline carries out itself (RFC 3515, RFC 5589): the other party hears re-INVITEs alone.
 
-use moorline_b2bua::policy::{Policy, Refer};
+use moorline_b2bua::policy::{Policy, Refer, Route, Routes, Way};
 use moorline_b2bua::{Observation, Outcome};
 use moorline_control::Event;
 
@@ -131,7 +131,10 @@ fn a_blind_transfer() {
 #[test]
 fn the_party_that_was_called_transfers_the_caller() {
     let mut policy = handling();
-    policy.routes[1].prefix = "3".into();
+    policy.routes = Routes::new([
+        Route { prefix: "555".into(), to: Way::Trunk(1), ..Route::default() },
+        Route { prefix: "3".into(), from: Some(1), to: Way::Trunk(0), ..Route::default() },
+    ]);
     let mut net = Net::with(policy);
     let up = establish(&mut net);
     // Routes are those for its own calls.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::cdr::{Mark, Record, Stage, Time};
 use moorline_b2bua::locate::Query;
-use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Trunk, Way};
+use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Routes, Trunk, Way};
 use moorline_b2bua::verify::DigestQuestion;
 use moorline_b2bua::{Counters, Input, MediaInput, News, Observation, Output, Place, Worker};
 use moorline_control::{
@@ -102,6 +102,14 @@ impl Message {
     }
 }
 
+/// Numbers that begin with 555 go there, those of the customers to them.
+pub(crate) fn routes(to: Way) -> Routes {
+    Routes::new([
+        Route { prefix: "555".into(), to, ..Route::default() },
+        Route { prefix: "2".into(), from: Some(1), to: Way::Trunk(0), ..Route::default() },
+    ])
+}
+
 pub(crate) fn policy() -> Policy {
     let listener = |name: &str, at: &str| Listener {
         name: name.into(),
@@ -125,10 +133,7 @@ pub(crate) fn policy() -> Policy {
             trunk("customers", 0, &["192.0.2.0/24"], &[CALLER]),
             trunk("carrier", 1, &["198.51.100.0/24"], &[CALLEE, CALLEE_2]),
         ],
-        routes: vec![
-            Route { prefix: "555".into(), from: None, to: Way::Trunk(1) },
-            Route { prefix: "2".into(), from: Some(1), to: Way::Trunk(0) },
-        ],
+        routes: routes(Way::Trunk(1)),
         limits: Limits::default(),
         ..Policy::default()
     }
@@ -282,6 +287,12 @@ impl Net {
         let listener = usize::from(!from.starts_with("192.0.2."));
         let flow = Flow { listener, transport: Transport::Udp, remote: source };
         self.input(Input::Message { flow, bytes });
+    }
+
+    /// The same from a party that speaks to this listener.
+    pub(crate) fn receive_at(&mut self, listener: usize, from: &str, text: &str) {
+        let flow = Flow { listener, transport: Transport::Udp, remote: from.parse().unwrap() };
+        self.input(Input::Message { flow, bytes: text.as_bytes() });
     }
 
     /// Everything that was sent and not read yet, with its receiver.
@@ -441,19 +452,21 @@ impl Media {
         }
     }
 
-    /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1 or, of the range "six", on 2001:db8::1; a stream
-    /// keeps what it has.
+    /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1, of the range "six" on 2001:db8::1 and of "second" on
+    /// 203.0.113.1; a stream keeps what it has of its range.
     fn addresses(&mut self, spec: &SessionSpec, before: &LocalSession) -> LocalSession {
         let mut legs = Vec::new();
         for (position, leg) in spec.legs.iter().enumerate() {
             let ip = match leg.range.as_str() {
                 "customers" => "192.0.2.1",
                 "six" => "2001:db8::1",
+                "second" => "203.0.113.1",
                 _ => "198.51.100.1",
             };
             let mut streams = Vec::new();
             for (index, stream) in leg.streams.iter().enumerate() {
                 let known = before.legs.get(position).and_then(|leg| leg.get(index).copied().flatten());
+                let known = known.filter(|known| known.rtp.ip().to_string() == ip);
                 let own = stream.active.then(|| stream.local.or(known).unwrap_or_else(|| self.fresh(ip)));
                 streams.push(own);
             }

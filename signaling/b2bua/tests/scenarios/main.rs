@@ -13,6 +13,7 @@ mod fax;
 mod handled_transfers;
 mod harness;
 mod hops;
+mod hunts;
 mod next_hops;
 mod numbers;
 mod peers;

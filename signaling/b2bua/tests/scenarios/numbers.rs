@@ -1,7 +1,7 @@
 //! Numbers as each side writes them, and who callers are said to be.
 
 use moorline_b2bua::policy::{
-    Assertion, At, CallerIdentity, Change, Edit, NumberRule, NumberRules, Policy, Route, Way,
+    Assertion, At, CallerIdentity, Change, Edit, NumberRule, NumberRules, Policy, Route, Routes, Way,
 };
 
 use crate::harness::*;
@@ -92,7 +92,7 @@ fn long_numbers_pass() {
 #[test]
 fn routes_go_by_what_the_callers_trunk_has_made_of_the_number() {
     let mut policy = rewriting();
-    policy.routes = vec![Route { prefix: "95".into(), from: None, to: Way::Trunk(1) }];
+    policy.routes = Routes::new([Route { prefix: "95".into(), to: Way::Trunk(1), ..Route::default() }]);
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("95551000", "c1", &sdp("192.0.2.10", 4000)));
     net.expect(CALLER, "SIP/2.0 404");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moorline_b2bua::policy::{Authentication, Endpoints, Password, Policy, Route, Trunk, User, Way};
+use moorline_b2bua::policy::{Authentication, Endpoints, Password, Policy, Route, Routes, Trunk, User, Way};
 use moorline_sip::digest::{Hash, Secret, Session, choose};
 
 use crate::harness::*;
@@ -45,7 +45,11 @@ pub(crate) fn with_endpoints(endpoints: Endpoints) -> Policy {
         endpoints: Some(endpoints),
         ..Trunk::default()
     });
-    policy.routes.push(Route { prefix: String::new(), from: Some(2), to: Way::Trunk(1) });
+    policy.routes = Routes::new([
+        Route { prefix: "555".into(), to: Way::Trunk(1), ..Route::default() },
+        Route { prefix: "2".into(), from: Some(1), to: Way::Trunk(0), ..Route::default() },
+        Route { from: Some(2), to: Way::Trunk(1), ..Route::default() },
+    ]);
     policy
 }
 

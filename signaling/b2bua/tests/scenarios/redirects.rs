@@ -117,7 +117,7 @@ fn a_redirection_may_be_passed_with_our_address_for_the_host() {
 #[test]
 fn a_route_may_redirect_or_refuse() {
     let mut policy = policy();
-    policy.routes[0].to = Way::Redirect("sip:{number}@192.0.2.200:5062;x=1".into());
+    policy.routes = routes(Way::Redirect("sip:{number}@192.0.2.200:5062;x=1".into()));
     let mut net = Net::with(policy.clone());
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     let heard = net.expect(CALLER, "SIP/2.0 302");
@@ -125,7 +125,7 @@ fn a_route_may_redirect_or_refuse() {
     net.quiet();
     net.nothing_left();
 
-    policy.routes[0].to = Way::Refuse(Refusal::new(403, "Barred Number"));
+    policy.routes = routes(Way::Refuse(Refusal::new(403, "Barred Number")));
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     assert_eq!(net.expect(CALLER, "SIP/2.0 403").start(), "SIP/2.0 403 Barred Number");
