@@ -18,7 +18,7 @@ SKIPPED := $(CARGO_TARGET_DIR)/skipped
 # Commands that the tests, the lab and the benchmarks use, and the Debian packages they come from.
 TOOLS := cc:gcc c++:g++ ip:iproute2 nft:nftables ethtool:ethtool tcpdump:tcpdump sipp:sip-tester \
     kamailio:kamailio rtpengine:rtpengine-daemon baresip:baresip-core linphonec:linphone-cli sipsak:sipsak \
-    svwar:sipvicious freeradius:freeradius openssl:openssl python3:python3-venv clang:clang
+    svwar:sipvicious freeradius:freeradius pg_ctlcluster:postgresql openssl:openssl python3:python3-venv clang:clang
 
 # The Python of the lab's phones.
 LAB_PYTHON ?= $(CARGO_TARGET_DIR)/lab-python/bin/python
@@ -54,7 +54,7 @@ deps:
 	    [ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"; } \
 	        > /dev/null || echo "WARNING: these could not be installed: $${missing[*]}" >&2
-	    for package in kamailio rtpengine-daemon freeradius; do
+	    for package in kamailio rtpengine-daemon freeradius postgresql; do
 	        [[ " $${missing[*]} " != *" $$package "* ]] || ! command -v systemctl > /dev/null \
 	            || systemctl --quiet disable $$package 2> /dev/null || true
 	    done

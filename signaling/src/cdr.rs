@@ -5,14 +5,17 @@
 //! power failures, a moment later. From the journal each [`sink`] takes the records at its own pace, on a thread of its
 //! own, and keeps its place there with a [`cursor`].
 
+mod accounting;
 mod columns;
 mod cursor;
 mod files;
 mod journal;
 mod line;
+mod postgres;
 mod replay;
 mod segment;
 mod sink;
+mod sqlite;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -31,8 +34,11 @@ pub(crate) use journal::{Journal, JournalCounts};
 pub(crate) use replay::Before;
 pub(crate) use sink::SinkCounts;
 
+use accounting::RadiusSink;
 use files::{Files, Form};
+use postgres::Postgres;
 use sink::{Sink, SinkThread};
+use sqlite::Sqlite;
 
 /// How long the sinks may go on when the process ends: what they have not taken then, they take after the next start.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
@@ -106,6 +112,15 @@ fn made(config: &CdrConfig, directory: &Path) -> Vec<Box<dyn Sink>> {
     if let Some(csv) = &config.csv {
         sinks.push(Box::new(Files::new(Form::Csv, csv, directory)));
     }
+    if let Some(sqlite) = &config.sqlite {
+        sinks.push(Box::new(Sqlite::new(sqlite, directory)));
+    }
+    if let Some(postgres) = &config.postgres {
+        sinks.push(Box::new(Postgres::new(postgres)));
+    }
+    if let Some(radius) = &config.radius {
+        sinks.push(Box::new(RadiusSink::new(radius)));
+    }
     sinks
 }
 
@@ -132,9 +147,9 @@ fn make_directory(directory: &Path) -> Result<(), CdrFault> {
     DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(CdrFault::at(directory))
 }
 
-/// A file that is locked as long as this process lives. One that was killed may take a moment to be gone.
+/// A file that is locked as long as this process lives.
 fn lock(directory: &Path) -> Result<Flock<std::fs::File>, CdrFault> {
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const PATIENCE: Duration = Duration::from_millis(200);
     const PAUSE: Duration = Duration::from_millis(20);
     let path = directory.join("lock");
     let deadline = Instant::now() + PATIENCE;

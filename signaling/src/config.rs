@@ -28,7 +28,7 @@ pub use accounts::{
     SecretText, UserConfig, WhenFullConfig,
 };
 pub use answers::{AnswerConfig, StatusConfig, WayConfig};
-pub use cdr::{CdrConfig, FilesConfig, WhenJournalFullConfig};
+pub use cdr::{AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig};
 pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use fault::ConfigFault;

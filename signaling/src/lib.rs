@@ -23,6 +23,7 @@ pub mod store;
 mod transport;
 
 pub use cdr::CdrFault;
+pub use config::{AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig};
 pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, HeaderRuleConfig,
     MessagesConfig, PrivateMediaConfig, RegistrarConfig, RegistrationConfig, RelayConfig, SecretPrefixConfig,
@@ -32,7 +33,6 @@ pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
     TrunkNumbersConfig,
 };
-pub use config::{CdrConfig, FilesConfig, WhenJournalFullConfig};
 pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StreamsConfig, StunConfig, TlsConfig,

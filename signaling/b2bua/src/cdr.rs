@@ -33,7 +33,7 @@ pub struct Mark {
 }
 
 /// How far the call of a record has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Admitted; the caller is about to hear 100.
     Begun,

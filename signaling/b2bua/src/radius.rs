@@ -1,5 +1,7 @@
-//! RADIUS packets (RFC 2865): a question about digest credentials written, an answer read and proved to come from
-//! the server. Who sends them, and again, is somebody else.
+//! RADIUS packets (RFC 2865, RFC 2866): a question about digest credentials or an account of a call written, an answer
+//! read and proved to come from the server. Who sends them, and again, is somebody else.
+
+mod accounting;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
@@ -7,6 +9,8 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::verify::DigestQuestion;
+
+pub use accounting::{Accounting, Status, accounting_answer, accounting_request};
 
 /// The longest value of an attribute.
 pub const MAX_VALUE: usize = 253;

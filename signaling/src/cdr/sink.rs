@@ -59,6 +59,7 @@ pub(super) trait Sink: Send {
 /// A record for a sink.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    pub(super) stage: Stage,
     pub(super) record: Record,
     /// The same, in JSON.
     pub(super) json: Vec<u8>,
@@ -277,7 +278,7 @@ impl Run {
                 && let Ok(record) = serde_json::from_slice(line.json)
             {
                 *ended += u64::from(line.stage == Stage::Ended);
-                entries.push(Entry { record, json: line.json.to_vec() });
+                entries.push(Entry { stage: line.stage, record, json: line.json.to_vec() });
             }
             at.offset = reader.offset();
         }

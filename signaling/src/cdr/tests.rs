@@ -6,7 +6,7 @@ use moorline_b2bua::cdr::{Mark, Record, Stage};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{FilesConfig, WhenJournalFullConfig};
+use crate::config::{AccountingConfig, FilesConfig, SqliteConfig, WhenJournalFullConfig};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -273,4 +273,128 @@ fn two_processes_do_not_record_in_one_place() {
     assert!(matches!(second, Err(CdrFault::InUse(_))));
     drop(records);
     drop(stand.start());
+}
+
+#[test]
+fn a_table_takes_each_record_once_and_grows_with_a_new_version() {
+    let stand = Stand::new(|config| {
+        (config.csv, config.json) = (None, None);
+        config.sqlite = Some(SqliteConfig::default());
+    });
+    let path = stand.folder.path().join("records.sqlite");
+    let older = rusqlite::Connection::open(&path).expect("a file");
+    older.execute_batch("CREATE TABLE records (id TEXT PRIMARY KEY NOT NULL, cause TEXT)").expect("a table");
+    drop(older);
+    let (records, _) = stand.start();
+    write(&records, [mark(1, Stage::Begun), mark(1, Stage::Ended), mark(2, Stage::Ended)]);
+    drop(records);
+    // Nothing is known any more of what it has taken.
+    fs::remove_file(stand.folder.path().join("cursor.sqlite")).expect("removed");
+    let (records, _) = stand.start();
+    let mut whole = mark(3, Stage::Ended);
+    whole.record.caller.media.mos = Some(4.31);
+    whole.record.callee.code = Some(486);
+    write(&records, [whole]);
+    drop(records);
+    let table = rusqlite::Connection::open(&path).expect("a file");
+    let count: i64 = table.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).expect("a count");
+    assert_eq!(count, 3);
+    let row = table.query_row(
+        "SELECT called_number, caller_mos, callee_code, answer, setup FROM records WHERE id = ?",
+        [id(3)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+    );
+    let wanted = ("55,\"51".to_owned(), 4.31, 486, None::<String>, "1970-01-01T00:00:00.000Z".to_owned());
+    assert_eq!(row.expect("a row"), wanted);
+}
+
+#[test]
+fn old_records_leave_the_table_where_that_is_wanted() {
+    let stand = Stand::new(|config| {
+        (config.csv, config.json) = (None, None);
+        config.sqlite = Some(SqliteConfig { keep_days: 7, ..SqliteConfig::default() });
+    });
+    let (records, _) = stand.start();
+    let mut young = mark(2, Stage::Ended);
+    young.record.setup.unix_ms = 4_000_000_000_000;
+    write(&records, [mark(1, Stage::Ended), young]);
+    drop(records);
+    let table = rusqlite::Connection::open(stand.folder.path().join("records.sqlite")).expect("a file");
+    let left: String = table.query_row("SELECT id FROM records", [], |row| row.get(0)).expect("one");
+    assert_eq!(left, id(2));
+}
+
+/// A RADIUS server that acknowledges what `answers` says, and keeps all requests: the session and the status.
+fn radius_server(
+    answers: impl Fn(usize) -> bool + Send + 'static,
+) -> (std::net::SocketAddr, Arc<std::sync::Mutex<Vec<(String, u8)>>>) {
+    use md5::{Digest, Md5};
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("bound");
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let request = &buffer[..length];
+            let (mut at, mut session, mut status) = (20, String::new(), 0);
+            while at < length {
+                let value = &request[at + 2..at + usize::from(request[at + 1])];
+                match request[at] {
+                    44 => session = String::from_utf8_lossy(value).into_owned(),
+                    40 => status = value[3],
+                    _ => {}
+                }
+                at += usize::from(request[at + 1]);
+            }
+            let count = {
+                let mut kept = kept.lock().expect("no panic");
+                kept.push((session, status));
+                kept.len()
+            };
+            if answers(count) {
+                let mut answer = vec![5, request[1], 0, 20];
+                let proof =
+                    Md5::new().chain_update(&answer).chain_update(&request[4..20]).chain_update(b"secret").finalize();
+                answer.extend(proof);
+                let _gone = socket.send_to(&answer, from);
+            }
+        }
+    });
+    (address, heard)
+}
+
+#[test]
+fn a_radius_server_is_told_of_each_step_until_it_has_it() {
+    use std::os::unix::fs::PermissionsExt;
+    // The first three requests are lost.
+    let (address, heard) = radius_server(|count| count > 3);
+    let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
+    let secret_file = stand.folder.path().join("secret");
+    fs::write(&secret_file, "secret\n").expect("written");
+    fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).expect("its own");
+    let config = CdrConfig {
+        radius: Some(AccountingConfig {
+            servers: vec![address],
+            secret_file,
+            timeout_ms: 100,
+            attempts: 1,
+            interim_s: 0,
+            nas_identifier: "moorline".into(),
+        }),
+        ..stand.config.clone()
+    };
+    let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");
+    let all = [Stage::Begun, Stage::Ringing, Stage::Answered, Stage::Going, Stage::Ending, Stage::Ended];
+    write(&records, all.map(|stage| mark(1, stage)));
+    let counts = records.counts();
+    let written = || counts.sinks[0].written.load(std::sync::atomic::Ordering::Relaxed);
+    until("it has all", || written() == 3);
+    assert!(counts.sinks[0].failed.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    drop(records);
+    let heard = heard.lock().expect("no panic").clone();
+    assert!(heard.iter().all(|(session, _)| *session == id(1)));
+    let told: Vec<u8> = heard.iter().map(|(_, status)| *status).collect();
+    // Start, interim and stop, lost once and told again.
+    assert_eq!(told, [1, 3, 2, 1, 3, 2]);
 }

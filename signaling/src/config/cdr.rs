@@ -1,10 +1,12 @@
 //! Where call detail records go: `[signaling.cdr]`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::fault::Faults;
+use crate::radius::{DigestAttributes, RadiusConfig, SharedSecret};
 
 /// The directory of what outlives the process where none is configured.
 const STATE: &str = "/var/lib/moorline";
@@ -33,6 +35,12 @@ pub struct CdrConfig {
     pub json: Option<FilesConfig>,
     /// Files of comma-separated values (RFC 4180), with a line of names.
     pub csv: Option<FilesConfig>,
+    /// A table in an SQLite file.
+    pub sqlite: Option<SqliteConfig>,
+    /// A table of a PostgreSQL server.
+    pub postgres: Option<PostgresConfig>,
+    /// RADIUS accounting.
+    pub radius: Option<AccountingConfig>,
 }
 
 /// What is done when there is no room for records.
@@ -61,6 +69,82 @@ pub struct FilesConfig {
     pub keep: u32,
 }
 
+/// The table `records` of an SQLite file: `[signaling.cdr.sqlite]`. Others may read it at any time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqliteConfig {
+    /// The file; if left out, `records.sqlite` beside the journal.
+    pub file: Option<PathBuf>,
+    /// For how many days records are kept; 0 keeps all.
+    pub keep_days: u32,
+}
+
+/// A table of a PostgreSQL server: `[signaling.cdr.postgres]`. It is made if it is not there, and so are columns that a
+/// new version has. The connection is not encrypted: use a Unix socket, or a network that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// The server's name or address, or the directory of its Unix socket.
+    pub host: String,
+    /// Its port.
+    #[serde(default = "default_postgres_port")]
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The user, who may make the table or has it.
+    pub user: String,
+    /// The file that holds the user's password, for its owner and group alone; not needed where the server trusts us.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// The table, with its schema if need be: lower-case letters, digits, `_` and one `.`.
+    #[serde(default = "default_table")]
+    pub table: String,
+}
+
+/// RADIUS accounting (RFC 2866): `[signaling.cdr.radius]`. A server is told of the answer (start), now and then of what
+/// was relayed (interim), and of the end (stop), that of calls without an answer too. What is told again after a failure
+/// has the same Acct-Session-Id.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountingConfig {
+    /// The servers, in order of preference, such as `127.0.0.1:1813`.
+    pub servers: Vec<SocketAddr>,
+    /// The file that holds the secret shared with them, for its owner and group alone.
+    pub secret_file: PathBuf,
+    /// How long an answer is waited for before a request is sent again, in milliseconds.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u32,
+    /// How often a request is sent to one server before the next is asked.
+    #[serde(default = "default_attempts")]
+    pub attempts: u32,
+    /// How often a server is told of a call that is up, in seconds: 60 or more, 0 for never.
+    #[serde(default)]
+    pub interim_s: u32,
+    /// The name that Moorline gives itself (NAS-Identifier).
+    #[serde(default = "default_identifier")]
+    pub nas_identifier: String,
+}
+
+fn default_postgres_port() -> u16 {
+    5432
+}
+
+fn default_table() -> String {
+    "moorline_records".into()
+}
+
+fn default_timeout_ms() -> u32 {
+    1000
+}
+
+fn default_attempts() -> u32 {
+    2
+}
+
+fn default_identifier() -> String {
+    "moorline".into()
+}
+
 impl Default for CdrConfig {
     fn default() -> Self {
         CdrConfig {
@@ -70,6 +154,9 @@ impl Default for CdrConfig {
             when_full: WhenJournalFullConfig::Drop,
             json: None,
             csv: None,
+            sqlite: None,
+            postgres: None,
+            radius: None,
         }
     }
 }
@@ -97,7 +184,13 @@ impl CdrConfig {
 
     /// The files of JSON Lines, if there are to be any.
     pub(crate) fn json(&self) -> Option<FilesConfig> {
-        self.json.clone().or_else(|| self.csv.is_none().then(FilesConfig::default))
+        let others = [self.csv.is_some(), self.sqlite.is_some(), self.postgres.is_some(), self.radius.is_some()];
+        self.json.clone().or_else(|| (!others.contains(&true)).then(FilesConfig::default))
+    }
+
+    /// How often a call that is up is marked.
+    pub(super) fn interim_ns(&self) -> u64 {
+        self.radius.as_ref().map_or(0, |radius| u64::from(radius.interim_s) * 1_000_000_000)
     }
 
     pub(super) fn check(&self, faults: &mut Faults) {
@@ -108,6 +201,7 @@ impl CdrConfig {
         let directories = [
             ("directory", self.directory.as_ref()),
             ("json.directory", self.json.as_ref().and_then(|files| files.directory.as_ref())),
+            ("sqlite.file", self.sqlite.as_ref().and_then(|sqlite| sqlite.file.as_ref())),
             ("csv.directory", self.csv.as_ref().and_then(|files| files.directory.as_ref())),
         ];
         for (key, directory) in directories {
@@ -127,5 +221,53 @@ impl CdrConfig {
                 faults.add(format!("cdr.{key}.rotate_s"), problem, "use 60 or more");
             }
         }
+        self.postgres.iter().for_each(|postgres| postgres.check(faults));
+        self.radius.iter().for_each(|radius| radius.check(faults));
     }
 }
+
+impl PostgresConfig {
+    fn check(&self, faults: &mut Faults) {
+        for (key, value) in [("host", &self.host), ("database", &self.database), ("user", &self.user)] {
+            if value.is_empty() {
+                faults.add(format!("cdr.postgres.{key}"), "an empty name", "say which");
+            }
+        }
+        let part = |part: &str| {
+            let letters = part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            letters && part.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+        };
+        if self.table.split('.').count() > 2 || !self.table.split('.').all(part) {
+            let problem = format!("{:?} is no name of a table", self.table);
+            faults.add("cdr.postgres.table", problem, "use lower-case letters, digits, _ and one .");
+        }
+        if let Some(wrong) = self.password_file.as_ref().and_then(|file| SharedSecret::read(file).err()) {
+            faults.add("cdr.postgres.password_file", wrong.to_string(), wrong.remedy());
+        }
+    }
+}
+
+impl AccountingConfig {
+    fn check(&self, faults: &mut Faults) {
+        // The same as of servers that judge credentials.
+        let same = RadiusConfig {
+            servers: self.servers.clone(),
+            secret_file: self.secret_file.clone(),
+            timeout_ms: self.timeout_ms,
+            attempts: self.attempts,
+            attributes: DigestAttributes::default(),
+            require_message_authenticator: false,
+            nas_identifier: self.nas_identifier.clone(),
+        };
+        for (key, problem, remedy) in same.faults() {
+            faults.add(format!("cdr.radius.{key}"), problem, remedy);
+        }
+        if (1..60).contains(&self.interim_s) {
+            let problem = format!("an update every {} seconds", self.interim_s);
+            faults.add("cdr.radius.interim_s", problem, "use 60 or more, or 0 for none");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

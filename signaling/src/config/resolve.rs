@@ -35,7 +35,7 @@ impl Config {
         self.overload.check(&mut faults);
         self.streams.check(&mut faults);
         self.cdr.check(&mut faults);
-        let records = Records { kept: self.cdr.enabled, interim_ns: 0 };
+        let records = Records { kept: self.cdr.enabled, interim_ns: self.cdr.interim_ns() };
         faults.or(Policy { listeners, trunks, routes, limits, records })
     }
 

@@ -1,0 +1,210 @@
+//! Call detail records taken by servers from Debian: PostgreSQL and FreeRADIUS.
+
+mod stand;
+
+use std::fs;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use moorline_bench::load;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use stand::Stand;
+
+/// Ends a server with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself. What it has started ends with it.
+        let pid = i32::try_from(self.0.id()).expect("a pid");
+        let _ended = kill(Pid::from_raw(pid), Signal::SIGINT);
+        let _status = self.0.wait();
+    }
+}
+
+/// What cannot be tested here, and what to install.
+fn left_out(what: &str, package: &str) {
+    let text = format!("{what}: install {package}");
+    if let Some(path) = std::env::var_os("MOORLINE_SKIPPED") {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).expect("a file");
+        writeln!(file, "{text}").expect("written");
+    }
+    eprintln!("left out: {text}");
+}
+
+/// Where Debian has the newest PostgreSQL's programs.
+fn postgresql() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let programs = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
+    programs.filter(|programs| programs.join("initdb").exists()).max()
+}
+
+/// PostgreSQL's programs refuse root.
+fn as_somebody(command: &mut Command) -> &mut Command {
+    if geteuid().is_root() {
+        let user = User::from_name("nobody").expect("asked").expect("there is nobody");
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+}
+
+fn start_postgresql(programs: &Path, data: &Path) -> Server {
+    let mut command = Command::new(programs.join("postgres"));
+    command.arg("-D").arg(data).args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"]);
+    command.arg(format!("unix_socket_directories={}", data.display()));
+    Server(as_somebody(&mut command).spawn().expect("PostgreSQL starts"))
+}
+
+/// One value, as text.
+fn query(programs: &Path, data: &Path, sql: &str) -> String {
+    let mut command = Command::new(programs.join("psql"));
+    command.args(["-U", "moorline", "-d", "postgres", "-Atc", sql]).arg("-h").arg(data);
+    let output = command.output().expect("psql runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn sink(stand: &Stand, name: &str, sink: &str) -> Option<f64> {
+    stand.signaling()?.value(&format!("moorline_cdr_{name}"), &[("sink", sink)])
+}
+
+/// A stand with these lines of configuration, and its directory of state.
+fn recording(net: u8, lines: &str) -> (Stand, tempfile::TempDir) {
+    let state = tempfile::tempdir().expect("a folder");
+    let stand = Stand::up_with(net, |text, _| {
+        let text = text.replacen("[signaling]\n", &format!("[signaling]\nstate = {:?}\n", state.path()), 1);
+        text.replacen("[media]\n", &format!("{lines}\n[media]\n"), 1)
+    });
+    (stand, state)
+}
+
+fn call(stand: &Stand, calls: u32) {
+    let report = load::run(&stand.plan(calls, Duration::from_secs(1)), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+}
+
+#[test]
+fn postgresql_has_each_record_once_though_it_was_away() {
+    let Some(programs) = postgresql() else {
+        return left_out("records in PostgreSQL", "postgresql");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    // Its own user must come through to it.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let data = folder.path().join("data");
+    fs::create_dir(&data).expect("made");
+    if geteuid().is_root() {
+        let user = User::from_name("nobody").expect("asked").expect("there is nobody");
+        chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("given away");
+    }
+    let mut initdb = Command::new(programs.join("initdb"));
+    initdb.args(["-A", "trust", "-U", "moorline", "--no-sync", "-D"]).arg(&data);
+    assert!(as_somebody(&mut initdb).status().expect("initdb runs").success());
+
+    let lines = format!("[signaling.cdr.postgres]\nhost = {data:?}\ndatabase = \"postgres\"\nuser = \"moorline\"\n");
+    let (mut stand, state) = recording(71, &lines);
+    call(&stand, 3);
+    stand.until("records wait", || sink(&stand, "waiting", "postgres") == Some(3.0));
+    assert_eq!(sink(&stand, "failing", "postgres"), Some(1.0));
+    assert_eq!(stand.log().matches("call records wait in the journal").count(), 1, "{}", stand.log());
+
+    let server = start_postgresql(&programs, &data);
+    stand.until("they are taken", || sink(&stand, "written_total", "postgres") == Some(3.0));
+    assert!(stand.log().contains("call records are taken again"), "{}", stand.log());
+    call(&stand, 2);
+    stand.until("the next are taken", || sink(&stand, "written_total", "postgres") == Some(5.0));
+    assert_eq!(sink(&stand, "waiting", "postgres"), Some(0.0));
+    // Nothing is known any more of what it has: all of it comes again, and is known again.
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0), "{}", stand.log());
+    fs::remove_file(state.path().join("cdr/cursor.postgres")).expect("removed");
+    let sql = "SELECT count(*) FROM moorline_records WHERE cause LIKE '%_hung_up' AND end_time - answer > '0.9 s' \
+               AND caller_packets > 40 AND callee_codec LIKE 'PCM%' AND caller_code = 200 AND caller_trunk = 'caller'";
+    assert_eq!(query(&programs, &data, sql), "5");
+    let again = Stand::up_with(72, |text, _| {
+        let text = text.replacen("[signaling]\n", &format!("[signaling]\nstate = {:?}\n", state.path()), 1);
+        text.replacen("[media]\n", &format!("{lines}\n[media]\n"), 1)
+    });
+    again.until("all are taken again", || sink(&again, "waiting", "postgres") == Some(0.0));
+    assert_eq!(query(&programs, &data, "SELECT count(*) FROM moorline_records"), "5");
+    drop(server);
+}
+
+const FREERADIUS: &str = "/usr/sbin/freeradius";
+const SECRET: &str = "a secret of the test";
+
+/// FreeRADIUS that writes accounts into files, and nothing else.
+fn start_freeradius(at: &Path) -> (Server, u16) {
+    // A port that was free a moment ago: there is no way to have it choose one and tell.
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("bound").port();
+    drop(socket);
+    let at = at.display();
+    let config = format!(
+        "prefix = /usr\nlocalstatedir = {at}\nlogdir = {at}\nrun_dir = {at}\nraddbdir = {at}\n\
+         libdir = /usr/lib/freeradius\nmax_request_time = 30\ncleanup_delay = 5\nmax_requests = 1024\n\
+         security {{\nmax_attributes = 200\nreject_delay = 0\nstatus_server = no\n}}\n\
+         thread pool {{\nstart_servers = 1\nmax_servers = 4\nmin_spare_servers = 1\nmax_spare_servers = 2\n}}\n\
+         client local {{\nipaddr = 127.0.0.1\nsecret = \"{SECRET}\"\n}}\n\
+         modules {{\ndetail {{\nfilename = {at}/detail\n}}\n}}\n\
+         server default {{\nlisten {{\ntype = acct\nipaddr = 127.0.0.1\nport = {port}\n}}\n\
+         accounting {{\ndetail\n}}\n}}\n"
+    );
+    fs::write(Path::new(&at.to_string()).join("radiusd.conf"), config).expect("written");
+    let log = fs::File::create(Path::new(&at.to_string()).join("log")).expect("a log");
+    let process = Command::new(FREERADIUS)
+        .args(["-f", "-l", "stdout", "-n", "radiusd", "-d", &at.to_string()])
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("FreeRADIUS starts");
+    (Server(process), port)
+}
+
+#[test]
+fn freeradius_is_told_of_the_start_and_the_stop_of_each_call() {
+    if !Path::new(FREERADIUS).exists() {
+        return left_out("accounts for FreeRADIUS", "freeradius");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, format!("{SECRET}\n")).expect("written");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its own");
+    let (_server, port) = start_freeradius(folder.path());
+    let lines = format!("[signaling.cdr.radius]\nservers = [\"127.0.0.1:{port}\"]\nsecret_file = {secret:?}\n");
+    let (stand, _state) = recording(73, &lines);
+    call(&stand, 3);
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    stand.until("both ends of all calls are told", || sink(&stand, "written_total", "radius") == Some(6.0));
+    let detail = fs::read_to_string(folder.path().join("detail")).unwrap_or_else(|_| panic!("no accounts\n{}", log()));
+    let accounts: Vec<&str> = detail.split("\n\n").filter(|account| account.contains("Acct-Session-Id")).collect();
+    let value = |account: &str, name: &str| {
+        let line = account.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = "));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    let of = |status: &str| -> Vec<&str> {
+        accounts
+            .iter()
+            .filter(|account| value(account, "Acct-Status-Type").as_deref() == Some(status))
+            .copied()
+            .collect()
+    };
+    let (starts, stops) = (of("Start"), of("Stop"));
+    assert_eq!((starts.len(), stops.len()), (3, 3), "{detail}");
+    for stop in stops {
+        let session = value(stop, "Acct-Session-Id").expect("an id");
+        assert_eq!(starts.iter().filter(|start| value(start, "Acct-Session-Id").as_ref() == Some(&session)).count(), 1);
+        let number = |name: &str| value(stop, name).and_then(|value| value.parse::<u64>().ok()).expect("a number");
+        assert!((1..=2).contains(&number("Acct-Session-Time")), "{stop}");
+        assert!(number("Acct-Input-Packets") > 40 && number("Acct-Input-Octets") > 40 * 172, "{stop}");
+        assert_eq!(value(stop, "User-Name").as_deref(), Some("caller"), "{stop}");
+        assert_eq!(value(stop, "Acct-Terminate-Cause").as_deref(), Some("User-Request"), "{stop}");
+        assert_eq!(value(stop, "NAS-Identifier").as_deref(), Some("moorline"), "{stop}");
+    }
+}

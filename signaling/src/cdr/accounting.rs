@@ -1,0 +1,168 @@
+//! Records for a RADIUS server (RFC 2866): start at the answer, interim updates, stop at the end.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use moorline_b2bua::cdr::{Record, Stage};
+use moorline_b2bua::radius::{self, Accounting, MAX_PACKET, MAX_VALUE, Status};
+
+use super::cursor::Place;
+use super::sink::{Entry, Sink, SinkFault};
+use crate::config::AccountingConfig;
+use crate::radius::SharedSecret;
+
+/// Requests that are under way at once: a request has one of 256 identifiers.
+const AT_ONCE: usize = 64;
+
+/// A sink that is a RADIUS server, or several: the first that answers.
+pub(super) struct RadiusSink {
+    config: AccountingConfig,
+    secret: Option<SharedSecret>,
+    /// What a server has acknowledged of records that will come again.
+    taken: HashSet<(String, Stage)>,
+    identifier: u8,
+}
+
+impl RadiusSink {
+    pub(super) fn new(config: &AccountingConfig) -> RadiusSink {
+        RadiusSink { config: config.clone(), secret: None, taken: HashSet::new(), identifier: 0 }
+    }
+
+    /// Asks one server to take these; those that it has are noted. An error where it has not all.
+    fn ask(&mut self, server: SocketAddr, entries: &[&Entry]) -> Result<(), SinkFault> {
+        let Some(secret) = self.secret.clone() else { return Err(SinkFault("no secret".into())) };
+        let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(server)?;
+        let mut open = Vec::new();
+        for entry in entries {
+            self.identifier = self.identifier.wrapping_add(1);
+            let accounting = accounting(&entry.record, entry.stage, &self.config.nas_identifier);
+            let packet = radius::accounting_request(self.identifier, secret.bytes(), &accounting);
+            // Values are cut to size, so it fits.
+            let packet = packet.map_err(|problem| SinkFault(problem.to_string()))?;
+            open.push((packet, *entry));
+        }
+        let mut buffer = vec![0; MAX_PACKET];
+        for _attempt in 0..self.config.attempts {
+            for (packet, _) in &open {
+                socket.send(packet)?;
+            }
+            let deadline = Instant::now() + Duration::from_millis(self.config.timeout_ms.into());
+            while !open.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                socket.set_read_timeout(Some(left))?;
+                let length = match socket.recv(&mut buffer) {
+                    Ok(length) => length,
+                    Err(problem) if is_timeout(&problem) => break,
+                    Err(problem) => return Err(SinkFault(format!("{server}: {problem}"))),
+                };
+                let answers = |(packet, _): &(Vec<u8>, &Entry)| {
+                    radius::accounting_answer(&buffer[..length], packet, secret.bytes()).is_ok()
+                };
+                if let Some(at) = open.iter().position(answers) {
+                    let (_, entry) = open.swap_remove(at);
+                    self.taken.insert((entry.record.id.clone(), entry.stage));
+                }
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(SinkFault(format!("{server} does not answer")))
+    }
+}
+
+impl Sink for RadiusSink {
+    fn name(&self) -> &'static str {
+        "radius"
+    }
+
+    fn wants(&self, stage: Stage) -> bool {
+        matches!(stage, Stage::Answered | Stage::Going | Stage::Ended)
+    }
+
+    fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
+        let secret = SharedSecret::read(&self.config.secret_file);
+        self.secret = Some(secret.map_err(|fault| SinkFault(fault.to_string()))?);
+        Ok(())
+    }
+
+    fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<(), SinkFault> {
+        for chunk in entries.chunks(AT_ONCE) {
+            let mut result = Ok(());
+            for server in self.config.servers.clone() {
+                let known = |entry: &&Entry| self.taken.contains(&(entry.record.id.clone(), entry.stage));
+                let left: Vec<&Entry> =
+                    chunk.iter().filter(|entry| entry.stage == Stage::Going || !known(entry)).collect();
+                result = self.ask(server, &left);
+                if result.is_ok() {
+                    break;
+                }
+            }
+            result?;
+        }
+        self.taken.clear();
+        Ok(())
+    }
+}
+
+fn is_timeout(problem: &io::Error) -> bool {
+    matches!(problem.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// What a server is told of a record.
+fn accounting(record: &Record, stage: Stage, nas_identifier: &str) -> Accounting {
+    let (status, at) = match stage {
+        Stage::Ended => (Status::Stop, record.end),
+        Stage::Going => (Status::Interim, None),
+        _ => (Status::Start, record.answer),
+    };
+    let at = at.unwrap_or_else(|| {
+        let answer = record.answer.unwrap_or(record.setup);
+        let talked = i64::try_from(record.duration_ms).unwrap_or_default();
+        moorline_b2bua::cdr::Time { unix_ms: answer.unix_ms.saturating_add(talked) }
+    });
+    let (caller, callee) = (&record.caller.media, &record.callee.media);
+    let code = record.caller.code.map(|code| code.to_string()).unwrap_or_default();
+    let codec = caller.codec.as_deref().or(callee.codec.as_deref()).unwrap_or_default();
+    let cause = record.cause.as_deref().unwrap_or_default();
+    Accounting {
+        status,
+        session: cut(&record.id),
+        call: cut(&record.caller.call_id),
+        user: cut(&record.account),
+        nas_identifier: cut(nas_identifier),
+        called: cut(&record.called_number),
+        calling: cut(&record.caller_number),
+        seconds: u32::try_from(record.duration_ms.div_ceil(1000)).unwrap_or(u32::MAX),
+        octets: [caller.bytes, callee.bytes],
+        packets: [caller.packets, callee.packets],
+        at_unix_s: at.unix_s(),
+        connection: cut([code.as_str(), cause, codec].join(" ").trim()),
+        terminate_cause: terminate_cause(cause),
+    }
+}
+
+fn cut(text: &str) -> Vec<u8> {
+    text.as_bytes()[..text.len().min(MAX_VALUE)].to_vec()
+}
+
+/// Acct-Terminate-Cause (RFC 2866 section 5.10).
+fn terminate_cause(cause: &str) -> u32 {
+    match cause {
+        "caller_hung_up" | "callee_hung_up" | "cancelled" | "transferred" => 1,
+        "media_timeout" | "expired" => 4,
+        "too_long" => 5,
+        "no_ack" | "media_lost" => 2,
+        "signaling_lost" => 11,
+        // Of the called side, and of this host's policy.
+        "refused" => 18,
+        _ => 17,
+    }
+}
