@@ -41,7 +41,8 @@ use sink::{Sink, SinkThread};
 use sqlite::Sqlite;
 
 /// How long the sinks may go on when the process ends: what they have not taken then, they take after the next start.
-const LAST_MOMENTS: Duration = Duration::from_secs(2);
+/// A test waits for them: it goes on in the same process.
+const LAST_MOMENTS: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 
 /// Why calls cannot be recorded.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,9 @@
 //! The journal's thread: it brings marks to the disk, and removes what nobody needs any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use tracing::{error, info, warn};
 use super::super::line;
 use super::super::segment::{self, Position};
 use super::{Journal, State};
-use std::sync::atomic::Ordering;
 
 /// How long marks are gathered before they are brought to the disk together.
 const GATHER: Duration = Duration::from_millis(20);
@@ -111,8 +111,8 @@ impl Keeper {
     fn sweep(&self) {
         let shared = &self.0.0;
         loop {
-            let mut state = self.0.state();
-            let state = &mut *state;
+            let mut guard = self.0.state();
+            let state = &mut *guard;
             let total = state.older.iter().map(|(_, length)| length).sum::<u64>() + state.length;
             shared.counts.bytes.store(total, Ordering::Relaxed);
             let full = total > shared.limit;
@@ -128,18 +128,18 @@ impl Keeper {
             self.0.say(state);
             let Some((number, _)) = state.older.first().copied() else { return };
             let read = state.sinks.iter().all(|sink| sink.segment > number);
-            if !read && !(full && !shared.refuse) {
+            if !read && (!full || shared.refuse) {
                 return;
             }
-            if let Err(problem) = self.carry_over(state, number) {
+            let open = state.open.iter().filter(|(_, marked)| **marked == number).map(|(id, _)| *id).collect();
+            drop(guard);
+            if let Err(problem) = self.carry_over(number, &open) {
                 // It stays, and is tried again.
                 warn!("an old segment of the journal of call records is kept: {problem}");
                 return;
             }
-            if !read {
-                shared.counts.cut.fetch_add(1, Ordering::Relaxed);
-            }
-            state.older.remove(0);
+            shared.counts.cut.fetch_add(u64::from(!read), Ordering::Relaxed);
+            self.0.state().older.retain(|(older, _)| *older != number);
             let path = segment::path(&shared.directory, number);
             if let Err(problem) = fs::remove_file(&path) {
                 warn!(file = %path.display(), "cannot be removed: {problem}");
@@ -147,9 +147,10 @@ impl Keeper {
         }
     }
 
-    /// Copies the marks of open records to the segment that is written, and makes sure that they are there.
-    fn carry_over(&self, state: &mut State, number: u64) -> io::Result<()> {
-        if !state.open.values().any(|marked| *marked == number) {
+    /// Copies the marks of records that are open in a segment to the one that is written, and makes sure that they are
+    /// there. Workers do not wait for the reading, nor for the disk.
+    fn carry_over(&self, number: u64, open: &HashSet<SessionId>) -> io::Result<()> {
+        if open.is_empty() {
             return Ok(());
         }
         let path = segment::path(&self.0.0.directory, number);
@@ -158,20 +159,23 @@ impl Keeper {
         while let Some(text) = reader.next()? {
             let Some(read) = line::read(text) else { continue };
             let id = line::id(read.json).and_then(|id| id.parse::<SessionId>().ok());
-            if let Some(id) = id.filter(|id| state.open.get(id) == Some(&number)) {
+            if let Some(id) = id.filter(|id| open.contains(id)) {
                 let mut carried = Vec::new();
                 line::carry(&mut carried, read);
                 latest.insert(id, carried);
             }
         }
+        let mut guard = self.0.state();
+        let state = &mut *guard;
+        // Some were marked anew meanwhile.
+        latest.retain(|id, _| state.open.get(id) == Some(&number));
         let lines: Vec<u8> = latest.values().flatten().copied().collect();
         self.0.put(state, &lines)?;
-        let number = state.number;
-        state.open.extend(latest.keys().map(|id| (*id, number)));
+        let now_in = state.number;
+        state.open.extend(latest.keys().map(|id| (*id, now_in)));
+        let file = state.file.clone();
+        drop(guard);
         // It is removed only after this, so nothing is lost whenever the power fails.
-        match &state.file {
-            Some(file) => file.sync_data(),
-            None => Ok(()),
-        }
+        file.map_or(Ok(()), |file| file.sync_data())
     }
 }
