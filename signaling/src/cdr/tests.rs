@@ -324,10 +324,11 @@ fn old_records_leave_the_table_where_that_is_wanted() {
     assert_eq!(left, id(2));
 }
 
-/// A RADIUS server that acknowledges what `answers` says, and keeps all requests: the session and the status.
-fn radius_server(
-    answers: impl Fn(usize) -> bool + Send + 'static,
-) -> (std::net::SocketAddr, Arc<std::sync::Mutex<Vec<(String, u8)>>>) {
+/// What a server was told: the session and the status of each request.
+type Heard = Arc<std::sync::Mutex<Vec<(String, u8)>>>;
+
+/// A RADIUS server that acknowledges what `answers` says, and keeps all requests.
+fn radius_server(answers: impl Fn(usize) -> bool + Send + 'static) -> (std::net::SocketAddr, Heard) {
     use md5::{Digest, Md5};
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");

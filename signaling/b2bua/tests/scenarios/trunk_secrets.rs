@@ -42,6 +42,7 @@ fn wrote_nothing(net: &Net) {
     }
     texts.extend(net.observed.iter().map(|observation: &Observation| format!("{observation:?}").into_bytes()));
     texts.extend(net.stored.iter().flat_map(|(key, value)| [key.clone(), value.clone()]));
+    texts.extend(net.marks.iter().map(|mark| format!("{mark:?}").into_bytes()));
     texts.push(format!("{:?} {:?} {:?}", net.counters(), net.told, net.questions).into_bytes());
     for text in texts {
         for secret in [FROM_CUSTOMERS, TO_CARRIER] {
