@@ -1,5 +1,4 @@
 //! A million routes: read from CSV and made a table, and looked up in no order, so that caches help little.
-#![expect(missing_docs, reason = "criterion makes a public function")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

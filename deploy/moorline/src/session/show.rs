@@ -128,7 +128,8 @@ fn lines(stream: &StreamReport) -> Vec<(&'static str, String)> {
     }
     if let Some(played) = stream.played {
         let complete = if played.complete { ", to its end" } else { "" };
-        lines.push(("played", format!("{}{complete}, in {} packets", seconds(played.played_ms.into()), played.packets)));
+        lines
+            .push(("played", format!("{}{complete}, in {} packets", seconds(played.played_ms.into()), played.packets)));
     }
     let goodbye = if stream.goodbyes > 0 { "; goodbye said" } else { "" };
     lines.push(("RTCP", format!("{rtcp_packets} packets{goodbye}")));

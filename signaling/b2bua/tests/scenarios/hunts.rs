@@ -69,11 +69,11 @@ fn answered(net: &mut Net, second: &Message) -> String {
 }
 
 fn outcome(net: &Net) -> (Option<&str>, Outcome) {
-    let ended = net.observed.iter().filter_map(|seen| match seen {
+    let mut ended = net.observed.iter().filter_map(|seen| match seen {
         Observation::Ended { to, outcome, .. } => Some((to.as_deref(), *outcome)),
         _ => None,
     });
-    ended.last().expect("an end")
+    ended.next_back().expect("an end")
 }
 
 #[test]
