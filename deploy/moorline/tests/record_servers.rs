@@ -1,4 +1,5 @@
 //! Call detail records taken by servers from Debian: PostgreSQL and FreeRADIUS.
+#![cfg(test)]
 
 mod stand;
 

@@ -1,5 +1,6 @@
 //! Signaling is killed again and again while calls are in every phase: of each attempt that its caller has heard of there
 //! is one record, and never two.
+#![cfg(test)]
 
 mod stand;
 
