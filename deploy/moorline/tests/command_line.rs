@@ -150,26 +150,27 @@ fn check_lists_announcements_and_names_what_cannot_be_played() {
     let own = directory.path().join("announcements");
     std::fs::create_dir(&own).expect("made");
     std::fs::write(own.join("no-line.al"), [0xd5; 12_000]).expect("written");
-    std::fs::write(&config, format!("[media]\nannouncements = {:?}\n", own.display().to_string())).expect("written");
-    let output = moorline(&["check", "--config", &config.display().to_string()]);
+    let trunk = "[[signaling.listeners]]\nname = \"a\"\nbind = \"127.0.0.1:5060\"\n\
+                 [[signaling.trunks]]\nname = \"a\"\nlistener = \"a\"\nsources = [\"127.0.0.0/8\"]\n";
+    let folder = format!("{trunk}[media]\nannouncements = {:?}\n", own.display().to_string());
+    std::fs::write(&config, folder).expect("written");
+    let output = moorline(&["check", &config.display().to_string()]);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.lines().any(|line| line.starts_with("announcement \"call-restricted\": 3.0 s, built in")), "{text}");
     let replaced = format!("announcement \"no-line\": 1.5 s, {}", own.join("no-line.al").display());
     assert!(text.lines().any(|line| line == replaced), "{text}");
 
-    let refused = "[[signaling.listeners]]\nname = \"a\"\nbind = \"127.0.0.1:5060\"\n\
-                   [[signaling.trunks]]\nname = \"a\"\nlistener = \"a\"\nsources = [\"127.0.0.0/8\"]\n\
-                   [[signaling.routes]]\nrefuse = { status = 403, announcement = \"unheard-of\" }\n";
+    let refused = format!("{trunk}[[signaling.routes]]\nrefuse = {{ status = 403, announcement = \"unheard-of\" }}\n");
     let other = directory.path().join("other.toml");
     std::fs::write(&other, refused).expect("written");
-    let output = moorline(&["check", "--config", &other.display().to_string()]);
+    let output = moorline(&["check", &other.display().to_string()]);
     assert!(output.status.success(), "{}", stderr(&output));
     let advised = "advice: signaling.routes[0].refuse.announcement: media has no \"unheard-of\"";
     assert!(stdout(&output).contains(advised), "{}", stdout(&output));
 
     std::fs::write(own.join("broken.wav"), b"RIFF").expect("written");
-    let output = moorline(&["check", "--config", &config.display().to_string()]);
+    let output = moorline(&["check", &config.display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(said.contains("media.announcements: ") && said.contains("broken.wav: not a WAV file"), "{said}");
