@@ -164,7 +164,7 @@ fn a_start_that_cannot_be_names_what_is_missing() {
 }
 
 #[test]
-fn a_process_that_is_held_back_has_its_flows_drained_into_the_driver() {
+fn a_flow_goes_over_in_order_though_the_process_is_held_back() {
     apart(|| {
         // Rings of 128 packets: what waits is lost soon.
         let settings = "cores = [0]\noffload = true\ndatapath = \"af_xdp\"\nxdp = { frames_per_queue = 256 }";
@@ -199,8 +199,7 @@ fn a_process_that_is_held_back_has_its_flows_drained_into_the_driver() {
         });
         let (sent, heard) = (sent.into_inner(), ear.end());
         assert!(heard.is_sorted_by(|a, b| a < b), "nothing is out of order");
-        let (drained, alice) = (way("drained"), stage.close().legs[0][0]);
-        eprintln!("{drained} drained, {} of {sent} heard, {alice:?}", heard.len());
+        let alice = stage.close().legs[0][0];
         assert_eq!((alice.reordered, alice.duplicates), (0, 0));
         assert!(heard.len() as u64 <= alice.packets && alice.packets <= sent.into());
     });
