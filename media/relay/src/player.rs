@@ -206,9 +206,10 @@ impl Players {
             }
             let written = player.write(octets, room);
             let packet_ns = u64::from(player.packet_ms) * NANOS_PER_MS;
-            // A shard that was held up goes on from now: it does not send in a burst what it has missed.
-            let next = Some(due.saturating_add(packet_ns)).filter(|next| *next > now);
-            self.due.push(Reverse((next.unwrap_or(now.saturating_add(packet_ns)), number)));
+            // A shard that was held up does not send in a burst what it has missed. Each player goes on in its own
+            // millisecond: else all that were held up would send in the same one from then on.
+            let missed = (now - due).checked_div(packet_ns).unwrap_or(0);
+            self.due.push(Reverse((due.saturating_add((missed + 1).saturating_mul(packet_ns)), number)));
             let (from, to) = player.way;
             if let Some(length) = written {
                 return Some(Due::Packet { from, to, length });

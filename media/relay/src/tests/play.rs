@@ -274,7 +274,24 @@ fn a_shard_that_was_held_up_sends_no_burst() {
     assert_eq!(world.listen(5 * MS).len(), 1);
     world.now += 70 * MS;
     assert_eq!(world.take_due().len(), 1, "one for all that was missed");
-    assert_eq!(world.listen(19 * MS).len(), 0);
+    assert_eq!(world.listen(5 * MS - 1).len(), 0);
     let rest = world.listen(SECOND);
     assert_eq!(rest.len(), 4, "nothing of the announcement is missing");
+    assert!(rest.windows(2).all(|two| two[1].at - two[0].at == 20 * MS));
+}
+
+#[test]
+fn many_stay_spread_when_a_shard_was_held_up() {
+    let mut world = world();
+    for n in 0..100 {
+        world.open(id(n), &announced(Some(play())));
+    }
+    assert_eq!(world.listen(20 * MS).len(), 105, "the first five have had two");
+    world.now += 500 * MS;
+    assert_eq!(world.take_due().len(), 100, "one for each, for all that was missed");
+    let sent = world.listen(20 * MS - 1);
+    let mut turns: Vec<u64> = sent.iter().map(|packet| packet.at).collect();
+    assert_eq!(turns.len(), 95, "the turn of five was just now");
+    turns.dedup();
+    assert_eq!(turns.len(), 19, "in milliseconds of their own, as before");
 }
