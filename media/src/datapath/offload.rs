@@ -182,6 +182,11 @@ impl Offloaded {
         }
     }
 
+    /// When a drain is over, which [`settle`](Self::settle) ends: while another shard drains, the program goes on dropping.
+    pub(crate) fn next_end(&self) -> Option<u64> {
+        self.drain.next_end()
+    }
+
     /// Flows that were drained in vain go on as before.
     #[cold]
     fn end_drains(&mut self, now: u64) {

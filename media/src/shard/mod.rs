@@ -257,7 +257,8 @@ impl<D: Datapath> Shard<D> {
     fn sleep(&mut self, backlog: bool) -> io::Result<()> {
         let longest = if backlog || !self.held.is_empty() { PAUSE } else { IDLE };
         let now = (self.clock)();
-        let due = self.relay.next_timeout().into_iter().chain(self.relay.next_play()).min();
+        let drained = self.offload.as_ref().and_then(Offloaded::next_end);
+        let due = self.relay.next_timeout().into_iter().chain(self.relay.next_play()).chain(drained).min();
         let due = due.map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         let limit = longest.min(due);
         if !limit.is_zero() && (self.mailbox.fall_asleep() || backlog) {

@@ -85,6 +85,11 @@ impl Drain {
         Some(self.flows.swap_remove(place).0)
     }
 
+    /// When the next drain is over.
+    pub fn next_end(&self) -> Option<u64> {
+        self.flows.iter().map(|(_, until)| *until).min()
+    }
+
     /// Whether a flow is drained.
     pub fn has(&self, endpoint: EndpointId) -> bool {
         self.flows.iter().any(|(own, _)| *own == endpoint)
@@ -139,9 +144,9 @@ mod tests {
         assert_eq!(drain.admit(now, EndpointId(1), now - KEPT_NS), Some(now + 100 * MS));
         assert_eq!(drain.admit(now, EndpointId(1), now - KEPT_NS), None, "it is already");
         assert!(drain.has(EndpointId(1)) && !drain.has(EndpointId(2)));
-        assert_eq!(drain.next_over(now + 100 * MS - 1), None);
+        assert_eq!((drain.next_over(now + 100 * MS - 1), drain.next_end()), (None, Some(now + 100 * MS)));
         assert_eq!(drain.next_over(now + 100 * MS), Some(EndpointId(1)));
-        assert_eq!((drain.next_over(now + SECOND), drain.is_empty()), (None, true));
+        assert_eq!((drain.next_over(now + SECOND), drain.is_empty(), drain.next_end()), (None, true, None));
         // The process has caught up.
         assert_eq!(drain.admit(now + CALM_NS, EndpointId(1), SECOND), None);
     }
