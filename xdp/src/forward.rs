@@ -9,6 +9,7 @@
 //! off`): a program does not see a tag that the driver has taken out.
 
 mod claim;
+mod clock;
 mod counts;
 mod error;
 mod flows;
@@ -35,8 +36,8 @@ use moorline_xdp_abi::forward::{
     Seen, Slot, Told, range_words, wish as wishes,
 };
 use moorline_xdp_abi::lookup::Range;
-use nix::time::{ClockId, clock_gettime};
 
+pub use self::clock::monotonic_ns;
 pub use self::counts::residence_bounds;
 pub use self::error::ForwardError;
 pub use self::flows::FlowId;
@@ -406,17 +407,14 @@ pub fn unclaimed(interfaces: &[String]) -> Result<(), ForwardError> {
     })
 }
 
-/// CLOCK_MONOTONIC, the clock of all times here, in nanoseconds.
-pub fn monotonic_ns() -> u64 {
-    // It is there on every Linux.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() as u64 * NANOS + time.tv_nsec() as u64)
-}
-
 const NANOS: u64 = 1_000_000_000;
 
 fn may_attach() -> Result<(), ForwardError> {
     let missing = Capabilities::of_this_process().missing_for_forward();
-    if missing.is_empty() { Ok(()) } else { Err(ForwardError::Capabilities(missing.join(", "))) }
+    if !missing.is_empty() {
+        return Err(ForwardError::Capabilities(missing.join(", ")));
+    }
+    clock::is_the_programs()
 }
 
 /// A range with the interface that carries its packets, and the VLANs that they come with.

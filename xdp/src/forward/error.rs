@@ -15,6 +15,9 @@ pub enum ForwardError {
     /// The process lacks capabilities, which are named.
     #[error("it needs {0}")]
     Capabilities(String),
+    /// The process has another clock than the program.
+    #[error("it runs in a time namespace whose monotonic clock is not the host's: the XDP program has the host's")]
+    Clock,
     /// The ranges cannot be laid out.
     #[error("{0}")]
     Ranges(String),
