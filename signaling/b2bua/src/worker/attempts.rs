@@ -62,7 +62,7 @@ impl Worker {
         }
         self.watch_called(now, id);
         self.watch_no_answer(now, id);
-        let idle = self.calls.get(&id).is_some_and(|call| call.attempts.is_empty());
+        let idle = self.calls.get(&id).is_some_and(|call| call.attempts.iter().all(|attempt| attempt.given_up));
         if let Some(refused) = refusal.filter(|_| idle)
             && !self.hunt_on(now, id, &Setback::Answer(refused.status, refused.reason.clone()))
         {
@@ -87,11 +87,14 @@ impl Worker {
     pub(super) fn heard(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) {
         let Some(attempt) = self.calls.get_mut(&id).and_then(|call| call.attempt_mut(client)) else { return };
         let first = !std::mem::replace(&mut attempt.heard, true);
-        let flow = attempt.destination.flow;
+        let (flow, given_up) = (attempt.destination.flow, attempt.given_up);
         // A 503 counts whenever it comes.
         if first || arrival.message.status() == Some(503) {
             self.fared(arrival.now, flow, Some(arrival.message));
-            self.watch_silence(id, None);
+            // Those who are called instead of it may be silent all the same.
+            if !given_up {
+                self.watch_silence(id, None);
+            }
         }
     }
 
@@ -186,22 +189,26 @@ impl Worker {
     pub(super) fn refused_by_callee(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId, status: u16) {
         let Arrival { now, message, .. } = arrival;
         self.heard(arrival, client, id);
-        let Some(call) = self.calls.get(&id) else { return };
-        let shown = self.as_mapped(call.leg(Side::Callee).trunk, message);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let attempt = call.take_attempt(client);
+        // The call may have gone on to another trunk meanwhile.
+        let from = attempt.as_ref().map_or(call.leg(Side::Callee).trunk, |attempt| attempt.trunk);
+        let shown = self.as_mapped(from, message);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(attempt) = &attempt {
             let reason = message.reason().unwrap_or_default();
             call.record.try_ended(&attempt.call_id.to_string(), Some(status), reason);
         }
         self.ending.push(id);
         // Who was cancelled for its silence says no more than that.
-        let hung_up = status == 487 && attempt.as_ref().is_some_and(|attempt| attempt.given_up);
+        let given_up = attempt.as_ref().is_some_and(|attempt| attempt.given_up);
+        let hung_up = status == 487 && given_up;
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             Phase::Inviting => {
                 let (flow, trunk) = attempt.map(|attempt| (attempt.destination.flow, attempt.trunk)).unzip();
-                if let Some(flow) = flow.filter(|_| status / 100 == 3)
+                // Nor where it would have the call go to instead.
+                if let Some(flow) = flow.filter(|_| status / 100 == 3 && !given_up)
                     && self.follow(id, message, flow)
                 {
                     // Those who ring beside it do not keep it waiting (RFC 3261 16.7, step 4).

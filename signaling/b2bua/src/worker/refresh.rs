@@ -48,6 +48,10 @@ impl Worker {
     pub(super) fn invite_again(&mut self, arrival: Arrival<'_>, client: ClientId, id: SessionId) -> bool {
         let Some(shortest_s) = session_timer::too_short(arrival.message) else { return false };
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase == Phase::Inviting) else { return false };
+        // Who was given up is not called again: the call may be at another trunk.
+        if call.attempt_mut(client).is_none_or(|attempt| attempt.given_up) {
+            return false;
+        }
         let Some(invite) = call.invite.as_mut().filter(|invite| invite.shortest_s < shortest_s) else { return false };
         invite.shortest_s = shortest_s;
         let Some(before) = call.take_attempt(client) else { return false };

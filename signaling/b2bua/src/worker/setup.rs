@@ -18,7 +18,7 @@ use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing, Naming};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Kind, Remote, Unusable};
-use crate::policy::{Refusal, ReliableProvisional};
+use crate::policy::{Refusal, ReliableProvisional, with_number};
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
 use crate::transfer::Replacement;
@@ -65,7 +65,8 @@ impl Refused {
 
     /// 302 to a URI in which `{number}` stands for who was called.
     pub(super) fn redirect(to: &str, called: &[u8]) -> Refused {
-        let contact = format!("<{}>", to.replace("{number}", &String::from_utf8_lossy(called)));
+        let called = with_number(b"", called);
+        let contact = format!("<{}>", to.replace("{number}", &String::from_utf8_lossy(&called)));
         Refused { contact: Some(contact), ..Refused::new(302) }
     }
 

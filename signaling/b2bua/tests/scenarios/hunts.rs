@@ -1,6 +1,7 @@
 //! Calls that may go to several trunks: which is first, and which answers lead to the next.
 
-use moorline_b2bua::policy::{Choice, Failover, Hunt, Listener, Phrase, Policy, Trunk, Way};
+use moorline_b2bua::policy::{AnswerMap, AnswerRule, Choice, Codecs, Failover, Hunt, Listener, Phrase, Policy};
+use moorline_b2bua::policy::{Redirects, Trunk, Way};
 use moorline_b2bua::{Observation, Outcome};
 use moorline_control::{Refusal, RefusalCode, Request};
 
@@ -378,4 +379,77 @@ fn a_reliable_offer_of_the_first_trunk_leaves_no_other() {
     net.expect(CALLER, "SIP/2.0 503 Gone");
     net.quiet();
     net.nothing_left();
+}
+
+/// A call whose first carrier was given up for its silence, and that is at the second: both INVITEs.
+fn gone_on(policy: Policy) -> (Net, Message, Message) {
+    let (mut net, first) = hunting(policy);
+    net.advance(5 * SECOND_NS);
+    let second = net.expect(SECOND, "INVITE");
+    net.take_sent();
+    (net, first, second)
+}
+
+#[test]
+fn a_late_redirection_of_a_trunk_that_was_given_up_is_not_followed() {
+    let mut policy = policy_with(Failover::default());
+    policy.trunks.iter_mut().for_each(|trunk| trunk.redirects = Redirects::Follow);
+    let (mut net, first, second) = gone_on(policy);
+    net.receive(CALLEE, &answer(&first, "302 Moved", "a", CALLEE, "").replace("sip:198", "sip:5551000@198"));
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    answered(&mut net, &second);
+}
+
+#[test]
+fn a_late_422_of_a_trunk_that_was_given_up_is_not_followed_by_another_invite() {
+    let (mut net, first, second) = gone_on(policy_with(Failover::default()));
+    let short = with(&answer(&first, "422 Session Interval Too Small", "a", CALLEE, ""), "Min-SE: 3600\r\n");
+    net.receive(CALLEE, &short);
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    answered(&mut net, &second);
+}
+
+#[test]
+fn a_late_refusal_is_mapped_by_the_trunk_that_it_comes_from() {
+    let rule = |to| AnswerRule { statuses: 486..=486, reason: None, to_status: Some(to), to_reason: None };
+    let mut policy = policy_with(Failover::default());
+    policy.trunks[1].answers.received = AnswerMap(vec![rule(404)]);
+    policy.trunks[2].answers.received = AnswerMap(vec![rule(603)]);
+    policy.routes = routes(Way::Trunks(Hunt::in_order([1, 2])));
+    let (mut net, first, second) = gone_on(policy);
+    net.receive(CALLEE, &answer(&first, "486 Busy Here", "a", CALLEE, ""));
+    net.expect(CALLEE, "ACK");
+    net.quiet();
+    from_second(&mut net, &answer(&second, "503 Full", "b", SECOND, ""));
+    net.expect(SECOND, "ACK");
+    net.expect(CALLER, "SIP/2.0 404 Not Found");
+    net.nothing_left();
+}
+
+#[test]
+fn a_late_sign_of_life_of_one_trunk_is_none_of_the_next() {
+    let (mut net, first, _) = gone_on(policy_with(Failover::default()));
+    net.receive(CALLEE, &answer(&first, "100 Trying", "", CALLEE, ""));
+    net.take_sent();
+    net.advance(5 * SECOND_NS);
+    net.expect(THIRD, "INVITE");
+}
+
+#[test]
+fn what_the_next_trunk_cannot_be_sent_is_refused_at_once() {
+    let mut policy = policy_with(Failover::default());
+    policy.routes = routes(Way::Trunks(Hunt::in_order([1, 2])));
+    policy.trunks[0].relay.inbound = false;
+    policy.trunks[2].relay.outbound = false;
+    policy.trunks[2].codecs = Codecs::new(vec!["PCMA".parse().unwrap()]);
+    // Media past us are of both streams or none, and this trunk takes one of them only.
+    let offer = sdp("192.0.2.10", 4000) + "m=audio 4002 RTP/AVP 18\r\n";
+    let mut net = Net::with(policy);
+    net.receive(CALLER, &invite("5551000", "c1", &offer));
+    net.expect(CALLER, "SIP/2.0 100");
+    net.expect(CALLEE, "INVITE");
+    net.advance(5 * SECOND_NS);
+    net.expect(CALLER, "SIP/2.0 488");
 }

@@ -125,6 +125,12 @@ fn a_route_may_redirect_or_refuse() {
     net.quiet();
     net.nothing_left();
 
+    // What a number has escaped stays so.
+    let mut net = Net::with(policy.clone());
+    net.receive(CALLER, &invite("555%0D%0AX-Evil%3A%201%40h%3E", "c1", &sdp("192.0.2.10", 4000)));
+    let heard = net.expect(CALLER, "SIP/2.0 302");
+    assert_eq!(heard.header("Contact"), "<sip:555%0D%0AX-Evil%3A%201%40h%3E@192.0.2.200:5062;x=1>");
+
     policy.routes = routes(Way::Refuse(Refusal::new(403, "Barred Number")));
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
