@@ -18,6 +18,7 @@ use moorline_b2bua::Concurrency;
 use crate::cdr::RecordCounts;
 use crate::clock::now_ns;
 use crate::event_loop::Scrape;
+use crate::limits::Limits;
 use crate::metrics::{self, Page};
 use crate::transport::streams::StreamCounts;
 
@@ -35,6 +36,8 @@ pub(crate) struct Sources {
     pub(crate) calls: Arc<Concurrency>,
     /// What becomes of their records, where they are kept.
     pub(crate) records: Option<RecordCounts>,
+    /// What trunks are limited to.
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// Serves until the runtime ends.
@@ -88,5 +91,6 @@ async fn ask(sources: &Sources) -> Option<Page> {
     let sum = timeout(PATIENCE, answer).await.ok().flatten()?;
     let (streams, calls) = (Arc::clone(&sources.streams), Arc::clone(&sources.calls));
     let records = sources.records.clone();
-    Some(Page { sum, workers: sources.workers.len(), streams, calls, records, now_ns: now_ns() })
+    let (limiter, unwritten) = (Arc::clone(&sources.limits.limiter), sources.limits.is_failing());
+    Some(Page { sum, workers: sources.workers.len(), streams, calls, records, limiter, unwritten, now_ns: now_ns() })
 }

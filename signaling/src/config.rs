@@ -8,6 +8,7 @@ mod dialogs;
 mod fault;
 mod headers;
 mod hops;
+mod limits;
 mod link;
 mod listeners;
 mod numbers;
@@ -34,6 +35,7 @@ pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, St
 pub use fault::ConfigFault;
 pub use headers::{HeaderRuleConfig, MessagesConfig};
 pub use hops::LargeConfig;
+pub use limits::{DirectionLimitsConfig, ListRowConfig, RefusalsConfig, TrunkLimitsConfig};
 pub use link::RelayConfig;
 pub use listeners::{ClientsConfig, ListenerConfig, StreamsConfig, TlsConfig, TransportConfig};
 pub use numbers::{
@@ -88,11 +90,19 @@ pub struct Config {
     /// Where the hours and days of routes and limits are: the IANA name of a time zone, such as `Asia/Shanghai`. The
     /// host's own if left out.
     pub time_zone: Option<String>,
-    /// The directory for what outlives this process and belongs to no call: where endpoints are registered. If left
-    /// out, `/var/lib/moorline` where a trunk has a registrar, as far as it can be written.
+    /// The directory for what outlives this process and belongs to no call: where endpoints are registered,
+    /// how often callees were called today, and what was set by command. If left out, `/var/lib/moorline` where a trunk has
+    /// a registrar or limits the calls to a callee, as far as it can be written.
     pub state: Option<PathBuf>,
     /// Where call detail records go.
     pub cdr: CdrConfig,
+    /// The socket on which a running process takes commands (`moorline limits`, `moorline blacklist`), of mode 0600. If
+    /// left out, `signaling.sock` beside the control socket, as far as it can be made.
+    pub command: Option<PathBuf>,
+    /// Who may not call whom.
+    pub blacklist: Vec<ListRowConfig>,
+    /// Who may all the same.
+    pub whitelist: Vec<ListRowConfig>,
     /// Bounds of every call.
     pub limits: LimitsConfig,
     /// What is done when more comes than can be served.
@@ -235,6 +245,9 @@ pub struct TrunkConfig {
     /// Whether methods that are not known here cross inside a call: `pass` or `refuse`.
     #[serde(default)]
     pub unknown_methods: UnknownMethodsConfig,
+    /// How many calls it may have, how fast, from whom and to whom.
+    #[serde(default)]
+    pub limits: TrunkLimitsConfig,
 }
 
 /// Whether media may be latched (symmetric RTP).
@@ -275,6 +288,22 @@ pub struct LimitsConfig {
     pub media_timeout_s: u32,
     /// The most announcements to refused callers at once; above it they are refused without.
     pub announcements: u32,
+    /// How many callees of a day are remembered, for the trunks that limit the calls to each: 1 to 100 million, with 36
+    /// bytes of memory and of disk for each.
+    pub callees: u32,
+    /// What becomes of calls to others when so many were called: `refuse` (503), or `pass`, uncounted.
+    pub callees_full: CalleesFullConfig,
+}
+
+/// What becomes of a call to one callee more than are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CalleesFullConfig {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It passes, and is not counted.
+    Pass,
 }
 
 impl Default for Config {
@@ -298,6 +327,9 @@ impl Default for Config {
             time_zone: None,
             state: None,
             cdr: CdrConfig::default(),
+            command: None,
+            blacklist: Vec::new(),
+            whitelist: Vec::new(),
             limits: LimitsConfig::default(),
             overload: OverloadConfig::default(),
             streams: StreamsConfig::default(),
@@ -307,7 +339,15 @@ impl Default for Config {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        LimitsConfig { calls: 20_000, call_duration_s: 4 * 3600, ring_s: 180, media_timeout_s: 60, announcements: 100 }
+        LimitsConfig {
+            calls: 20_000,
+            call_duration_s: 4 * 3600,
+            ring_s: 180,
+            media_timeout_s: 60,
+            announcements: 100,
+            callees: 1_000_000,
+            callees_full: CalleesFullConfig::Refuse,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use moorline_sip::Transport;
 
@@ -51,6 +52,17 @@ pub enum SignalingError {
     /// Calls cannot be recorded where they are to be.
     #[error("signaling.cdr: {0}")]
     Records(CdrFault),
+    /// The directory is another process's, or the files of the limits in it cannot be used.
+    #[error("limits of trunks: {0}; see `signaling.state`")]
+    Limits(String),
+    /// The socket for commands was asked for, and could not be made.
+    #[error("signaling.command {}: {source}; make its directory, or name another path", path.display())]
+    Command {
+        /// The path.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The secret shared with the RADIUS servers cannot be used by the user that signaling became.
     #[error("signaling.radius.secret_file: {0}")]
     Radius(SecretFault),

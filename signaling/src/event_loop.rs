@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::cdr::{Before, Journal};
 use crate::clock::{WallClock, now_ns, until};
+use crate::limits::Limits;
 use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
 use crate::metrics::{Snapshot, Statistics};
@@ -82,6 +83,7 @@ pub(crate) struct EventLoop {
     /// When messages came whose forwarded form is not sent yet.
     forwarded: Vec<u64>,
     wall_clock: WallClock,
+    limits: Arc<Limits>,
     /// The time of the last input.
     now: u64,
 }
@@ -104,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) records: Option<(Journal, Arc<Before>)>,
     pub(crate) scrapes: mpsc::Receiver<Scrape>,
     pub(crate) wall_clock: WallClock,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// What ended a wait.
@@ -149,6 +152,7 @@ impl EventLoop {
             observed: Vec::new(),
             forwarded: Vec::new(),
             wall_clock: parts.wall_clock,
+            limits: parts.limits,
             now: 0,
         };
         event_loop.look_at_the_wall(now_ns());
@@ -383,6 +387,7 @@ impl EventLoop {
                     self.tell();
                     self.statistics.news_delayed += u64::from(!self.outbox.is_empty());
                 }
+                Output::Counted => self.limits.write_counts(),
                 Output::Store { key, value, expires_at } => self.store(&key, value, expires_at),
                 Output::Verify { request, question } => {
                     let asked = self.verdicts.as_ref().is_some_and(|(questions, _)| questions.put(request, question));

@@ -9,9 +9,11 @@
 mod admin;
 mod cdr;
 mod clock;
+pub mod command;
 mod config;
 mod error;
 mod event_loop;
+mod limits;
 mod mail;
 mod media_client;
 mod metrics;
@@ -33,6 +35,7 @@ pub use config::{
     AssertionConfig, CallerConfig, EditConfig, FormConfig, LengthConfig, NumberRuleConfig, NumberingPlanConfig,
     TrunkNumbersConfig,
 };
+pub use config::{CalleesFullConfig, DirectionLimitsConfig, ListRowConfig, RefusalsConfig, TrunkLimitsConfig};
 pub use config::{
     ClientsConfig, Config, ConfigFault, LargeConfig, LimitsConfig, ListenerConfig, MediaNatConfig, OverloadConfig,
     RedirectsConfig, ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StreamsConfig, StunConfig, TlsConfig,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
+use moorline_b2bua::policy::limit::Limiter;
 use moorline_b2bua::{Concurrency, Counters, Observation, Outcome, Reason};
 use moorline_control::SessionReport;
 use tracing::{info, warn};
@@ -30,6 +31,10 @@ pub(crate) struct Page {
     pub(crate) calls: Arc<Concurrency>,
     /// What becomes of their records, where they are kept.
     pub(crate) records: Option<RecordCounts>,
+    /// What trunks are limited to.
+    pub(crate) limiter: Arc<Limiter>,
+    /// The calls of the day cannot be written down.
+    pub(crate) unwritten: bool,
     /// When it is shown.
     pub(crate) now_ns: u64,
 }

@@ -1,5 +1,7 @@
 //! From a configuration to a running process: a thread for each worker, and one for connections and administration.
 
+mod limits;
+
 use std::future::Future;
 use std::hash::RandomState;
 use std::path::Path;
@@ -20,7 +22,9 @@ use tracing::{error, info, warn};
 
 use crate::cdr::{Before, Journal, Records};
 use crate::clock::WallClock;
+use crate::command;
 use crate::event_loop::{EventLoop, Parts, Scrape};
+use crate::limits::Limits;
 use crate::mail::{Inbox, Workers};
 use crate::media_client::MediaClient;
 use crate::store::{Entry, Store};
@@ -58,9 +62,16 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     let sockets = streams::bind(&policy.listeners)?;
     let admin_failed = |source| SignalingError::Admin { admin: config.admin, source };
     let admin_socket = TcpListener::bind(config.admin).await.map_err(admin_failed)?;
+    let commands = limits::listen_for_commands(&config)?;
     if let Some(user) = &config.user {
         privilege::become_user(user)?;
     }
+    let limits = Arc::new(limits::open(&config, &policy)?);
+    let _command_socket = commands.map(|(socket, listener)| {
+        spawn_local(command::serve(listener, Arc::clone(&limits)));
+        socket
+    });
+    spawn_local(limits::sync_counts(Arc::clone(&limits)));
     let mut store = open_store(&config)?;
     let calls = Arc::default();
     let (records, before) = open_records(&config, &calls)?;
@@ -72,6 +83,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
         calls,
         announcements: Arc::default(),
         new_calls: Arc::default(),
+        limits,
         workers: count,
     };
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
@@ -107,6 +119,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
             streams: figures,
             calls: shared.calls,
             records: records.as_ref().map(Records::counts),
+            limits: Arc::clone(&shared.limits),
         },
     ));
     for listener in &shared.policy.listeners {
@@ -170,6 +183,7 @@ struct Shared {
     calls: Arc<Concurrency>,
     announcements: Arc<Concurrency>,
     new_calls: Arc<NewCalls>,
+    limits: Arc<Limits>,
     workers: usize,
 }
 
@@ -264,13 +278,15 @@ async fn serve_worker(
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let (calls, announcements) = (Arc::clone(&shared.calls), Arc::clone(&shared.announcements));
-    let place = Place { node: config.node, index, of: shared.workers, calls, announcements };
+    let limits = Arc::clone(&shared.limits.limiter);
+    let place = Place { node: config.node, index, of: shared.workers, calls, announcements, limits };
     let wall_clock = WallClock::new(config.time_zone.as_deref())
         .map_err(|error| SignalingError::system("reading time zones")(std::io::Error::other(error)))?;
     let parts = Parts {
         worker: Worker::new(place, shared.policy.clone(), entropy()?),
         place: index,
         wall_clock,
+        limits: Arc::clone(&shared.limits),
         udp,
         edge: shared.edge(&config),
         dispatch: shared.dispatch(),

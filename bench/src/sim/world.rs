@@ -284,7 +284,11 @@ impl World {
                 // Every target is an address: there is no name to look up.
                 Output::Dns(question) => self.fault(format!("a question to DNS: {question:?}")),
                 // There is one worker, and nobody registers or has a name.
-                other @ (Output::Tell(_) | Output::Store { .. } | Output::Verify { .. } | Output::Name { .. }) => {
+                other @ (Output::Tell(_)
+                | Output::Counted
+                | Output::Store { .. }
+                | Output::Verify { .. }
+                | Output::Name { .. }) => {
                     self.fault(format!("nobody asked for {other:?}"));
                 }
                 Output::Record(_) => {}

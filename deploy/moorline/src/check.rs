@@ -75,6 +75,21 @@ fn summary(configuration: &Configuration) -> String {
             list(&trunk.targets)
         ));
     }
+    for trunk in &signaling.trunks {
+        for (direction, limits) in [("from", &trunk.limits.inbound), ("to", &trunk.limits.outbound)] {
+            let numbers = [
+                ("at once", limits.calls),
+                ("a second", limits.calls_per_second),
+                ("of a caller at once", limits.calls_per_caller),
+                ("to a callee a day", limits.calls_per_callee_a_day),
+            ];
+            let numbers = numbers.into_iter().filter_map(|(what, most)| Some(format!("{} {what}", most?)));
+            let numbers: Vec<String> = numbers.collect();
+            if !numbers.is_empty() {
+                lines.push(format!("limit: calls {direction} {:?}: {}", trunk.name, numbers.join(", ")));
+            }
+        }
+    }
     for route in &signaling.routes {
         let from = route.from.as_ref().map(|name| format!(" from {name:?}")).unwrap_or_default();
         let caller = Some(&route.caller_prefix).filter(|prefix| !prefix.is_empty());
@@ -99,6 +114,7 @@ fn summary(configuration: &Configuration) -> String {
     }
     lines.push(format!("admin HTTP: signaling {}, media {}", signaling.admin, media.admin));
     lines.push(format!("control socket: {}", media.control.display()));
+    lines.push(format!("command socket: {}", signaling.command_path().display()));
     lines.join("\n") + "\n"
 }
 

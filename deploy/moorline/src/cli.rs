@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use moorline_control::SessionId;
 use tracing::level_filters::LevelFilter;
 
+pub(crate) mod limits;
 pub(crate) mod load;
 
 /// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
@@ -34,6 +35,15 @@ pub(crate) enum Command {
     /// Media sessions by hand, against a running media process.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Limits of trunks: shown, and set while calls are up.
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
+    /// Callers and callees whose calls are refused, all or a share of them.
+    #[command(subcommand)]
+    Blacklist(limits::ListCommand),
+    /// Callers and callees whose calls neither the blacklist refuses nor barred numbers.
+    #[command(subcommand)]
+    Whitelist(limits::ListCommand),
     /// Place calls through both processes on loopback, and show what came of them.
     Demo(DemoArgs),
     /// Place calls with media through any SBC, and report what became of them.

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod demo;
 mod host;
+mod limits;
 mod load;
 mod session;
 mod supervise;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         Command::Session(SessionCommand::Open(args)) => session::open(args),
         Command::Session(SessionCommand::List(args)) => session::show::list(args),
         Command::Session(SessionCommand::Show(args)) => session::show::show(args),
+        Command::Limits(command) => limits::run(command),
+        Command::Blacklist(command) => limits::list(command, false),
+        Command::Whitelist(command) => limits::list(command, true),
         Command::Demo(args) => demo::run(args),
         Command::Load(args) => load::run(args),
     };

@@ -34,7 +34,9 @@ fn help_names_every_command() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["up", "signaling", "media", "check", "session", "demo", "load", "help"], "{text}");
+    let expected =
+        ["up", "signaling", "media", "check", "session", "limits", "blacklist", "whitelist", "demo", "load", "help"];
+    assert_eq!(commands, expected, "{text}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::locate::{NotLocated, Ticket};
 use crate::media::Remote;
 use crate::next_hop::NextHops;
 use crate::policy::Target;
+use crate::policy::limit::Seized;
 use crate::reliable::OfferedIn;
 use crate::transfer::{Handled, Usage};
 
@@ -93,6 +94,8 @@ pub(crate) struct Call {
     pub(crate) record_complete: bool,
     /// When it is marked next as being up.
     pub(crate) interim_at: Option<u64>,
+    /// What it holds of the limits of its trunks, until it is not live any more.
+    pub(crate) seized: Seized,
 }
 
 /// The first INVITE of a call.

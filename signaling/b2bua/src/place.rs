@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use moorline_control::SessionId;
 
+use crate::policy::limit::Limiter;
+
 /// How many virtual shards there are: an identifier has room for 256.
 const VIRTUAL_SHARDS: usize = 256;
 
@@ -22,12 +24,15 @@ pub struct Place {
     pub calls: Arc<Concurrency>,
     /// The announcements that they have played now.
     pub announcements: Arc<Concurrency>,
+    /// The limits of trunks.
+    pub limits: Arc<Limiter>,
 }
 
 impl Place {
     /// The only worker of a process.
     pub fn alone(node: u16) -> Place {
-        Place { node, index: 0, of: 1, calls: Arc::default(), announcements: Arc::default() }
+        let (calls, announcements, limits) = (Arc::default(), Arc::default(), Arc::default());
+        Place { node, index: 0, of: 1, calls, announcements, limits }
     }
 
     /// The worker of `workers` that owns a virtual shard.

@@ -6,6 +6,7 @@ mod codecs;
 mod dialogs;
 mod endpoints;
 mod headers;
+pub mod limit;
 mod link;
 mod number;
 mod pattern;
@@ -99,6 +100,9 @@ pub struct Limits {
     pub media_timeout_ns: u64,
     /// The most announcements that are played at once; above it callers are refused without.
     pub announcements: usize,
+    /// What becomes of a call whose callee cannot be counted, because as many were called today as are remembered: it
+    /// is let through, or refused ([`limit::Cause::CalleesFull`]).
+    pub pass_when_callees_full: bool,
 }
 
 impl Default for Limits {
@@ -110,6 +114,7 @@ impl Default for Limits {
             ring_ns: 180 * SECOND,
             media_timeout_ns: 60 * SECOND,
             announcements: 100,
+            pass_when_callees_full: false,
         }
     }
 }

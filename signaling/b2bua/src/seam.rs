@@ -122,6 +122,11 @@ pub enum Output {
         /// When it is of no use any more, in the worker's time.
         expires_at: u64,
     },
+    /// How often callees were called has changed: write it down ([`DayCounts::write_changes`]) before anything else is
+    /// carried out, so that what was sent on is counted whatever comes.
+    ///
+    /// [`DayCounts::write_changes`]: crate::policy::limit::DayCounts::write_changes
+    Counted,
     /// Ask whether credentials are right; [`Input::Verdict`] is awaited for a few seconds.
     Verify {
         /// The number that must come back with the verdict.

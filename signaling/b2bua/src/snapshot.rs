@@ -15,6 +15,7 @@ use crate::cdr::{Kept, Record};
 use crate::leg::{Leg, Side};
 use crate::media::Remote;
 use crate::policy::Policy;
+use crate::policy::limit::{Counted, Direction, Seized, Seizure};
 use crate::session_timer::SessionTimer;
 
 /// The form of snapshot that this version writes.
@@ -99,6 +100,12 @@ struct LegForm<'a> {
     /// Absent for dialogs that were not set up by a `sips` URI.
     #[n(20)]
     secure: Option<bool>,
+    /// The direction in which it counts at its trunk, by [`Direction::index`]; its side's if absent.
+    #[n(24)]
+    direction: Option<u8>,
+    /// The caller for whom it counts.
+    #[b(25)]
+    counts_for: Option<&'a ByteSlice>,
 }
 
 #[derive(Encode, Decode)]
@@ -152,6 +159,7 @@ fn written(form: &CallForm<'_>) -> Vec<u8> {
 fn leg_form<'a>(call: &'a Call, side: Side, policy: &'a Policy) -> Option<LegForm<'a>> {
     let leg = call.leg(side);
     let dialog = leg.dialog.as_ref()?;
+    let counted = call.seized.of(side).map(Seizure::counted);
     Some(LegForm {
         trunk: &policy.trunks.get(leg.trunk)?.name,
         listener: &policy.listeners.get(leg.flow.listener)?.name,
@@ -178,10 +186,12 @@ fn leg_form<'a>(call: &'a Call, side: Side, policy: &'a Policy) -> Option<LegFor
         sdp: leg.sdp.as_deref().map(Into::into),
         shortest_s: Some(leg.shortest_s),
         secure: dialog.secure.then_some(true),
+        direction: counted.map(|(direction, _)| direction as u8),
+        counts_for: counted.and_then(|(_, caller)| caller).map(Into::into),
     })
 }
 
-/// Makes a call of its snapshot.
+/// Makes a call of its snapshot, and tells what its parties count as at their trunks.
 ///
 /// # Errors
 /// A sentence for the log: not answered yet, another version, a trunk or listener that the configuration
@@ -192,7 +202,7 @@ pub(crate) fn restore(
     local: LocalSession,
     now: u64,
     policy: &Policy,
-) -> Result<Call, String> {
+) -> Result<(Call, [Counted; 2]), String> {
     if snapshot.is_empty() {
         return Err("the call was not answered yet".into());
     }
@@ -206,9 +216,13 @@ pub(crate) fn restore(
     let said = [&caller, &callee].map(|leg| leg.said.as_deref().map(<[Remote]>::to_vec));
     // The clock of a host that was restarted begins anew.
     let answered_at = form.answered_at.min(now);
+    let counted = [(&caller, Direction::Inbound), (&callee, Direction::Outbound)].map(|(leg, usual)| {
+        let direction = leg.direction.and_then(|at| Direction::BOTH.get(usize::from(at)).copied());
+        (direction.unwrap_or(usual), leg.counts_for.map(|caller| caller.to_vec().into()))
+    });
     let legs = [leg(caller, now, policy)?, leg(callee, now, policy)?];
     let numbers: Vec<&[u8]> = form.numbers.iter().flatten().map(|number| &number[..]).collect();
-    Ok(Call {
+    let call = Call {
         id,
         numbers: Numbers::restored(&numbers, &policy.trunks[legs[1].trunk]),
         phase: Phase::Answered,
@@ -243,7 +257,9 @@ pub(crate) fn restore(
         interim_at: None,
         declined: Vec::new(),
         branches: Vec::new(),
-    })
+        seized: Seized::default(),
+    };
+    Ok((call, counted))
 }
 
 fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {

@@ -22,6 +22,7 @@ mod endpoints;
 mod fork;
 mod hunt;
 mod join;
+mod limits;
 mod media;
 mod names;
 mod next_hops;
@@ -51,8 +52,10 @@ mod timers;
 mod transfer;
 mod update;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use moorline_control::SessionId;
 use moorline_sip::Message;
@@ -65,6 +68,7 @@ use crate::identity::Identities;
 use crate::leg::Side;
 use crate::next_hop::NextHops;
 use crate::policy::Policy;
+use crate::policy::limit::{Limiter, TrunkCalls};
 use crate::subscription::Subscription;
 use crate::verify::Verdict;
 use crate::{Entropy, Input, MediaInput, Observation, Output, Place, Wall};
@@ -145,6 +149,10 @@ pub struct Worker {
     /// Requests that were sent again after the end of their stream.
     resent: IdSet<ClientId>,
     timers: Timers,
+    /// The calls of each trunk, by position in the policy.
+    trunk_calls: Vec<Arc<TrunkCalls>>,
+    /// Which calls of a blacklisted share are refused is drawn from this.
+    draws: Cell<u64>,
     /// The first input has come, and with it the time.
     started: bool,
     /// The time of the last input.
@@ -231,9 +239,10 @@ impl Worker {
     /// into a dialog.
     pub fn new(place: impl Into<Place>, policy: Policy, mut entropy: Entropy) -> Worker {
         let place = place.into();
-        let lottery = targets::lottery(entropy());
+        let (lottery, draws) = (targets::lottery(entropy()), entropy());
         let admission = Admission::new(&policy, &mut entropy);
         let proofs = Proofs::new(&policy);
+        let trunk_calls = limits::of_trunks(&place, &policy);
         let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
@@ -264,6 +273,8 @@ impl Worker {
             strays: Strays::default(),
             resent: IdSet::default(),
             timers: Timers::default(),
+            trunk_calls,
+            draws: Cell::new(draws),
             started: false,
             latest: 0,
             wall: Wall::default(),
@@ -308,6 +319,11 @@ impl Worker {
     /// The next thing to do; `None` when there is nothing until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The limits that it shares with the other workers of its process.
+    pub fn limits(&self) -> &Arc<Limiter> {
+        &self.place.limits
     }
 
     /// What the wall clock shows, as it was told last.
@@ -377,6 +393,7 @@ impl Worker {
                 }
             }
         }
+        self.tell_counted();
         while let Some(transmit) = self.layer.poll_transmit() {
             self.counters.retransmissions += u64::from(transmit.retransmission);
             self.cross_out(transmit.flow, transmit.bytes);

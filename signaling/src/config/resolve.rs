@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, Trunk};
 
@@ -9,12 +10,15 @@ use crate::clock::WallClock;
 
 use super::fault::{Faults, choices};
 use super::numbers::Plans;
-use super::{Config, ConfigFault, MediaNatConfig, RedirectsConfig, TrunkConfig};
+use super::{CalleesFullConfig, Config, ConfigFault, MediaNatConfig, RedirectsConfig, TrunkConfig};
 
 /// The longest path a Unix socket address holds (`sun_path`, less its final zero).
 const MAX_SOCKET_PATH: usize = 107;
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// The most callees of a day: 3.6 GB of memory.
+const MAX_CALLEES: u32 = 100_000_000;
 
 /// More threads than any host has calls for.
 const MAX_WORKERS: usize = 16;
@@ -36,6 +40,7 @@ impl Config {
         self.streams.check(&mut faults);
         self.cdr.check(&mut faults);
         let records = Records { kept: self.cdr.enabled, interim_ns: self.cdr.interim_ns() };
+        self.read_lists(&mut faults);
         faults.or(Policy { listeners, trunks, routes, limits, records })
     }
 
@@ -45,7 +50,20 @@ impl Config {
         self.workers.unwrap_or_else(|| cores() / 2).clamp(1, MAX_WORKERS)
     }
 
+    /// Where commands are taken.
+    pub fn command_path(&self) -> PathBuf {
+        self.command.clone().unwrap_or_else(|| self.control.with_file_name("signaling.sock"))
+    }
+
     fn check_process(&self, faults: &mut Faults) {
+        let command = self.command.as_ref().map_or(1, |path| path.as_os_str().len());
+        if command == 0 || command > MAX_SOCKET_PATH {
+            let problem = format!("a socket path has 1 to {MAX_SOCKET_PATH} bytes, this one {command}");
+            faults.add("command", problem, "use a short path such as /run/moorline-signaling/command.sock");
+        }
+        if self.command.as_ref() == Some(&self.control) {
+            faults.add("command", "this is the media process's control socket", "name another path");
+        }
         let length = self.control.as_os_str().len();
         if length == 0 || length > MAX_SOCKET_PATH {
             let problem = format!("a socket path has 1 to {MAX_SOCKET_PATH} bytes, this one {length}");
@@ -144,6 +162,7 @@ impl Config {
                     RedirectsConfig::Pass => Redirects::Pass,
                 },
                 dialogs: trunk.dialogs(),
+                limits: trunk.limits.limits(faults, &format!("trunks[{index}].limits")),
                 ..Trunk::default()
             };
             trunk.accounts(&format!("trunks[{index}]"), self.radius.is_some(), &mut made, faults);
@@ -208,10 +227,19 @@ impl Config {
             ("call_duration_s", limits.call_duration_s, "every call would end at its answer"),
             ("ring_s", limits.ring_s, "every call would be cancelled at once"),
             ("media_timeout_s", limits.media_timeout_s, "every call would end at its answer"),
+            ("callees", limits.callees, "no callee could be counted"),
         ] {
             if value == 0 {
                 faults.add(format!("limits.{key}"), format!("0: {meaning}"), "use 1 or more, or leave the key out");
             }
+        }
+        if limits.callees > MAX_CALLEES {
+            let problem = format!(
+                "{} callees would take {} GB of memory",
+                limits.callees,
+                limits.callees / 1_000_000 * 36 / 1000
+            );
+            faults.add("limits.callees", problem, format!("use {MAX_CALLEES} or fewer"));
         }
         Limits {
             calls: usize::try_from(limits.calls).unwrap_or(usize::MAX),
@@ -219,6 +247,7 @@ impl Config {
             ring_ns: u64::from(limits.ring_s) * SECOND_NS,
             media_timeout_ns: u64::from(limits.media_timeout_s) * SECOND_NS,
             announcements: usize::try_from(limits.announcements).unwrap_or(usize::MAX),
+            pass_when_callees_full: limits.callees_full == CalleesFullConfig::Pass,
         }
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Page;
 
 mod edge;
+mod limits;
 mod records;
 
 /// Upper bounds in seconds of what a caller waits for: 10 µs to 30 s.
@@ -101,6 +102,7 @@ impl Collector for Page {
             .encode_gauge(&ratio)?;
         edge::encode(self, &mut encoder)?;
         self.records.as_ref().map_or(Ok(()), |counts| records::encode(counts, &mut encoder))?;
+        limits::encode(self, &mut encoder)?;
         let name = "moorline_sip_registered";
         let help = "1 while Moorline is registered with the trunk";
         let mut registered = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -13,7 +13,8 @@ fn page(observations: impl IntoIterator<Item = Observation>) -> String {
     observations.into_iter().for_each(|observation| statistics.observe(NOW, observation));
     let counters = Counters { messages: 7, calls: 2, calls_active: 1, ..Counters::default() };
     let sum = Snapshot { counters, statistics, received: 5, sent: 6, unsent: 0, media_connected: true };
-    text(Page { sum, workers: 2, streams: Arc::default(), calls: Arc::default(), records: None, now_ns: NOW })
+    let (streams, calls, limiter) = (Arc::default(), Arc::default(), Arc::default());
+    text(Page { sum, workers: 2, streams, calls, records: None, limiter, unwritten: false, now_ns: NOW })
         .expect("a page")
 }
 
@@ -89,9 +90,17 @@ fn forwarding_is_measured_from_when_the_message_came() {
     statistics.forwarded(NOW, NOW - 15_000);
     let counters = Counters::default();
     let sum = Snapshot { counters, statistics, received: 0, sent: 0, unsent: 0, media_connected: true };
-    let page =
-        text(Page { sum, workers: 1, streams: Arc::default(), calls: Arc::default(), records: None, now_ns: NOW })
-            .expect("text");
+    let page = text(Page {
+        sum,
+        workers: 1,
+        streams: Arc::default(),
+        calls: Arc::default(),
+        records: None,
+        limiter: Arc::default(),
+        unwritten: false,
+        now_ns: NOW,
+    })
+    .expect("text");
     has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.01",message="invite"} 0"#);
     has(&page, r#"moorline_sip_forward_seconds_bucket{le="0.02",message="invite"} 1"#);
     has(&page, r#"moorline_sip_added_seconds_bucket{le="0.005",step="invite"} 1"#);
@@ -112,9 +121,17 @@ fn workers_are_added_up() {
     };
     let mut sum = worker(3);
     sum.merge(&worker(5));
-    let page =
-        text(Page { sum, workers: 2, streams: Arc::default(), calls: Arc::default(), records: None, now_ns: NOW })
-            .expect("text");
+    let page = text(Page {
+        sum,
+        workers: 2,
+        streams: Arc::default(),
+        calls: Arc::default(),
+        records: None,
+        limiter: Arc::default(),
+        unwritten: false,
+        now_ns: NOW,
+    })
+    .expect("text");
     for line in [
         "moorline_sip_calls_total 8",
         "moorline_sip_busy_hour_attempts 8",

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::limit::TrunkLimits;
 use super::{
     Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Link, Policy,
     Registration, Relay, Resolved, SecretPrefixes, Target, TrunkNumbers,
@@ -81,6 +82,8 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Moorline registers itself with it.
     pub registration: Option<Registration>,
+    /// How many calls it may have, and which.
+    pub limits: TrunkLimits,
 }
 
 /// What becomes of requests to a trunk that would go over UDP and are long (RFC 3261 18.1.1): fragments of datagrams

@@ -14,6 +14,7 @@ use crate::extension::RELIABLE;
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::Side;
 use crate::media::{Remote, SideView, legs};
+use crate::policy::limit::Seized;
 use crate::reliable::Provisional;
 
 /// How long after its length an announcement must be over: the media process says so, if it lives.
@@ -81,6 +82,7 @@ impl Worker {
             numbers: Numbers::received(invite, &self.policy.trunks[trunk]),
             announcing: Some(Box::new(announcing)),
             hunting: None,
+            seized: Seized::default(),
         })
     }
 

@@ -123,6 +123,7 @@ impl Worker {
         let client = client.ok_or_else(|| Refused::because(503, "Too Many Transactions"))?;
         self.record_try(now, id, &destination, call_id);
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
+        call.seized.sent();
         if self.tags.insert(tag, (id, Side::Callee)).is_none() {
             call.tags.push(tag);
         }

@@ -14,7 +14,8 @@ use crate::forward::{self, Body};
 use crate::leg::{Leg, Side};
 use crate::locate::Hop;
 use crate::media::Remote;
-use crate::policy::{Decision, Target, Way};
+use crate::policy::limit::{Party, Seizure};
+use crate::policy::{Decision, Refusal, Target, Way};
 
 /// Why a trunk does not carry a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,8 @@ impl Worker {
         numbers: &mut Numbers,
         offer: &[Remote],
         draw: u64,
-    ) -> Result<(usize, Option<Box<Hunting>>), Refused> {
+        party: &Party,
+    ) -> Result<(usize, Option<Box<Hunting>>, Seizure), Refused> {
         let decision = self.decision(arrival.now, from, numbers);
         let decision = decision.ok_or_else(|| Refused::because(404, "No Route"))?;
         let (left, failover) = match &decision.to {
@@ -70,12 +72,15 @@ impl Worker {
         let mut refused = Refused::because(404, "No Route");
         let mut first = true;
         while let Some(egress) = left.pop_front() {
-            match self.suits(arrival.message, [from, egress], offer) {
-                Ok(_) => {
+            let limited = |refusal: Refusal| Refused::from(&refusal);
+            let seize = || self.seize_outbound(arrival.now, egress, party).map_err(limited);
+            match self.suits(arrival.message, [from, egress], offer).and_then(|_| seize()) {
+                Ok(seizure) => {
                     let failover = failover.filter(|_| !left.is_empty());
                     return Ok((
                         egress,
                         failover.map(|failover| Box::new(Hunting { left, failover: failover.clone() })),
+                        seizure,
                     ));
                 }
                 // What the first lacks is what the caller hears.
@@ -156,6 +161,9 @@ impl Worker {
             let arrival = Arrival { now, flow, message: request, user: None };
             let offer = offer.map(|_| left);
             let bypassed = invite.server.is_some() && self.goes_past(arrival, trunks, offer.as_deref());
+            if self.seize_next(now, id, egress).is_err() {
+                continue;
+            }
             if let Some(call) = self.calls.get_mut(&id) {
                 call.said[Side::Caller.index()] = offer;
                 call.bypassed = bypassed;

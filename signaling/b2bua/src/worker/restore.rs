@@ -90,8 +90,10 @@ impl Worker {
     }
 
     pub(super) fn listing_over(&mut self) {
-        self.media.listed = true;
         self.lose_begun();
+        if !std::mem::replace(&mut self.media.listed, true) {
+            self.place.limits.returned();
+        }
     }
 
     fn restore(&mut self, now: u64, listing: Listing) {
@@ -101,7 +103,8 @@ impl Worker {
             return self.observe(Observation::NotRestored { session: id, reason: "the call has ended".into() });
         }
         match snapshot::restore(id, &listing.snapshot, listing.local, now, &self.policy) {
-            Ok(call) => {
+            Ok((mut call, counted)) => {
+                self.seize_again(&mut call, counted);
                 for side in Side::BOTH {
                     self.tags.insert(call.leg(side).tag, (id, side));
                 }

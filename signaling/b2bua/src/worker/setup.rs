@@ -18,6 +18,7 @@ use crate::extension::{self, RELIABLE};
 use crate::forward::{self, Body, Crossing, Naming};
 use crate::leg::{Leg, Side};
 use crate::media::{self, Kind, Remote, Unusable};
+use crate::policy::limit::{Direction, Seized, TrunkCalls};
 use crate::policy::{Refusal, ReliableProvisional, with_number};
 use crate::reliable::Reliable;
 use crate::session_timer::Agreed;
@@ -40,6 +41,8 @@ pub(super) struct Admission {
     pub(super) announcing: Option<Box<Announcing>>,
     /// The other trunks that it may go to.
     pub(super) hunting: Option<Box<Hunting>>,
+    /// What the call takes of its trunks' limits.
+    pub(super) seized: Seized,
 }
 
 /// A final answer that this host gives itself.
@@ -110,7 +113,7 @@ impl Worker {
             return self.refuse_interval(arrival, server, shortest_s);
         }
         let draw = self.identities.call().random;
-        let admission = match self.admit(arrival, trunk, draw) {
+        let admission = match self.admit(arrival, trunk, draw, false) {
             Ok(admission) => admission,
             Err(refused) => match self.announcement(arrival, trunk, &refused) {
                 Some(admission) => admission,
@@ -233,6 +236,7 @@ impl Worker {
             record: self.new_record(arrival, id, Some(trunk)),
             record_complete: false,
             interim_at: None,
+            seized: admission.seized,
         };
         self.calls.insert(id, Box::new(call));
         self.live += 1;
@@ -240,8 +244,15 @@ impl Worker {
         self.open_media(id);
     }
 
-    /// Everything that can refuse a call before it exists. `draw` is a random number.
-    pub(super) fn admit(&self, arrival: Arrival<'_>, trunk: usize, draw: u64) -> Result<Admission, Refused> {
+    /// Everything that can refuse a call before it exists. `draw` is a random number. One that is made for a `transfer` is
+    /// not one more of the trunk whose party asked for it.
+    pub(super) fn admit(
+        &self,
+        arrival: Arrival<'_>,
+        trunk: usize,
+        draw: u64,
+        transfer: bool,
+    ) -> Result<Admission, Refused> {
         let invite = arrival.message;
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(70);
         if max_forwards == 0 {
@@ -256,14 +267,21 @@ impl Worker {
             Body::None | Body::Opaque(_) => None,
         };
         let mut numbers = Numbers::received(invite, &self.policy.trunks[trunk]);
+        let limited = |refusal: Refusal| Refused::from(&refusal);
+        let party = self.screen(trunk, invite, &numbers.routed.caller, &numbers.routed.called).map_err(limited)?;
+        let inbound = self.seize_inbound(arrival.now, trunk, &party, transfer).map_err(limited)?;
         let replacement = self.replacement(invite)?;
         let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, &numbers.routed.called)? };
         let found = replacement.as_ref().map(|found| found.trunk).or(endpoint.as_ref().map(|found| found.trunk));
         let offered = offer.as_deref().unwrap_or_default();
-        let (egress, hunting) = match found {
+        let (egress, hunting, outbound) = match found {
             Some(found) if self.lacks_tls(invite, found) => return Err(Refused::because(416, "No TLS There")),
-            Some(found) => (found, None),
-            None => self.way_out(arrival, trunk, &mut numbers, offered, draw)?,
+            // Who is in a call already is not one more: this call takes the place of that one.
+            Some(found) if replacement.is_some() => {
+                (found, None, TrunkCalls::restore(&self.trunk_calls[found], Direction::Outbound, party.caller.clone()))
+            }
+            Some(found) => (found, None, self.seize_outbound(arrival.now, found, &party).map_err(limited)?),
+            None => self.way_out(arrival, trunk, &mut numbers, offered, draw, &party)?,
         };
         if !self.media.is_connected() {
             return Err(Refused::because(503, "No Media Process"));
@@ -284,8 +302,19 @@ impl Worker {
             Some(called) => self.bypasses(arrival, trunk, offer.as_deref(), called),
             None => replacement.is_none() && self.goes_past(arrival, [trunk, egress], offer.as_deref()),
         };
-        let announcing = None;
-        Ok(Admission { egress, endpoint, bypassed, max_forwards, offer, replacement, numbers, hunting, announcing })
+        let (announcing, seized) = (None, Seized { party, inbound: Some(inbound), outbound: Some(outbound) });
+        Ok(Admission {
+            egress,
+            endpoint,
+            bypassed,
+            max_forwards,
+            offer,
+            replacement,
+            numbers,
+            hunting,
+            announcing,
+            seized,
+        })
     }
 
     /// Refuses a new INVITE before there is a call.

@@ -282,6 +282,7 @@ impl Worker {
             if let Some(announcing) = &mut call.announcing {
                 announcing.seat = None;
             }
+            call.seized.release();
         }
         if let Some(at) = call.deadline.take() {
             self.timers.cancel(at, Due::Phase(id));

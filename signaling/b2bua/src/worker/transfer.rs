@@ -13,6 +13,7 @@ use crate::call::{Call, Numbers, Phase};
 use crate::forward;
 use crate::leg::{Leg, Side};
 use crate::policy::Refer;
+use crate::policy::limit::Seized;
 use crate::transfer::{Handled, Replacement};
 
 /// What somebody is asked for who sends a REFER.
@@ -145,16 +146,19 @@ impl Worker {
                     hunting: None,
                     numbers: Numbers::received(compose(b"")?.view(), &self.policy.trunks[call.leg(moved).trunk]),
                     announcing: None,
+                    seized: Seized::default(),
                 }
             }
             None => {
                 let invite = compose(b"")?;
                 let inviting = Arrival { message: invite.view(), flow: call.leg(moved).flow, user: None, ..arrival };
-                let admitted = self.admit(inviting, call.leg(side).trunk, draw);
+                let admitted = self.admit(inviting, call.leg(side).trunk, draw, true);
                 admitted.map_err(|refused| if refused.status < 400 { Refused::new(404) } else { refused })?
             }
         };
-        let admission = Admission { offer: Some(offer), bypassed: false, ..admission };
+        let mut admission = Admission { offer: Some(offer), bypassed: false, ..admission };
+        let other = from.and_then(|(other, there)| Some((&**self.calls.get(&other)?, there)));
+        self.seize_for_transfer(&mut admission, (call, moved), other);
         let listener = self.policy.trunks[admission.egress].listener;
         let mut lines = Vec::new();
         for (name, value) in self.transfer_headers(listener, arrival.message, target, None) {

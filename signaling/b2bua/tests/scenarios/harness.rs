@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::cdr::{Mark, Record, Stage, Time};
 use moorline_b2bua::locate::Query;
+use moorline_b2bua::policy::limit::SLOT_BYTES;
 use moorline_b2bua::policy::{Limits, Listener, MediaNat, Policy, Route, Routes, Trunk, Way};
 use moorline_b2bua::verify::DigestQuestion;
 use moorline_b2bua::{Counters, Input, MediaInput, News, Observation, Output, Place, Worker};
@@ -38,6 +39,8 @@ pub(crate) struct Net {
     pub(crate) told: Vec<News>,
     /// What was written down.
     pub(crate) stored: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// How often callees were called, as it was written down.
+    pub(crate) counted: BTreeMap<u32, [u8; SLOT_BYTES]>,
     /// Which verdicts are awaited.
     pub(crate) asked: Vec<(u64, DigestQuestion)>,
     /// What far ends over TLS are called.
@@ -192,6 +195,7 @@ impl Net {
             questions: Vec::new(),
             told: Vec::new(),
             stored: BTreeMap::new(),
+            counted: BTreeMap::new(),
             asked: Vec::new(),
             names: Vec::new(),
             sent: VecDeque::new(),
@@ -247,6 +251,14 @@ impl Net {
                     Some(value) => self.stored.insert(key, value),
                     None => self.stored.remove(&key),
                 }),
+                Output::Counted => {
+                    let days = self.worker.limits().days();
+                    let written = days.write_changes(|at, bytes| {
+                        self.counted.insert(at, *bytes);
+                        true
+                    });
+                    assert!(written);
+                }
                 Output::Verify { request, question } => self.asked.push((request, question)),
                 Output::Name { remote, name } => self.names.push((remote, name)),
                 Output::Record(mark) => self.marks.push(mark),

@@ -14,6 +14,7 @@ mod handled_transfers;
 mod harness;
 mod hops;
 mod hunts;
+mod limits;
 mod next_hops;
 mod numbers;
 mod peers;

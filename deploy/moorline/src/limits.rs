@@ -1,0 +1,120 @@
+//! `moorline limits`, `moorline blacklist` and `moorline whitelist`: limits of trunks, shown and set while calls are up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use moorline_signaling::ListRowConfig;
+use moorline_signaling::command::{DirectionReply, ListedRow, Reply, Request, TrunkReply, ask};
+
+use crate::Outcome;
+use crate::cli::limits::{LimitsCommand, ListCommand, RowArgs, SocketArgs};
+use crate::config::Configuration;
+
+type Error = Box<dyn std::error::Error>;
+
+pub(crate) fn run(command: &LimitsCommand) -> Outcome {
+    match command {
+        LimitsCommand::Show(args) => {
+            let (reply, line) = answer(&args.socket, &Request::LimitsShow { trunk: args.trunk.clone() })?;
+            let Reply::Limits(trunks) = reply else { return Err(unexpected(&reply)) };
+            let text = if args.json { line + "\n" } else { trunks.iter().map(described).collect() };
+            print(&text)
+        }
+        LimitsCommand::Set(args) => {
+            let values: BTreeMap<String, String> = args.values.iter().cloned().collect();
+            done(&args.socket, &Request::LimitsSet { trunk: args.trunk.clone(), values }, "set")
+        }
+    }
+}
+
+pub(crate) fn list(command: &ListCommand, white: bool) -> Outcome {
+    match command {
+        ListCommand::Add(args) => done(&args.socket, &Request::ListAdd { white, row: row(args) }, "added"),
+        ListCommand::Remove(args) => done(&args.socket, &Request::ListRemove { white, row: row(args) }, "removed"),
+        ListCommand::List(args) => {
+            let mut from = 0;
+            loop {
+                let (reply, line) = answer(&args.socket, &Request::ListRows { white, from })?;
+                let Reply::List(page) = reply else { return Err(unexpected(&reply)) };
+                let text = if args.json { line + "\n" } else { page.rows.iter().map(listed).collect() };
+                print(&text)?;
+                match page.next {
+                    Some(next) => from = next,
+                    None => return Ok(ExitCode::SUCCESS),
+                }
+            }
+        }
+    }
+}
+
+fn row(args: &RowArgs) -> ListRowConfig {
+    let RowArgs { caller, called, from, percent, .. } = args;
+    ListRowConfig { caller: caller.clone(), called: called.clone(), from: from.clone(), percent: *percent }
+}
+
+/// Asks for something that is done or not.
+fn done(socket: &SocketArgs, request: &Request, what: &str) -> Outcome {
+    match answer(socket, request)?.0 {
+        Reply::Done { kept, replaced } => {
+            let kept = if kept { "" } else { "; it is forgotten at a restart: set `signaling.state`" };
+            let instead = if replaced { " in place of a row of its like" } else { "" };
+            print(&format!("{what}{instead}{kept}\n"))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error> {
+    let path: PathBuf = match &args.socket {
+        Some(path) => path.clone(),
+        None => Configuration::load(args.config.as_deref())?.signaling.command_path(),
+    };
+    let remedy = "start signaling there, or name its configuration (--config) or its socket (--socket)";
+    let (reply, line) = ask(&path, request).map_err(|error| format!("{}: {error}; {remedy}", path.display()))?;
+    match reply {
+        Reply::Error(problem) => Err(problem.into()),
+        reply => Ok((reply, line)),
+    }
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    format!("unexpected answer: {reply:?}").into()
+}
+
+fn print(text: &str) -> Outcome {
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For people.
+fn described(trunk: &TrunkReply) -> String {
+    let arrears = if trunk.arrears { ": in arrears, no calls are taken from it" } else { "" };
+    let mut text = format!("{}{arrears}\n", trunk.trunk);
+    for (direction, calls) in [("inbound", &trunk.inbound), ("outbound", &trunk.outbound)] {
+        let DirectionReply { calls, peak, callers, limits, refused } = calls;
+        // Writing into a string does not fail.
+        _ = writeln!(text, "  {direction:<10}{calls} calls of {callers} callers, {peak} at most");
+        for (name, list) in [("limits", pairs(limits)), ("refused", pairs(refused))] {
+            if !list.is_empty() {
+                _ = writeln!(text, "    {name:<8}{list}");
+            }
+        }
+    }
+    for (key, configured) in &trunk.set {
+        _ = writeln!(text, "  {key} was set by command; the configuration says {configured}");
+    }
+    text
+}
+
+fn pairs(list: &BTreeMap<String, impl std::fmt::Display>) -> String {
+    list.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(row: &ListedRow) -> String {
+    let percent = row.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+    let from = row.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+    format!("{} {}{percent}{from}\n", row.caller, row.called)
+}

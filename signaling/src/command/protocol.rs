@@ -1,0 +1,162 @@
+//! What is asked and answered: one line of JSON each.
+
+use std::collections::BTreeMap;
+
+use moorline_b2bua::policy::limit::{Cause, Direction, Field, Key, TrunkView, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::config::ListRowConfig;
+
+/// What an operator asks for: `{"command":"limits_show"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The limits of trunks, and how many calls they have.
+    LimitsShow {
+        /// Of this one only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trunk: Option<String>,
+    },
+    /// Sets limits of a trunk, for all calls from now on: all of them, or none.
+    LimitsSet {
+        /// The trunk.
+        trunk: String,
+        /// By key, such as `inbound.calls`: a number, `none`, `true`, `false`, or `default` for what the configuration
+        /// says.
+        values: BTreeMap<String, String>,
+    },
+    /// Puts a row into the black or white list, in place of what it said before.
+    ListAdd {
+        /// Into the white one.
+        white: bool,
+        /// The row.
+        row: ListRowConfig,
+    },
+    /// Takes a row out of the black or white list. Its `percent` does not matter.
+    ListRemove {
+        /// Out of the white one.
+        white: bool,
+        /// The row.
+        row: ListRowConfig,
+    },
+    /// Rows of the black or white list, in their order.
+    ListRows {
+        /// Of the white one.
+        white: bool,
+        /// How many to pass over: the `next` of the reply before.
+        #[serde(default)]
+        from: usize,
+    },
+}
+
+/// What it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Nothing was done, for this reason.
+    Error(String),
+    /// It holds.
+    Done {
+        /// It outlives the process too: it is on the disk.
+        kept: bool,
+        /// There was a row of its like, which it replaces.
+        replaced: bool,
+    },
+    /// Trunks, by name.
+    Limits(Vec<TrunkReply>),
+    /// Rows.
+    List(ListReply),
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListReply {
+    /// In their order.
+    pub rows: Vec<ListedRow>,
+    /// Where the next page begins; absent behind the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<usize>,
+}
+
+/// A row of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRow {
+    /// Who calls.
+    pub caller: String,
+    /// Who is called.
+    pub called: String,
+    /// The trunk that the calls come from; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How many of a hundred are refused; absent in the white list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+/// A trunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkReply {
+    /// Its name.
+    pub trunk: String,
+    /// Its account is in arrears.
+    pub arrears: bool,
+    /// Calls that come from it.
+    pub inbound: DirectionReply,
+    /// Calls that are sent to it.
+    pub outbound: DirectionReply,
+    /// What was set while it ran, by key, with what the configuration says.
+    pub set: BTreeMap<String, String>,
+}
+
+/// A trunk's calls in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectionReply {
+    /// Calls now.
+    pub calls: u32,
+    /// The most there were at once.
+    pub peak: u32,
+    /// Callers who have a call now.
+    pub callers: usize,
+    /// The limits that hold, by key; without those that do not exist.
+    pub limits: BTreeMap<String, String>,
+    /// How many calls were refused, by cause.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl From<TrunkView> for TrunkReply {
+    fn from(view: TrunkView) -> TrunkReply {
+        let [inbound, outbound] = Direction::BOTH.map(|direction| DirectionReply::of(&view, direction));
+        let set = view.set.iter().map(|(key, configured)| (key.to_string(), configured.to_string())).collect();
+        TrunkReply { trunk: view.name.clone(), arrears: view.arrears, inbound, outbound, set }
+    }
+}
+
+impl DirectionReply {
+    fn of(view: &TrunkView, direction: Direction) -> DirectionReply {
+        let calls = &view.directions[direction.index()];
+        let value = |field: Field| (field.name().to_owned(), view.value(Key::Of(direction, field)).to_string());
+        let limits = Field::ALL.into_iter().map(value).filter(|(_, value)| value != "none" && value != "false");
+        let refused = Cause::ALL.into_iter().map(|cause| (cause.name().to_owned(), calls.refused[cause.index()]));
+        DirectionReply {
+            calls: calls.calls,
+            peak: calls.peak,
+            callers: calls.callers,
+            limits: limits.collect(),
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+impl ListedRow {
+    pub(super) fn of(row: &moorline_b2bua::policy::limit::Row, verdict: Verdict) -> ListedRow {
+        ListedRow {
+            caller: row.caller.to_string(),
+            called: row.called.to_string(),
+            from: row.from.as_deref().map(str::to_owned),
+            percent: match verdict {
+                Verdict::Black { percent } => Some(percent),
+                Verdict::White => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream as Client;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::Config;
+use crate::config::ListRowConfig;
+
+/// Serves commands while `client` runs, on a thread of its own.
+fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
+    let config = r#"
+        [[trunks]]
+        name = "pbx"
+        listener = "local"
+        sources = ["127.0.0.0/8"]
+        limits.inbound.calls = 5
+    "#;
+    let config: Config = toml::from_str(config).expect("a configuration");
+    let policy = config.policy().expect("no faults");
+    let limits = Arc::new(Limits::open(&policy, config.lists(), 100, None).expect("limits"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("command.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async move {
+        let (_socket, listener) = CommandSocket::listen(&path).expect("a socket");
+        assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
+        assert!(CommandSocket::listen(&path).is_err(), "it is served already");
+        let listener = UnixListener::from_std(listener).expect("a listener");
+        let server = spawn_local(serve(listener, limits));
+        let done = spawn_blocking(move || client(path));
+        done.await.expect("the client is content");
+        server.abort();
+    });
+}
+
+fn row(caller: &str, percent: Option<u8>) -> ListRowConfig {
+    ListRowConfig { caller: caller.into(), called: "*".into(), from: None, percent }
+}
+
+fn said(path: &Path, request: &Request) -> Reply {
+    ask(path, request).expect("an answer").0
+}
+
+fn error(path: &Path, request: &Request) -> String {
+    match said(path, request) {
+        Reply::Error(error) => error,
+        other => panic!("an error was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn limits_are_shown_and_set() {
+    with_server(|path| {
+        let shown = |trunk: Option<&str>| match said(&path, &Request::LimitsShow { trunk: trunk.map(str::to_owned) }) {
+            Reply::Limits(mut limits) => limits.remove(0),
+            other => panic!("limits were expected, not {other:?}"),
+        };
+        assert_eq!(shown(None).inbound.limits["calls"], "5");
+        let set = |key: &str, value: &str| Request::LimitsSet {
+            trunk: "pbx".into(),
+            values: [(key.to_owned(), value.to_owned()), ("arrears".into(), "true".into())].into(),
+        };
+        assert_eq!(said(&path, &set("inbound.calls", "7")), Reply::Done { kept: false, replaced: false });
+        let after = shown(Some("pbx"));
+        assert_eq!((after.inbound.limits["calls"].as_str(), after.arrears), ("7", true));
+        assert_eq!(after.set["inbound.calls"], "5");
+        assert!(error(&path, &set("inbound.call", "7")).contains("inbound.calls_per_second"));
+        assert!(error(&path, &set("inbound.calls", "many")).contains("a whole number"));
+        let unknown = Request::LimitsShow { trunk: Some("pbz".into()) };
+        assert_eq!(error(&path, &unknown), "no trunk is called \"pbz\"; there are \"pbx\"");
+    });
+}
+
+#[test]
+fn rows_are_added_listed_by_pages_and_removed() {
+    with_server(|path| {
+        let count = PAGE + 7;
+        let mut stream = Client::connect(&path).expect("connected");
+        let mut replies = BufReader::new(stream.try_clone().expect("a second end"));
+        for n in 0..count {
+            let request = Request::ListAdd { white: false, row: row(&format!("1{n}"), Some(50)) };
+            writeln!(stream, "{}", serde_json::to_string(&request).expect("text")).expect("sent");
+            let mut reply = String::new();
+            replies.read_line(&mut reply).expect("answered");
+            assert_eq!(reply.trim_end(), r#"{"done":{"kept":false,"replaced":false}}"#);
+        }
+        let again = Request::ListAdd { white: true, row: row("10", None) };
+        assert_eq!(said(&path, &again), Reply::Done { kept: false, replaced: true });
+        let page = |white, from| match said(&path, &Request::ListRows { white, from }) {
+            Reply::List(page) => page,
+            other => panic!("rows were expected, not {other:?}"),
+        };
+        let first = page(false, 0);
+        assert_eq!((first.rows.len(), first.next), (PAGE, Some(PAGE)));
+        let last = page(false, PAGE);
+        assert_eq!((last.rows.len(), last.next), (6, None));
+        assert_eq!(page(true, 0).rows.len(), 1);
+        assert_eq!(error(&path, &Request::ListRemove { white: false, row: row("10", None) }), "there is no such row");
+        let gone = Request::ListRemove { white: true, row: row("10", None) };
+        assert_eq!(said(&path, &gone), Reply::Done { kept: false, replaced: false });
+        for (wrong, why) in [
+            (row("0x", Some(101)), "percent"),
+            (row("abc", None), "caller"),
+            (ListRowConfig { from: Some("pbz".into()), ..row("1", None) }, "pbz"),
+        ] {
+            let error = error(&path, &Request::ListAdd { white: false, row: wrong });
+            assert!(error.contains(why), "{error}");
+        }
+    });
+}
+
+#[test]
+fn what_is_no_command_is_told_so_and_too_much_is_cut_off() {
+    with_server(|path| {
+        let asked = |text: &[u8]| {
+            let mut stream = Client::connect(&path).expect("connected");
+            stream.write_all(text).expect("sent");
+            stream.shutdown(std::net::Shutdown::Write).expect("said");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).expect("answered");
+            reply
+        };
+        for text in [&b"garbage\n"[..], b"{}\n", b"{\"command\":\"limits_show\",\"more\":1}\n", b"\xff\n", b"\n"] {
+            assert!(asked(text).starts_with(r#"{"error":"not understood: "#), "{text:?}");
+        }
+        assert_eq!(asked(b""), "");
+        assert!(asked(&vec![b' '; MAX_LINE + 1]).contains("at most"));
+        // As many as there may be, and one more, which is hung up on; they give their places back.
+        let held: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| Client::connect(&path).expect("connected")).collect();
+        let show = Request::LimitsShow { trunk: None };
+        let full = thread::scope(|scope| scope.spawn(|| ask(&path, &show).is_err()).join().expect("asked"));
+        assert!(full);
+        drop(held);
+        let free = (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            ask(&path, &show).is_ok()
+        });
+        assert!(free);
+    });
+}
