@@ -217,7 +217,8 @@ impl Record {
         }
         found.code = code;
         found.reason = Some(text(reason));
-        if last || self.callee.code.is_none() {
+        // A trunk that the call has gone on from does not speak for the next one.
+        if last || (self.callee.code.is_none() && self.callee.trunk == found.trunk) {
             (self.callee.code, self.callee.reason) = (found.code, found.reason.clone());
         }
     }

@@ -66,3 +66,14 @@ fn what_is_kept_in_a_snapshot_comes_back() {
     let kept: Kept = minicbor::decode(&bytes).unwrap();
     assert_eq!(kept.into_record(), record);
 }
+
+#[test]
+fn a_trunk_that_was_left_does_not_speak_for_the_next_one() {
+    let mut record = Record::default();
+    for trunk in ["first", "second"] {
+        record.tried(Try { call_id: trunk.into(), trunk: trunk.into(), ..Try::default() });
+    }
+    record.try_ended("first", Some(487), b"Request Terminated");
+    assert_eq!((record.callee.trunk.as_str(), record.callee.code), ("second", None));
+    assert_eq!(record.tries[0].code, Some(487));
+}

@@ -1,19 +1,18 @@
 //! Calls that may go to several trunks: which is first, and which answers lead to the next.
 
-use moorline_b2bua::policy::{AnswerMap, AnswerRule, Choice, Codecs, Failover, Hunt, Listener, Phrase, Policy};
-use moorline_b2bua::policy::{Redirects, Trunk, Way};
+use moorline_b2bua::policy::{Choice, Failover, Hunt, Listener, Phrase, Policy, Trunk, Way};
 use moorline_b2bua::{Observation, Outcome};
 use moorline_control::{Refusal, RefusalCode, Request};
 
 use crate::harness::*;
 
 /// The second carrier, beyond a listener and a media range of its own.
-const SECOND: &str = "198.51.100.40:5060";
+pub(crate) const SECOND: &str = "198.51.100.40:5060";
 const SECOND_SIDE: &str = "203.0.113.1:5060";
 const THIRD: &str = "198.51.100.50:5060";
 
 /// Calls go to "carrier", then to "second", then to "third"; each has one target.
-fn policy_with(failover: Failover) -> Policy {
+pub(crate) fn policy_with(failover: Failover) -> Policy {
     let mut policy = policy();
     policy.trunks[1].targets = vec![CALLEE.parse().unwrap()];
     policy.trunks[1].failover_ns = 4 * SECOND_NS;
@@ -34,10 +33,10 @@ fn policy_with(failover: Failover) -> Policy {
     policy
 }
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
 /// A call that is at the first carrier, which was sent this INVITE.
-fn hunting(policy: Policy) -> (Net, Message) {
+pub(crate) fn hunting(policy: Policy) -> (Net, Message) {
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     net.expect(CALLER, "SIP/2.0 100");
@@ -46,19 +45,19 @@ fn hunting(policy: Policy) -> (Net, Message) {
 }
 
 /// The first carrier refuses; the INVITE that the second is sent.
-fn refused(net: &mut Net, first: &Message, status: &str) -> Message {
+pub(crate) fn refused(net: &mut Net, first: &Message, status: &str) -> Message {
     net.receive(CALLEE, &answer(first, status, "a", CALLEE, ""));
     net.expect(CALLEE, "ACK");
     net.expect(SECOND, "INVITE")
 }
 
 /// The second carrier speaks to its own listener.
-fn from_second(net: &mut Net, text: &str) {
+pub(crate) fn from_second(net: &mut Net, text: &str) {
     net.receive_at(2, SECOND, text);
 }
 
 /// The second carrier answers, and the call is up: Moorline's tag towards the caller.
-fn answered(net: &mut Net, second: &Message) -> String {
+pub(crate) fn answered(net: &mut Net, second: &Message) -> String {
     from_second(net, &answer(second, "200 OK", "carol", SECOND, &sdp("198.51.100.40", 6000)));
     let ok = net.expect(CALLER, "SIP/2.0 200");
     assert!(ok.body().contains("c=IN IP4 192.0.2.1\r\n"), "the caller keeps its side: {}", ok.body());
@@ -379,77 +378,4 @@ fn a_reliable_offer_of_the_first_trunk_leaves_no_other() {
     net.expect(CALLER, "SIP/2.0 503 Gone");
     net.quiet();
     net.nothing_left();
-}
-
-/// A call whose first carrier was given up for its silence, and that is at the second: both INVITEs.
-fn gone_on(policy: Policy) -> (Net, Message, Message) {
-    let (mut net, first) = hunting(policy);
-    net.advance(5 * SECOND_NS);
-    let second = net.expect(SECOND, "INVITE");
-    net.take_sent();
-    (net, first, second)
-}
-
-#[test]
-fn a_late_redirection_of_a_trunk_that_was_given_up_is_not_followed() {
-    let mut policy = policy_with(Failover::default());
-    policy.trunks.iter_mut().for_each(|trunk| trunk.redirects = Redirects::Follow);
-    let (mut net, first, second) = gone_on(policy);
-    net.receive(CALLEE, &answer(&first, "302 Moved", "a", CALLEE, "").replace("sip:198", "sip:5551000@198"));
-    net.expect(CALLEE, "ACK");
-    net.quiet();
-    answered(&mut net, &second);
-}
-
-#[test]
-fn a_late_422_of_a_trunk_that_was_given_up_is_not_followed_by_another_invite() {
-    let (mut net, first, second) = gone_on(policy_with(Failover::default()));
-    let short = with(&answer(&first, "422 Session Interval Too Small", "a", CALLEE, ""), "Min-SE: 3600\r\n");
-    net.receive(CALLEE, &short);
-    net.expect(CALLEE, "ACK");
-    net.quiet();
-    answered(&mut net, &second);
-}
-
-#[test]
-fn a_late_refusal_is_mapped_by_the_trunk_that_it_comes_from() {
-    let rule = |to| AnswerRule { statuses: 486..=486, reason: None, to_status: Some(to), to_reason: None };
-    let mut policy = policy_with(Failover::default());
-    policy.trunks[1].answers.received = AnswerMap(vec![rule(404)]);
-    policy.trunks[2].answers.received = AnswerMap(vec![rule(603)]);
-    policy.routes = routes(Way::Trunks(Hunt::in_order([1, 2])));
-    let (mut net, first, second) = gone_on(policy);
-    net.receive(CALLEE, &answer(&first, "486 Busy Here", "a", CALLEE, ""));
-    net.expect(CALLEE, "ACK");
-    net.quiet();
-    from_second(&mut net, &answer(&second, "503 Full", "b", SECOND, ""));
-    net.expect(SECOND, "ACK");
-    net.expect(CALLER, "SIP/2.0 404 Not Found");
-    net.nothing_left();
-}
-
-#[test]
-fn a_late_sign_of_life_of_one_trunk_is_none_of_the_next() {
-    let (mut net, first, _) = gone_on(policy_with(Failover::default()));
-    net.receive(CALLEE, &answer(&first, "100 Trying", "", CALLEE, ""));
-    net.take_sent();
-    net.advance(5 * SECOND_NS);
-    net.expect(THIRD, "INVITE");
-}
-
-#[test]
-fn what_the_next_trunk_cannot_be_sent_is_refused_at_once() {
-    let mut policy = policy_with(Failover::default());
-    policy.routes = routes(Way::Trunks(Hunt::in_order([1, 2])));
-    policy.trunks[0].relay.inbound = false;
-    policy.trunks[2].relay.outbound = false;
-    policy.trunks[2].codecs = Codecs::new(vec!["PCMA".parse().unwrap()]);
-    // Media past us are of both streams or none, and this trunk takes one of them only.
-    let offer = sdp("192.0.2.10", 4000) + "m=audio 4002 RTP/AVP 18\r\n";
-    let mut net = Net::with(policy);
-    net.receive(CALLER, &invite("5551000", "c1", &offer));
-    net.expect(CALLER, "SIP/2.0 100");
-    net.expect(CALLEE, "INVITE");
-    net.advance(5 * SECOND_NS);
-    net.expect(CALLER, "SIP/2.0 488");
 }

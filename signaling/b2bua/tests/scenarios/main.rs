@@ -16,6 +16,7 @@ mod hops;
 mod hunts;
 mod limits;
 mod next_hops;
+mod next_trunks;
 mod numbers;
 mod peers;
 mod phones;
