@@ -109,6 +109,7 @@ impl Party {
             return self.offer_refused(now, position, status);
         }
         if status == 422 && !self.record.cancelled && self.takes_longer(message) {
+            self.record.called_again += 1;
             return self.call_again(now);
         }
         if status / 100 == 3 {

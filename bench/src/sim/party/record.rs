@@ -7,6 +7,8 @@ pub(in crate::sim) struct Record {
     pub(in crate::sim) refused: Option<u16>,
     /// How long it had waited for the refusal.
     pub(in crate::sim) refused_after: u64,
+    /// How often its INVITE came again, for a longer session.
+    pub(in crate::sim) called_again: usize,
     /// When it last refused to refresh the session, or was refused to.
     pub(in crate::sim) unrefreshed_at: Option<u64>,
     /// Nobody had refreshed the session in time when the call was ended, as a refusal explains.
