@@ -121,10 +121,13 @@ impl Form {
     }
 }
 
+/// Patterns of one form, by their plain characters.
+type OfForm<V> = HashMap<Box<[u8]>, V>;
+
 /// What is known by pattern.
 #[derive(Debug, Clone)]
 pub struct Patterns<V> {
-    forms: Vec<(Form, HashMap<Box<[u8]>, V>)>,
+    forms: Vec<(Form, OfForm<V>)>,
 }
 
 impl<V> Default for Patterns<V> {
