@@ -65,7 +65,7 @@ pub struct Record {
     pub answer: Option<Time>,
     /// When it ended.
     pub end: Option<Time>,
-    /// From answer to end, in milliseconds.
+    /// From answer to end, in milliseconds. Where the host's clock was set meanwhile, this counts, not their difference.
     pub duration_ms: u64,
     /// Who ended it.
     pub ended_by: Option<EndedBy>,

@@ -162,7 +162,10 @@ impl Worker {
         let at = self.time(now);
         let Some(call) = self.calls.get_mut(&id) else { return };
         place(call);
-        call.record.ended(at, outcome);
+        if call.record.cause.is_none() {
+            call.record.ended(at, outcome);
+            measure(now, call);
+        }
         if let Some(at) = call.interim_at.take() {
             self.timers.cancel(at, Due::Interim(id));
         }
@@ -283,6 +286,7 @@ impl Worker {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.outcome.is_none()) else { return };
         relayed(&mut call.record, report);
         call.record.duration_ms = call.record.talk_ms(at);
+        measure(now, call);
         self.mark(id, Stage::Going);
     }
 }
@@ -298,6 +302,13 @@ pub(super) fn relayed(record: &mut Record, report: Option<&SessionReport>) {
 /// Notes that a destination was given up, or cannot be reached.
 pub(super) fn given_up(record: &mut Record, attempt: &Attempt) {
     record.try_ended(&attempt.call_id.to_string(), None, NO_ANSWER);
+}
+
+/// Notes how long the call has been answered, by the clock that nobody sets: what the wall shows may leap meanwhile.
+fn measure(now: u64, call: &mut Call) {
+    if let (Some(_), Some(answered_at)) = (call.record.answer, call.answered_at) {
+        call.record.duration_ms = now.saturating_sub(answered_at) / 1_000_000;
+    }
 }
 
 /// Notes the addresses of media that are known by now.

@@ -62,6 +62,25 @@ fn report() -> SessionReport {
 }
 
 #[test]
+fn a_clock_that_is_set_during_a_call_does_not_change_its_length() {
+    for leap_s in [-3600, 3600] {
+        let mut net = clocked();
+        let out = invited(&mut net);
+        net.receive(CALLEE, &answer(&out, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6000)));
+        let tag = net.take_sent().pop().unwrap().1.tag("To").to_owned();
+        let up = Up { tag, invite: out.clone() };
+        net.receive(CALLER, &caller_request("ACK", 1, "c1", &up.tag, ""));
+        net.take_sent();
+        net.input(Input::Wall(Wall { unix_at_zero_ns: (ZERO_S + leap_s) * 1_000_000_000, utc_offset_s: 0 }));
+        net.advance(5 * SECOND);
+        hung_up(&mut net, &up);
+        let record = net.record();
+        assert_eq!(record.duration_ms, 5000);
+        assert_eq!(record.end.unwrap().unix_ms - record.answer.unwrap().unix_ms, 5000 + leap_s * 1000);
+    }
+}
+
+#[test]
 fn an_answered_call_is_written_down_whole() {
     let mut net = clocked();
     net.media.report = report();
