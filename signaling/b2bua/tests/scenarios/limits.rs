@@ -368,7 +368,8 @@ fn a_trunk_in_arrears_is_heard_no_more_until_it_has_paid() {
 #[test]
 fn however_a_call_ends_it_is_counted_no_more() {
     let numbers = Numbers { calls: Some(1), calls_per_caller: Some(1), ..Numbers::default() };
-    let ends: [(&str, fn(&mut Net)); 9] = [
+    type End = (&'static str, fn(&mut Net));
+    let ends: [End; 9] = [
         ("the caller cancels", |net| {
             call(net, "c1", "2001", "5551000");
             let sent = goes_on(net);
