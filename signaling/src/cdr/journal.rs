@@ -33,6 +33,9 @@ const SEGMENT: u64 = 8 << 20;
 /// The most bytes of marks that are kept in memory while the journal cannot be written.
 const MAX_PENDING: usize = 32 << 20;
 
+/// The segment of marks that are not in any yet.
+const NOWHERE: u64 = u64::MAX;
+
 /// A handle of the journal; each worker has one.
 #[derive(Clone)]
 pub(crate) struct Journal(Arc<Shared>);
@@ -78,8 +81,10 @@ struct State {
     safe: Position,
     /// All segments with their lengths, the one that is written left out.
     older: Vec<(u64, u64)>,
-    /// In which segment each open record was marked last.
+    /// In which segment each open record was marked last; [`NOWHERE`] while that mark waits in memory.
     open: HashMap<SessionId, u64>,
+    /// Records that were marked and whose mark is in no segment yet.
+    marked: Vec<SessionId>,
     /// Records that ended in the process before.
     ended: HashSet<SessionId>,
     /// What could not be written.
@@ -93,6 +98,17 @@ struct State {
     /// How far each sink has come.
     sinks: Vec<Position>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+impl State {
+    /// What was marked is in the segment that is written: not always in the one that was written when it was marked.
+    fn place_marked(&mut self) {
+        for id in self.marked.drain(..) {
+            if let Some(place) = self.open.get_mut(&id) {
+                *place = self.number;
+            }
+        }
+    }
 }
 
 impl Journal {
@@ -118,6 +134,7 @@ impl Journal {
             safe: Position { segment: number, offset: 0 },
             older: before.segments.clone(),
             open: before.marked.clone(),
+            marked: Vec::new(),
             ended: before.ended.iter().copied().collect(),
             pending: Vec::new(),
             failing: false,
@@ -168,7 +185,8 @@ impl Journal {
                 ended += 1;
                 state.open.remove(&id);
             } else {
-                state.open.insert(id, state.number);
+                state.open.insert(id, NOWHERE);
+                state.marked.push(id);
             }
         }
         self.0.counts.marks.fetch_add(written, Ordering::Relaxed);
@@ -185,6 +203,8 @@ impl Journal {
             } else {
                 self.0.counts.lost.fetch_add(marks, Ordering::Relaxed);
             }
+        } else {
+            state.place_marked();
         }
         state.buffer = buffer;
         if std::mem::take(&mut state.idle) {

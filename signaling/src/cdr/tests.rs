@@ -266,6 +266,27 @@ fn old_segments_go_and_what_is_open_in_them_stays() {
 }
 
 #[test]
+fn what_an_old_segment_says_of_an_open_record_does_not_undo_what_a_new_one_says() {
+    let stand = Stand::new(|config| config.csv = None);
+    let first = segment::path(stand.folder.path(), 1);
+    let (records, _) = stand.start();
+    write(&records, [mark(0, Stage::Begun)]);
+    let mut number = 1;
+    while fs::metadata(&first).expect("a segment").len() < 8 << 20 {
+        write(&records, (number..number + 1000).map(|number| mark(number, Stage::Ended)));
+        number += 1000;
+    }
+    // The mark by which the next segment begins.
+    let mut answered = mark(0, Stage::Answered);
+    answered.record.answer = Some(moorline_b2bua::cdr::Time { unix_ms: 7 });
+    write(&records, [answered.clone()]);
+    until("the first segment is gone", || !first.exists());
+    drop(records);
+    let (_records, before) = stand.start();
+    assert_eq!(before.open, [*answered.record]);
+}
+
+#[test]
 fn two_processes_do_not_record_in_one_place() {
     let stand = Stand::new(|_| {});
     let (records, _) = stand.start();

@@ -77,6 +77,8 @@ impl Keeper {
                     drop(state);
                     thread::sleep(TICK);
                     state = self.0.state();
+                } else {
+                    state.place_marked();
                 }
             }
             let position = Position { segment: state.number, offset: state.length };
