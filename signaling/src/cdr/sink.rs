@@ -117,12 +117,18 @@ impl SinkThread {
             failing: AtomicU64::new(0),
         });
         let cursor = Cursor::new(directory, name);
-        let place = cursor.read();
+        let mut place = cursor.read();
+        if place.position.segment >= journal.current() {
+            // Somebody has removed the journal: its numbers begin anew.
+            warn!(sink = name, "it stands behind the end of the journal, and goes on where that begins");
+            place.position = Position::default();
+        }
         let joined = journal.join(place.position);
         let run = Run {
             sink,
             cursor,
             place,
+            saved: true,
             directory: directory.to_owned(),
             journal: journal.clone(),
             joined,
@@ -155,6 +161,8 @@ struct Run {
     sink: Box<dyn Sink>,
     cursor: Cursor,
     place: Place,
+    /// It is on the disk as it is here.
+    saved: bool,
     directory: std::path::PathBuf,
     journal: Journal,
     /// Which of the journal's sinks it is.
@@ -186,8 +194,7 @@ impl Run {
                         info!(sink = self.counts.name, "call records are taken again");
                     }
                     match turn {
-                        Turn::Taken if self.sink.tick(&mut self.place) => self.save(),
-                        Turn::Taken => {}
+                        Turn::Taken => self.tick(),
                         Turn::Nothing if last => return,
                         Turn::Nothing => last = self.wait(),
                     }
@@ -215,12 +222,21 @@ impl Run {
         if stop {
             return true;
         }
-        if self.sink.tick(&mut self.place) {
-            self.save();
-        }
+        self.tick();
         // Those that come soon are taken together.
         let (_, stop) = self.journal.safe(Position { segment: u64::MAX, offset: 0 }, GATHER);
         stop
+    }
+
+    /// Does what is due besides. A file is not complete before it is known what of the journal is in it: after a crash
+    /// that would be taken again.
+    fn tick(&mut self) {
+        if !self.saved {
+            self.save();
+        }
+        if self.saved && self.sink.tick(&mut self.place) {
+            self.save();
+        }
     }
 
     /// Leaves the sink alone for a while; true when the process ends.
@@ -306,8 +322,10 @@ impl Run {
     }
 
     /// Writes down where the sink stands. If that fails, it will know again what it has taken.
-    fn save(&self) {
-        if let Err(problem) = self.cursor.write(&self.place) {
+    fn save(&mut self) {
+        let result = self.cursor.write(&self.place);
+        self.saved = result.is_ok();
+        if let Err(problem) = result {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
             warn!(sink = self.counts.name, "where it stands is not written down: {problem}");
         }

@@ -287,6 +287,55 @@ fn what_an_old_segment_says_of_an_open_record_does_not_undo_what_a_new_one_says(
 }
 
 #[test]
+fn sinks_take_what_comes_after_the_journal_was_removed() {
+    let stand = Stand::new(|_| {});
+    drop(stand.start());
+    let (records, _) = stand.start();
+    write(&records, [mark(1, Stage::Ended)]);
+    drop(records);
+    for entry in fs::read_dir(stand.folder.path()).expect("a folder") {
+        let path = entry.expect("a file").path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal.")) {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    let (records, _) = stand.start();
+    write(&records, [mark(2, Stage::Ended)]);
+    drop(records);
+    for name in ["records.jsonl", "records.csv"] {
+        assert_eq!(stand.ids(name), [id(1), id(2)], "{name}");
+    }
+}
+
+#[test]
+fn a_file_is_not_complete_before_its_place_in_the_journal_is_written_down() {
+    let stand = Stand::new(|config| {
+        config.csv = None;
+        config.json = Some(FilesConfig { rotate_mb: 0, ..FilesConfig::default() });
+    });
+    let all = || {
+        let names = fs::read_dir(stand.folder.path()).expect("a folder");
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut ids: Vec<String> =
+            names.filter(|name| name.ends_with(".jsonl")).flat_map(|name| stand.ids(&name)).collect();
+        ids.sort_unstable();
+        ids
+    };
+    // A file cannot be made where a directory is.
+    let aside = stand.folder.path().join("cursor.json.new");
+    fs::create_dir(&aside).expect("made");
+    let (records, _) = stand.start();
+    for number in 1..3 {
+        write(&records, [mark(number, Stage::Ended)]);
+        until("it is taken", || all().contains(&id(number)));
+    }
+    drop(records);
+    fs::remove_dir(&aside).expect("removed");
+    drop(stand.start());
+    assert_eq!(all(), [id(1), id(2)]);
+}
+
+#[test]
 fn two_processes_do_not_record_in_one_place() {
     let stand = Stand::new(|_| {});
     let (records, _) = stand.start();
