@@ -8,6 +8,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::columns::{COLUMNS, Kind, row};
 use super::cursor::Place;
+use super::segment;
 use super::sink::{Entry, Sink, SinkFault};
 use crate::config::SqliteConfig;
 
@@ -38,6 +39,8 @@ impl Sqlite {
         if let Some(open) = self.open.take() {
             return Ok(self.open.insert(open));
         }
+        // Made with the permissions of the other files of records, which those beside it take over.
+        segment::create(&self.path)?;
         let connection = Connection::open(&self.path)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -336,6 +336,19 @@ fn a_file_is_not_complete_before_its_place_in_the_journal_is_written_down() {
 }
 
 #[test]
+fn no_stranger_reads_records() {
+    use std::os::unix::fs::PermissionsExt;
+    let stand = Stand::new(|config| config.sqlite = Some(SqliteConfig::default()));
+    let (records, _) = stand.start();
+    write(&records, [mark(1, Stage::Ended)]);
+    drop(records);
+    for name in ["records.jsonl", "records.csv", "records.sqlite", "journal.000000000001"] {
+        let mode = fs::metadata(stand.folder.path().join(name)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{name}: {mode:o}");
+    }
+}
+
+#[test]
 fn two_processes_do_not_record_in_one_place() {
     let stand = Stand::new(|_| {});
     let (records, _) = stand.start();
