@@ -41,6 +41,8 @@ impl Postgres {
         let mut config = postgres::Config::new();
         config.host(host).port(*port).dbname(database).user(user).application_name("moorline");
         config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE);
+        // A server that is gone after it has acknowledged a question is noticed too.
+        config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE).keepalives_retries(2);
         config.options(&format!("-c statement_timeout={}", PATIENCE.as_millis()));
         if let Some(file) = password_file {
             config.password(SharedSecret::read(file).map_err(|fault| SinkFault(fault.to_string()))?.bytes());
