@@ -94,6 +94,8 @@ struct State {
     /// The thread waits without a deadline.
     idle: bool,
     stop: bool,
+    /// It has stopped, and nothing more becomes safe.
+    stopped: bool,
     buffer: Vec<u8>,
     /// How far each sink has come.
     sinks: Vec<Position>,
@@ -141,6 +143,7 @@ impl Journal {
             full: false,
             idle: false,
             stop: false,
+            stopped: false,
             buffer: Vec::new(),
             sinks: Vec::new(),
             thread: None,
@@ -272,13 +275,13 @@ impl Journal {
         }
     }
 
-    /// Up to where sinks may read; waits for more than `known` for a while. Also whether the journal ends.
+    /// Up to where sinks may read; waits for more than `known` for a while. Also whether the journal has ended.
     pub(super) fn safe(&self, known: Position, patience: Duration) -> (Position, bool) {
         let state = self.state();
-        let none_new = |state: &mut State| state.safe <= known && !state.stop;
+        let none_new = |state: &mut State| state.safe <= known && !state.stopped;
         let waited = self.0.synced.wait_timeout_while(state, patience, none_new);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (state.safe, state.stop)
+        (state.safe, state.stopped)
     }
 
     /// Where a sink goes on that has read a segment to its end, or whose segment is gone.
@@ -306,6 +309,7 @@ impl Journal {
         {
             error!("the journal's thread has panicked");
         }
+        self.state().stopped = true;
         self.0.synced.notify_all();
     }
 
