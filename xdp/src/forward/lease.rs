@@ -30,15 +30,16 @@ fn beat(lease: &Mapped, now: u64) {
 }
 
 impl Forward {
-    /// Renews the lease at a time of [`monotonic_ns`]. Five seconds after the last time the program passes everything.
+    /// Renews the lease at a time of [`monotonic_ns`](super::monotonic_ns). Five seconds after the last time the program
+    /// passes everything.
     pub fn beat(&self, now: u64) {
         beat(&self.lease, now);
     }
 
-    /// Until a time of [`monotonic_ns`], packets of a flow that was told are dropped where they would have to go up only
-    /// because others of it are in flight: for a process that is so late that some always are. False, and nothing is
-    /// changed, for a flow that was not told. To be ended by [`fill`](Self::fill): while any flow is drained, all are
-    /// that were not ended.
+    /// Until a time of [`monotonic_ns`](super::monotonic_ns), packets of a flow that was told are dropped where they
+    /// would have to go up only because others of it are in flight: for a process that is so late that some always are.
+    /// False, and nothing is changed, for a flow that was not told. To be ended by [`fill`](Self::fill): while any flow
+    /// is drained, all are that were not ended.
     pub fn drain(&self, flow: FlowId, until: u64) -> bool {
         if self.lease.u64_at(DRAIN_UNTIL) < until {
             self.lease.store_u64(DRAIN_UNTIL, until);
