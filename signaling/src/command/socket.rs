@@ -26,14 +26,16 @@ pub(crate) struct CommandSocket {
 }
 
 impl CommandSocket {
-    /// Binds and listens, with mode 0600 before anybody can connect. A directory that is not there is made; the file of a process that has died is replaced.
+    /// Binds and listens, with mode 0600 before anybody can connect. A directory that is not there is made; the file of
+    /// a process that has died is replaced.
     ///
     /// # Errors
     /// Also if a living process listens there.
     pub(crate) fn listen(path: &Path) -> io::Result<(CommandSocket, UnixListener)> {
         remove_stale(path)?;
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            // Open to be entered: the media process has its socket there too, for another user.
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
