@@ -54,6 +54,21 @@ fn error(path: &Path, request: &Request) -> String {
 }
 
 #[test]
+fn a_directory_that_is_made_for_it_can_be_entered_by_other_users() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = directory.path().join("run");
+    let _socket = CommandSocket::listen(&run.join("command.sock")).expect("a socket");
+    assert_eq!(fs::metadata(&run).expect("a directory").mode() & 0o055, 0o055 & !umask());
+}
+
+/// What this process takes away from the modes of files that it makes.
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).expect("its umask");
+    u32::from_str_radix(line.trim(), 8).expect("octal digits")
+}
+
+#[test]
 fn limits_are_shown_and_set() {
     with_server(|path| {
         let shown = |trunk: Option<&str>| match said(&path, &Request::LimitsShow { trunk: trunk.map(str::to_owned) }) {
