@@ -88,8 +88,9 @@ password_of() {
 # contact is where it registers from if none is named.
 start_register() {
     local name=$1 user=$2 password=$3 ip=$4 port=$5 status=${6:-200}
-    sed "s/STATUS/$status/" "$lab_dir/scenarios/register.xml" >"register-$status.xml"
-    start_sipp "$name" core "$ip" "$port" "$registrar" -sf "register-$status.xml" -m 1 -au "$user" -ap "$password" \
+    # One of its own: another SIPp may be reading the last one.
+    sed "s/STATUS/$status/" "$lab_dir/scenarios/register.xml" >"$name.xml"
+    start_sipp "$name" core "$ip" "$port" "$registrar" -sf "$name.xml" -m 1 -au "$user" -ap "$password" \
         -key user "$user" -key contact "${7:-$ip:$port}"
 }
 
