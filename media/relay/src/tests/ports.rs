@@ -47,6 +47,26 @@ fn sessions_spread_over_the_addresses_but_not_onto_network_and_broadcast() {
     assert!(used.values().all(|&count| count >= 10), "{used:?}");
 }
 
+/// Tables by port are read for every packet: ports in use share cache lines.
+#[test]
+fn ports_are_given_out_next_to_each_other_and_each_takes_its_turn() {
+    let mut world = World::with(tiny());
+    let opened: Vec<u16> = (0..4).map(|n| sides(&world.open(id(n), &answered_call())).0.rtp.port()).collect();
+    assert_eq!(opened, [20_000, 20_002, 20_004, 20_006]);
+    for turn in [1, 3, 0, 2, 3] {
+        world.close(id(turn));
+        world.now += Config::DEFAULT_PORT_REST_NS;
+        let again = sides(&world.open(id(turn), &answered_call())).0.rtp.port();
+        assert_eq!(again, opened[turn as usize], "the only one that is free");
+    }
+    for n in 0..4 {
+        world.close(id(n));
+    }
+    world.now += Config::DEFAULT_PORT_REST_NS;
+    let first = sides(&world.open(id(5), &answered_call())).0.rtp.port();
+    assert_eq!(first, 20_000, "after the last one, which was 20,006");
+}
+
 #[test]
 fn a_routed_range_uses_all_its_addresses() {
     let mut config = config();
