@@ -18,7 +18,7 @@ use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Verdict};
 
 use self::batch::{Inbox, Outbox, Queued};
 use super::control_message::Lost;
-use super::{BATCH, Datapath, KernelDrop, MediaRange, Packet, Setup, Tally, socket};
+use super::{BATCH, Datapath, Judge, KernelDrop, MediaRange, Packet, Setup, Tally, socket};
 use crate::shard::clock;
 
 /// The most packets taken from one socket before the others get their turn.
@@ -68,7 +68,7 @@ impl Datapath for Epoll {
         })
     }
 
-    fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+    fn relay(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
         if !std::mem::take(&mut self.fetched) {
             self.fetch(Duration::ZERO)?;
         }
@@ -106,7 +106,7 @@ impl Datapath for Epoll {
                 continue;
             };
             let packet = Packet { endpoint: received.endpoint, source, payload: received.payload };
-            if let Verdict::Forward { from, to, traffic } = verdict(packet) {
+            if let Verdict::Forward { from, to, traffic } = judge.verdict(packet) {
                 let received_ns = Some(received.told.received_ns.unwrap_or_else(clock::realtime_ns));
                 self.outbox.queue(Queued { from, index: received.index, to, traffic, received_ns });
             }

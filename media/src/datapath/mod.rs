@@ -48,6 +48,24 @@ pub(crate) struct Packet<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+/// Who decides about packets; a closure does, if it needs no hint.
+pub(crate) trait Judge {
+    /// What becomes of a packet.
+    fn verdict(&mut self, packet: Packet<'_>) -> Verdict;
+
+    /// A packet to this port will be judged soon: has the memory loaded that this takes, and waits for nothing. Answers
+    /// the port that it will likely leave by.
+    fn expect(&mut self, port: EndpointId) -> EndpointId {
+        port
+    }
+}
+
+impl<F: FnMut(Packet<'_>) -> Verdict> Judge for F {
+    fn verdict(&mut self, packet: Packet<'_>) -> Verdict {
+        self(packet)
+    }
+}
+
 /// The sockets of one shard.
 ///
 /// Driving order: [`relay`](Self::relay), and [`emit`](Self::emit) where something is due, until they answer 0, then [`sleep`](Self::sleep), and again.
@@ -62,13 +80,13 @@ pub(crate) trait Datapath: Ports + Sized {
     /// What the system lacks.
     fn new(setup: Setup) -> io::Result<Self>;
 
-    /// Takes one bounded batch of what has been received, asks `verdict` for each packet in order of
+    /// Takes one bounded batch of what has been received, asks `judge` about each packet in order of
     /// arrival, and has sent all that was to be forwarded when it returns. Answers how much there was to
     /// do; 0 means that nothing waits.
     ///
     /// # Errors
     /// Only what makes the datapath unusable; a packet that cannot be sent is counted in `tally`.
-    fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize>;
+    fn relay(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize>;
 
     /// Sends packets that are made here: `next` writes one into the room that it is given, of [`MAX_MADE`] bytes, until
     /// it has none or the batch is full. They have been sent when it returns. Answers how many there were.

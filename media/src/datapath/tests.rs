@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::epoll::Epoll;
 use super::uring::Uring;
-use super::{Datapath, KernelDrop, MAX_DATAGRAM, MediaRange, Packet, Setup, Tally};
+use super::{Datapath, Judge, KernelDrop, MAX_DATAGRAM, MediaRange, Packet, Setup, Tally};
 
 pub(super) const IN: EndpointId = EndpointId(0);
 pub(super) const OUT: EndpointId = EndpointId(1);
@@ -103,8 +103,8 @@ impl Datapath for Shared {
         Uring::new(setup).map(Shared)
     }
 
-    fn relay(&mut self, tally: &mut Tally, verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
-        self.0.relay(tally, verdict)
+    fn relay(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
+        self.0.relay(tally, judge)
     }
 
     fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
@@ -179,7 +179,7 @@ impl<D: Datapath> Forwarder<D> {
     pub(super) fn relay(&mut self) -> usize {
         let (to, seen) = (self.listener.local_addr().unwrap(), &mut self.seen);
         let nowhere = "127.78.0.1:0".parse().unwrap();
-        let verdict = |packet: Packet<'_>| {
+        let mut verdict = |packet: Packet<'_>| {
             seen.push(packet.endpoint);
             match packet.payload {
                 b"drop" => Verdict::Drop(DropReason::NotRtp),
@@ -188,7 +188,7 @@ impl<D: Datapath> Forwarder<D> {
                 _ => Verdict::Forward { from: OUT, to, traffic: Traffic::Rtp },
             }
         };
-        self.datapath.relay(&mut self.tally, verdict).unwrap()
+        self.datapath.relay(&mut self.tally, &mut verdict).unwrap()
     }
 
     pub(super) fn heard(&self) -> Vec<u8> {
@@ -392,7 +392,7 @@ fn a_wake_up_ends_a_sleep_as_often_as_it_is_written<D: Stage>(third_octet: u8) {
             told.send(()).unwrap();
             // An hour: only the wake-up can end it.
             datapath.sleep(Duration::from_secs(3600)).unwrap();
-            while datapath.relay(&mut tally, |_| panic!("no packet")).unwrap() > 0 {}
+            while datapath.relay(&mut tally, &mut |_: Packet<'_>| -> Verdict { panic!("no packet") }).unwrap() > 0 {}
         }
         drop(told);
     });

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_control::{Event, LocalSession, MAX_FRAME, Refusal, Reply, Request};
-use moorline_relay::{Announced, Closing, Counters, Owner, Relay};
+use moorline_relay::{Announced, Closing, Counters, EndpointId, Owner, Relay, Verdict};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use crate::datapath::offload::Offloaded;
-use crate::datapath::{Datapath, Packet, Tally};
+use crate::datapath::{Datapath, Judge, Packet, Tally};
 
 use held::{Asked, Held, Told};
 use slice::Slice;
@@ -123,14 +123,12 @@ impl<D: Datapath> Shard<D> {
 
     /// Relays a batch of packets; answers how much there was to do.
     fn relay_packets(&mut self, now: u64) -> io::Result<usize> {
-        let relay = &mut self.relay;
-        let Some(offload) = &mut self.offload else {
-            let verdict = |packet: Packet<'_>| relay.packet(now, packet.endpoint, packet.source, packet.payload);
-            return self.datapath.relay(&mut self.tally, verdict);
-        };
-        let relayed = self.datapath.relay(&mut self.tally, |packet| offload.verdict(now, relay, packet))?;
-        // What was to be sent has been sent.
-        offload.settle(now, relay, &mut self.tally);
+        let judge = &mut Judging { now, relay: &mut self.relay, offload: self.offload.as_mut() };
+        let relayed = self.datapath.relay(&mut self.tally, judge)?;
+        if let Some(offload) = &mut self.offload {
+            // What was to be sent has been sent.
+            offload.settle(now, &self.relay, &mut self.tally);
+        }
         Ok(relayed)
     }
 
@@ -267,6 +265,28 @@ impl<D: Datapath> Shard<D> {
         }
         self.mailbox.wake_up();
         Ok(())
+    }
+}
+
+/// The relay and its time, as the judge of a batch of packets.
+struct Judging<'a> {
+    now: u64,
+    relay: &'a mut Relay,
+    offload: Option<&'a mut Offloaded>,
+}
+
+impl Judge for Judging<'_> {
+    #[inline]
+    fn verdict(&mut self, packet: Packet<'_>) -> Verdict {
+        match &mut self.offload {
+            None => self.relay.packet(self.now, packet.endpoint, packet.source, packet.payload),
+            Some(offload) => offload.verdict(self.now, self.relay, packet),
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, port: EndpointId) -> EndpointId {
+        self.relay.load(port)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use moorline_control::{Codec, LegSpec, Play, SessionId, SessionSpec, StreamSpec};
-use moorline_relay::{Announcement, Announcements, BindError, Config, EndpointId, Outgoing, Ports, Range, Verdict};
+use moorline_relay::{Announcement, Announcements, BindError, Config, EndpointId, Outgoing, Ports, Range};
 
 use super::*;
-use crate::datapath::{MAX_MADE, Packet, Setup};
+use crate::datapath::{Judge, MAX_MADE, Setup};
 
 /// What the shard asked of its datapath, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Datapath for Script {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn relay(&mut self, _: &mut Tally, _: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+    fn relay(&mut self, _: &mut Tally, _: &mut impl Judge) -> io::Result<usize> {
         self.asked.push(Asked::Relay);
         self.looks -= 1;
         if self.looks == 0 {

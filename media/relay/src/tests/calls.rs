@@ -16,6 +16,22 @@ fn audio_crosses_both_ways_from_the_addresses_that_sdp_promised() {
     assert_eq!((counters.sessions, counters.ports_in_use, counters.dropped), (1, 4, [0; DropReason::COUNT]));
 }
 
+/// The hint that memory is loaded by names the port that packets then leave from, and promises nothing.
+#[test]
+fn the_port_that_a_packet_will_leave_by_is_known_beforehand() {
+    let mut world = World::new();
+    let (alice, bob) = sides(&world.open(id(1), &answered_call()));
+    let endpoint = |world: &World, local: SocketAddr| {
+        *world.sockets.bound.iter().find(|(_, bound)| **bound == local).expect("a bound address").0
+    };
+    for (from, to) in [(alice.rtp, bob.rtp), (bob.rtp, alice.rtp), (alice.rtcp, bob.rtcp)] {
+        assert_eq!(world.relay.load(endpoint(&world, from)), endpoint(&world, to));
+    }
+    let counters = *world.relay.counters();
+    world.relay.load(EndpointId(u32::MAX));
+    assert_eq!(*world.relay.counters(), counters);
+}
+
 #[test]
 fn rtcp_goes_where_the_party_asked_for_it() {
     let mut world = World::new();

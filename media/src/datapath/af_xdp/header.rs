@@ -1,11 +1,11 @@
 //! The headers of a packet that leaves by AF_XDP, written in front of its payload where it was received.
 
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::frame::{
     Checksum, ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4, IPV6, PROTOCOL_UDP, UDP, VLAN,
 };
+use super::ways::Line;
 use crate::datapath::uring::{checksum, fold, sum};
 use crate::routes::NextHop;
 
@@ -21,22 +21,20 @@ pub(super) const ROOM: usize = ETHERNET + VLAN + IPV6 + UDP;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Out {
     pub(super) next: NextHop,
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
-    pub(super) traffic_class: u8,
+    /// Whose addresses are of one IP version.
+    pub(super) line: Line,
     /// Numbers IPv4 packets.
     pub(super) id: u16,
 }
 
 impl Out {
     /// Writes the headers in front of `frame[payload]`; answers where in the frame the packet is. `None` if the
-    /// addresses are of two IP versions, the destination has no port, the packet is longer than its path allows, or
-    /// there is no room.
+    /// destination has no port, the packet is longer than its path allows, or there is no room.
     #[inline]
     pub(super) fn write(&self, frame: &mut [u8], payload: Range<usize>, known: Checksum) -> Option<Range<usize>> {
-        let length = u16::try_from(UDP + payload.len()).ok().filter(|_| self.to.port() != 0)?;
-        let (from, to) = (self.from.ip().to_canonical(), self.to.ip().to_canonical());
-        let v6 = from.is_ipv6();
+        let line = &self.line;
+        let length = u16::try_from(UDP + payload.len()).ok().filter(|_| line.to_port != 0)?;
+        let v6 = line.is_v6();
         let ip_length = if v6 { IPV6 } else { IPV4 };
         let total = length.checked_add(ip_length as u16).filter(|total| *total <= self.next.mtu)?;
         let udp_at = payload.start.checked_sub(UDP)?;
@@ -56,46 +54,34 @@ impl Out {
         // Not what another packet left there.
         frame[payload.end..end].fill(0);
 
-        let [a, b] = self.from.port().to_be_bytes();
-        let [c, d] = self.to.port().to_be_bytes();
+        // The pseudo header (RFC 768, RFC 8200 section 8.1) and the ports; the length is in both.
+        let around = u64::from(line.sum) + 2 * u64::from(length.to_be()) + u64::from(u16::from(PROTOCOL_UDP).to_be());
+        let [a, b] = line.from_port.to_be_bytes();
+        let [c, d] = line.to_port.to_be_bytes();
         let [e, f] = length.to_be_bytes();
-        let mut udp = [a, b, c, d, e, f, 0, 0];
-        let checksum_of = |udp: &[u8; UDP], addresses: u64| {
-            let pseudo = addresses + u64::from(length.to_be()) + u64::from(u16::from(PROTOCOL_UDP).to_be());
-            known.map_or([0; 2], |payload| checksum(fold(payload + pseudo + sum(udp)).into()))
-        };
-        match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let (from, to) = (from.octets(), to.octets());
-                let [g, h] = checksum_of(&udp, sum(&from) + sum(&to));
-                (udp[6], udp[7]) = (g, h);
-                let mut ip = [0; IPV4];
-                ip[..2].copy_from_slice(&[0x45, self.traffic_class]);
-                ip[2..4].copy_from_slice(&total.to_be_bytes());
-                ip[4..6].copy_from_slice(&self.id.to_be_bytes());
-                ip[6..8].copy_from_slice(&DONT_FRAGMENT);
-                ip[8..10].copy_from_slice(&[TTL, PROTOCOL_UDP]);
-                ip[12..16].copy_from_slice(&from);
-                ip[16..].copy_from_slice(&to);
-                let own = !fold(sum(&ip));
-                ip[10..12].copy_from_slice(&own.to_ne_bytes());
-                frame[ip_at..udp_at].copy_from_slice(&ip);
-            }
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                let (from, to) = (from.octets(), to.octets());
-                let [g, h] = checksum_of(&udp, sum(&from) + sum(&to));
-                (udp[6], udp[7]) = (g, h);
-                let ip: &mut [u8; IPV6] = frame[ip_at..].first_chunk_mut()?;
-                // Version, traffic class, and no flow label.
-                ip[..4].copy_from_slice(&(6 << 28 | u32::from(self.traffic_class) << 20).to_be_bytes());
-                ip[4..6].copy_from_slice(&length.to_be_bytes());
-                ip[6..8].copy_from_slice(&[PROTOCOL_UDP, TTL]);
-                ip[8..24].copy_from_slice(&from);
-                ip[24..].copy_from_slice(&to);
-            }
-            _ => return None,
+        let [g, h] = known.map_or([0; 2], |payload| checksum(fold(payload + around).into()));
+        frame[udp_at..payload.start].copy_from_slice(&[a, b, c, d, e, f, g, h]);
+        if v6 {
+            let ip: &mut [u8; IPV6] = frame[ip_at..].first_chunk_mut()?;
+            // Version, traffic class, and no flow label.
+            ip[..4].copy_from_slice(&(6 << 28 | u32::from(line.traffic_class) << 20).to_be_bytes());
+            ip[4..6].copy_from_slice(&length.to_be_bytes());
+            ip[6..8].copy_from_slice(&[PROTOCOL_UDP, TTL]);
+            ip[8..24].copy_from_slice(&line.from);
+            ip[24..].copy_from_slice(&line.to);
+        } else {
+            let mut ip = [0; IPV4];
+            ip[..2].copy_from_slice(&[0x45, line.traffic_class]);
+            ip[2..4].copy_from_slice(&total.to_be_bytes());
+            ip[4..6].copy_from_slice(&self.id.to_be_bytes());
+            ip[6..8].copy_from_slice(&DONT_FRAGMENT);
+            ip[8..10].copy_from_slice(&[TTL, PROTOCOL_UDP]);
+            ip[12..16].copy_from_slice(&line.from[12..]);
+            ip[16..].copy_from_slice(&line.to[12..]);
+            let own = !fold(sum(&ip));
+            ip[10..12].copy_from_slice(&own.to_ne_bytes());
+            frame[ip_at..udp_at].copy_from_slice(&ip);
         }
-        frame[udp_at..payload.start].copy_from_slice(&udp);
         self.write_link(&mut frame[begin..ip_at], if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 });
         Some(begin..end)
     }

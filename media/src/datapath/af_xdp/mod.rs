@@ -21,27 +21,26 @@
 mod arrival;
 mod frame;
 mod header;
+mod passing;
 mod queues;
 mod turn;
 mod ways;
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Traffic, Verdict};
-use moorline_xdp::xsk::{Frame, Received, Umem, ZeroCopy};
+use moorline_relay::{BindError, EndpointId, Outgoing, Ports};
+use moorline_xdp::xsk::{Umem, ZeroCopy};
 use moorline_xdp::{Forward, Lookup};
 
-use self::frame::Checksum;
-use self::header::Out;
+use self::passing::{Came, GROUP};
 use self::queues::Queue;
 use self::ways::Ways;
-use super::uring::Uring;
-use super::{BATCH, Datapath, KernelDrop, MAX_DATAGRAM, Packet, Setup, Tally};
+use super::uring::{Sends, Uring};
+use super::{BATCH, Datapath, Judge, Setup, Tally};
 use crate::routes::{HopReader, Hops};
 use crate::shard::clock;
 
@@ -80,27 +79,6 @@ const DOWN_NS: u64 = 100_000_000;
 /// How many packets the driver takes at a time where sockets poll.
 const POLL_PACKETS: u32 = 64;
 
-/// How a packet came.
-#[derive(Debug, Clone, Copy)]
-struct Arrival {
-    /// The place of the queue that it came in by.
-    place: usize,
-    memory: usize,
-    interface: u32,
-    /// The time of its batch, of the monotonic clock.
-    now: u64,
-    received_ns: u64,
-}
-
-/// Why a packet was not queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unsent {
-    /// The ring or the memory is full.
-    NoRoom,
-    /// It cannot be sent so, such as one above the limit of its path.
-    NoHeaders,
-}
-
 pub(crate) struct AfXdp {
     beneath: Uring,
     program: Arc<Forward>,
@@ -123,8 +101,12 @@ pub(crate) struct AfXdp {
     count_at: u64,
     /// Numbers IPv4 packets.
     id: u16,
+    /// Packets that are being looked at together.
+    came: Vec<Came>,
     /// When the packets of the batch that were queued to be sent had come.
     sent: Vec<u64>,
+    /// What a sleep waits for: the sockets, and what is beneath.
+    waits: Vec<libc::pollfd>,
     /// The sockets poll their driver.
     polling: bool,
     /// Something waits that an interface had no room for.
@@ -158,14 +140,16 @@ impl Datapath for AfXdp {
             turn: 0,
             count_at: 0,
             id: 0,
+            came: Vec::with_capacity(GROUP),
             sent: Vec::with_capacity(BATCH),
+            waits: Vec::new(),
             polling: false,
             retry: false,
         })
     }
 
-    fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
-        self.relay_in_turn(tally, &mut verdict)
+    fn relay(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
+        self.relay_in_turn(tally, judge)
     }
 
     fn emit(&mut self, tally: &mut Tally, next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
@@ -186,19 +170,23 @@ impl Datapath for AfXdp {
     }
 
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {
-        for (place, queue) in (0..).zip(&mut self.queues) {
+        self.ways.age(clock::monotonic_ns());
+        self.waits.clear();
+        for queue in &mut self.queues {
             if queue.socket.is_waiting() {
                 return Ok(());
             }
             if queue.socket.receive_needs_wake_up() {
                 let _ = queue.socket.wake_receive();
             }
-            if !queue.armed {
-                self.beneath.watch(queue.socket.as_raw_fd(), place)?;
-                queue.armed = true;
-            }
+            self.waits.push(libc::pollfd { fd: queue.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 });
         }
-        self.beneath.sleep(if self.retry { limit.min(RETRY) } else { limit })
+        let limit = if self.retry { limit.min(RETRY) } else { limit };
+        if self.queues.is_empty() {
+            self.beneath.sleep(limit)
+        } else {
+            self.beneath.sleep_beside(limit, &mut self.waits)
+        }
     }
 
     fn busy_poll(&mut self, micros: u32) {
@@ -228,7 +216,9 @@ impl Ports for AfXdp {
         self.beneath.bind(endpoint, address)?;
         let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
         if let Some(place) = self.lookup.place(canonical) {
-            self.ways.open(endpoint, place.range as u16);
+            if let Some(Sends { address, traffic_class }) = self.beneath.sends(endpoint) {
+                self.ways.open(endpoint, place.range as u16, address, traffic_class);
+            }
             if !self.offloads {
                 self.program.open(place.entry, self.shard, None);
                 if let Some(entry) = self.entries.get_mut(endpoint.0 as usize) {
@@ -252,208 +242,6 @@ impl Drop for AfXdp {
     fn drop(&mut self) {
         // The program may outlive this shard.
         self.entries.iter_mut().filter_map(Option::take).for_each(|entry| self.program.close(entry));
-    }
-}
-
-impl AfXdp {
-    /// Takes up to `limit` packets from a queue; answers how many.
-    fn receive(
-        &mut self,
-        place: usize,
-        limit: usize,
-        now: u64,
-        realtime: u64,
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<usize> {
-        let Some(queue) = self.queues.get_mut(place) else { return Ok(0) };
-        let memory = queue.memory;
-        queue.socket.reap(&mut self.memories[memory]);
-        queue.socket.look();
-        let interface = queue.socket.interface();
-        let mut count = 0;
-        while count < limit {
-            let queue = &mut self.queues[place];
-            let Some(received) = queue.socket.receive(&self.memories[memory]) else { break };
-            let received_ns = queue.arrivals.time(received.number, realtime);
-            count += 1;
-            let arrival = Arrival { place, memory, interface, now, received_ns };
-            tally.af_xdp.received += 1;
-            if let Some(frame) = self.packet(arrival, received, tally, verdict)? {
-                self.memories[memory].put(frame);
-            }
-        }
-        let queue = &mut self.queues[place];
-        queue.socket.release();
-        queue.socket.fill(&mut self.memories[memory], queue.level);
-        if count > 0 && queue.socket.receive_needs_wake_up() {
-            let _ = queue.socket.wake_receive();
-        }
-        Ok(count)
-    }
-
-    /// One packet: asks for the verdict, and queues it to be sent. Answers its frame unless that is on its way.
-    fn packet(
-        &mut self,
-        arrival: Arrival,
-        received: Received,
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<Option<Frame>> {
-        let Received { frame, at, length, .. } = received;
-        let bytes = self.memories[arrival.memory].bytes(&frame);
-        let Some(datagram) = bytes.get(at..at + length).and_then(|bytes| frame::parse(bytes, arrival.interface)) else {
-            tally.drop(KernelDrop::Receive);
-            return Ok(Some(frame));
-        };
-        // In the frame, not in the packet.
-        let payload = at + datagram.payload.start..at + datagram.payload.end;
-        if payload.len() > MAX_DATAGRAM {
-            tally.drop(KernelDrop::Truncated);
-            return Ok(Some(frame));
-        }
-        let Some(endpoint) = self.beneath.owner(datagram.destination, arrival.received_ns) else {
-            tally.drop(KernelDrop::Closed);
-            return Ok(Some(frame));
-        };
-        let packet = Packet { endpoint, source: datagram.source, payload: &bytes[payload.clone()] };
-        let Verdict::Forward { from, to, traffic } = verdict(packet) else { return Ok(Some(frame)) };
-        let Some(sends) = self.beneath.sends(from) else {
-            tally.count_unsent(KernelDrop::Closed, traffic, payload.len());
-            return Ok(Some(frame));
-        };
-        let next = self.ways.next(arrival.now, from, sends.address, to);
-        let outlet = next.and_then(|next| Some((next, self.outlet(arrival, next.interface)?)));
-        let Some((next, outlet)) = outlet else {
-            return self.by_kernel(arrival, from, to, traffic, frame, payload, tally);
-        };
-        self.id = self.id.wrapping_add(1);
-        let out = Out { next, from: sends.address, to, traffic_class: sends.traffic_class, id: self.id };
-        match self.send(arrival.memory, outlet, &out, payload.clone(), datagram.checksum, frame) {
-            Ok(()) => {
-                tally.af_xdp.sent += 1;
-                self.sent.push(arrival.received_ns);
-                Ok(None)
-            }
-            Err((frame, Unsent::NoRoom)) => {
-                tally.count_unsent(KernelDrop::QueueFull, traffic, payload.len());
-                Ok(Some(frame))
-            }
-            Err((frame, Unsent::NoHeaders)) => self.by_kernel(arrival, from, to, traffic, frame, payload, tally),
-        }
-    }
-
-    /// Leaves a packet to the sockets beneath.
-    #[cold]
-    #[expect(clippy::too_many_arguments, reason = "what a packet is, on the way that few go")]
-    fn by_kernel(
-        &mut self,
-        arrival: Arrival,
-        from: EndpointId,
-        to: SocketAddr,
-        traffic: Traffic,
-        frame: Frame,
-        payload: Range<usize>,
-        tally: &mut Tally,
-    ) -> io::Result<Option<Frame>> {
-        tally.af_xdp.sent_by_kernel += 1;
-        self.ways.went_by_kernel(arrival.now, from);
-        let bytes = &self.memories[arrival.memory].bytes(&frame)[payload];
-        self.beneath.queue(from, to, bytes, Some(arrival.received_ns), traffic, tally)?;
-        Ok(Some(frame))
-    }
-
-    /// The place of the queue that sends what came in by `arrival` and leaves by this interface.
-    fn outlet(&self, arrival: Arrival, interface: u32) -> Option<usize> {
-        let nth = self.interfaces.iter().position(|own| *own == interface)?;
-        let place = (*self.outlets.get(arrival.place * self.interfaces.len() + nth)?)?;
-        (self.queues.get(place)?.down_until <= arrival.now).then_some(place)
-    }
-
-    /// Writes the headers and queues the packet, which lies in a frame of the memory `from`.
-    fn send(
-        &mut self,
-        from: usize,
-        outlet: usize,
-        out: &Out,
-        payload: Range<usize>,
-        checksum: Checksum,
-        frame: Frame,
-    ) -> Result<(), (Frame, Unsent)> {
-        let to = self.queues[outlet].memory;
-        if from == to {
-            return self.send_in_place(outlet, out, payload, checksum, frame);
-        }
-        let Some((copy, there)) = self.copy(from, to, &frame, payload) else { return Err((frame, Unsent::NoRoom)) };
-        match self.send_in_place(outlet, out, there, checksum, copy) {
-            Ok(()) => {
-                self.memories[from].put(frame);
-                Ok(())
-            }
-            Err((copy, unsent)) => {
-                self.memories[to].put(copy);
-                Err((frame, unsent))
-            }
-        }
-    }
-
-    /// As [`send`](Self::send), in a frame of the outlet's memory.
-    #[inline]
-    fn send_in_place(
-        &mut self,
-        outlet: usize,
-        out: &Out,
-        payload: Range<usize>,
-        checksum: Checksum,
-        mut frame: Frame,
-    ) -> Result<(), (Frame, Unsent)> {
-        let queue = &mut self.queues[outlet];
-        let memory = &mut self.memories[queue.memory];
-        let Some(at) = out.write(memory.bytes_mut(&mut frame), payload, checksum) else {
-            return Err((frame, Unsent::NoHeaders));
-        };
-        queue.socket.send(memory, frame, at.start, at.len()).map_err(|frame| (frame, Unsent::NoRoom))?;
-        queue.sending = true;
-        Ok(())
-    }
-
-    /// Copies a payload into a frame of other memory, with room for headers in front.
-    fn copy(&mut self, from: usize, to: usize, frame: &Frame, payload: Range<usize>) -> Option<(Frame, Range<usize>)> {
-        let there = header::ROOM..header::ROOM + payload.len();
-        let [from, to] = self.memories.get_disjoint_mut([from, to]).ok()?;
-        let mut copy = to.take()?;
-        // Frames are of one size, and packets lie further behind in theirs.
-        to.bytes_mut(&mut copy)[there.clone()].copy_from_slice(&from.bytes(frame)[payload]);
-        Some((copy, there))
-    }
-
-    /// Sends what was queued: a call for each socket that has something, unless its driver is at it by itself.
-    fn flush(&mut self, now: u64, tally: &mut Tally) {
-        self.retry = false;
-        for queue in self.queues.iter_mut().filter(|queue| queue.sending && queue.down_until <= now) {
-            match queue.socket.flush() {
-                Ok(flushed) => {
-                    (0..flushed.dropped).for_each(|_| tally.drop(KernelDrop::QueueFull));
-                    queue.sending = flushed.waiting > 0;
-                    if queue.sending {
-                        queue.socket.reap(&mut self.memories[queue.memory]);
-                        self.retry = true;
-                    }
-                    if std::mem::take(&mut queue.down) {
-                        tracing::info!(interface = queue.socket.interface(), "AF_XDP sends by an interface again");
-                    }
-                }
-                Err(error) => {
-                    let interface = queue.socket.interface();
-                    // An interface that was removed takes its sockets along.
-                    let gone = error.raw_os_error() == Some(libc::ENXIO);
-                    if !std::mem::replace(&mut queue.down, true) || gone {
-                        tracing::warn!(interface, %error, gone, "AF_XDP does not send by an interface: the kernel does");
-                    }
-                    queue.down_until = if gone { u64::MAX } else { now.saturating_add(DOWN_NS) };
-                }
-            }
-        }
     }
 }
 

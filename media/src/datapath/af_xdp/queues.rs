@@ -22,8 +22,6 @@ pub(super) struct Queue {
     pub(super) arrivals: Arrivals,
     /// Packets with a lower number come before those that the sockets beneath have gathered.
     pub(super) before: u32,
-    /// A poll for it is in the ring.
-    pub(super) armed: bool,
     /// Something was queued to be sent, or waits.
     pub(super) sending: bool,
     /// It does not send before then, because its interface is down; never again if that is gone.
@@ -84,7 +82,6 @@ pub(super) fn open(plan: &Plan, shard: u16, shards: u16) -> io::Result<(Vec<Queu
             memory: memories.len(),
             arrivals: Arrivals::default(),
             before: 0,
-            armed: false,
             sending: false,
             down_until: 0,
             down: false,

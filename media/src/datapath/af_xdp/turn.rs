@@ -7,10 +7,8 @@
 
 use std::io;
 
-use moorline_relay::Verdict;
-
 use super::AfXdp;
-use crate::datapath::{BATCH, Datapath, Packet, Tally};
+use crate::datapath::{BATCH, Datapath, Judge, Tally};
 use crate::shard::clock;
 
 /// How often that is, at most.
@@ -18,36 +16,30 @@ const COUNT_NS: u64 = 1_000_000_000;
 
 impl AfXdp {
     /// As [`relay`](crate::datapath::Datapath::relay).
-    pub(super) fn relay_in_turn(
-        &mut self,
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<usize> {
+    pub(super) fn relay_in_turn(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
         if self.beneath.gather()? {
             for queue in &mut self.queues {
                 queue.before = queue.socket.look();
             }
         }
-        let count = if self.queues.is_empty() { 0 } else { self.relay_rings(tally, verdict)? };
+        let count = if self.queues.is_empty() { 0 } else { self.relay_rings(tally, judge)? };
         if self.queues.iter().any(|queue| (queue.before.wrapping_sub(queue.socket.next()) as i32) > 0) {
             // A ring has more than a batch: what was gathered waits for another turn.
             return Ok(count.max(1));
         }
-        let beneath = self.beneath.relay_gathered(tally, verdict)?;
-        for place in self.beneath.rung() {
-            if let Some(queue) = self.queues.get_mut(place as usize) {
-                queue.armed = false;
-            }
-        }
+        let beneath = self.beneath.relay_gathered(tally, judge)?;
         Ok(count + beneath)
     }
 
     /// A batch of what the rings have.
-    fn relay_rings(&mut self, tally: &mut Tally, verdict: &mut impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+    fn relay_rings(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
         if self.polling && !self.queues.iter().any(|queue| queue.socket.is_waiting()) {
             for queue in &mut self.queues {
                 let _ = queue.socket.wake_receive();
             }
+        }
+        if !self.retry && !self.queues.iter().any(|queue| queue.socket.is_waiting()) {
+            return Ok(0);
         }
         let (now, realtime) = (clock::monotonic_ns(), clock::realtime_ns());
         self.ways.age(now);
@@ -59,7 +51,7 @@ impl AfXdp {
         let mut count = 0;
         for nth in 0..self.queues.len() {
             let place = (self.turn + nth) % self.queues.len();
-            count += self.receive(place, BATCH - count, now, realtime, tally, verdict)?;
+            count += self.receive(place, BATCH - count, (now, realtime), tally, judge)?;
         }
         self.turn = (self.turn + 1) % self.queues.len();
         if count > 0 || self.retry {

@@ -13,8 +13,25 @@ use super::slots::Token;
 use super::{Forwarded, REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
 use crate::datapath::control_message::Told;
-use crate::datapath::{BATCH, KernelDrop, MAX_DATAGRAM, Packet, Tally};
+use crate::datapath::{BATCH, Judge, KernelDrop, MAX_DATAGRAM, Packet, Tally};
 use crate::shard::clock;
+
+/// Packets that are looked at together: what all of them need is asked for before the first one is judged, and the memory
+/// brings it while others are waited for.
+pub(super) const GROUP: usize = 32;
+
+/// A received datagram.
+pub(super) struct Came {
+    endpoint: EndpointId,
+    source: SocketAddr,
+    /// What it was sent to, where one socket serves all ports.
+    destination: Option<SocketAddr>,
+    received_ns: Option<u64>,
+    /// The buffer that it lies in, and where.
+    buffer: u16,
+    begin: u16,
+    length: u16,
+}
 
 impl Uring {
     /// Takes a batch of completions, unless one waits already; true if there is a new one.
@@ -47,7 +64,7 @@ impl Uring {
     pub(in crate::datapath) fn relay_gathered(
         &mut self,
         tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+        judge: &mut impl Judge,
     ) -> io::Result<usize> {
         let mut completions = std::mem::take(&mut self.batch.completions);
         let count = completions.len();
@@ -55,7 +72,7 @@ impl Uring {
             self.batch.completions = completions;
             return Ok(0);
         }
-        let outcome = self.handle(&completions, tally, verdict);
+        let outcome = self.handle(&completions, tally, judge);
         completions.clear();
         self.batch.completions = completions;
         outcome?;
@@ -81,95 +98,132 @@ impl Uring {
         &mut self,
         completions: &[cqueue::Entry],
         tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
+        judge: &mut impl Judge,
     ) -> io::Result<()> {
-        for completion in completions {
-            match Token::decode(completion.user_data()) {
-                Some(token @ Token::Receive { endpoint, generation }) => {
-                    let open = self.shared.is_some() || self.slots.file_of(endpoint, generation).is_some();
-                    if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
-                        // Given back with the batch, whether it is sent from or not.
-                        self.batch.used.push(buffer);
-                        match open {
-                            true => self.packet(endpoint, buffer, completion.result(), tally, verdict)?,
-                            false => tally.drop(KernelDrop::Closed),
-                        }
-                    }
-                    if open && !cqueue::more(completion.flags()) {
-                        self.receive_ended(token, completion.result(), tally);
-                    }
-                }
-                // Of a batch before, which is over: the completion queue had been full.
-                Some(Token::Send { .. }) => {
-                    tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
-                }
-                Some(Token::Wake) => {
-                    // The count does not matter, only that it is back at 0.
-                    let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
-                    if !cqueue::more(completion.flags()) {
-                        self.arm_wake()?;
-                    }
-                }
-                Some(Token::Watch { place }) => self.rung.push(place),
-                Some(Token::Files) => {
-                    let error = io::Error::from_raw_os_error(-completion.result());
-                    tracing::error!(%error, "io_uring did not change its file table: a port is deaf or not let go of");
-                }
-                // A cancel that found its receive ended already is no failure.
-                Some(Token::Cancel | Token::Close) | None => {}
+        for group in completions.chunks(GROUP) {
+            let mut came = std::mem::take(&mut self.batch.came);
+            for completion in group {
+                came.extend(self.completed(completion, tally)?);
             }
+            self.look_up(&mut came, tally, judge);
+            for packet in came.drain(..) {
+                self.packet(&packet, tally, judge)?;
+            }
+            self.batch.came = came;
         }
         Ok(())
     }
 
-    /// One received datagram: asks for the verdict and queues the send.
-    fn packet(
-        &mut self,
-        receive: EndpointId,
-        buffer: u16,
-        result: i32,
-        tally: &mut Tally,
-        verdict: &mut impl FnMut(Packet<'_>) -> Verdict,
-    ) -> io::Result<()> {
+    /// Deals with a completion, or answers the datagram that it brought.
+    fn completed(&mut self, completion: &cqueue::Entry, tally: &mut Tally) -> io::Result<Option<Came>> {
+        let mut came = None;
+        match Token::decode(completion.user_data()) {
+            Some(token @ Token::Receive { endpoint, generation }) => {
+                let open = self.shared.is_some() || self.slots.file_of(endpoint, generation).is_some();
+                if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
+                    // Given back with the batch, whether it is sent from or not.
+                    self.batch.used.push(buffer);
+                    match open {
+                        true => came = self.received(endpoint, buffer, completion.result(), tally),
+                        false => tally.drop(KernelDrop::Closed),
+                    }
+                }
+                if open && !cqueue::more(completion.flags()) {
+                    self.receive_ended(token, completion.result(), tally);
+                }
+            }
+            // Of a batch before, which is over: the completion queue had been full.
+            Some(Token::Send { .. }) => {
+                tally.drop(KernelDrop::of_send(&io::Error::from_raw_os_error(-completion.result())));
+            }
+            Some(Token::Wake) => {
+                // The count does not matter, only that it is back at 0.
+                let _ = nix::unistd::read(&self.wake, &mut [0; 8]);
+                if !cqueue::more(completion.flags()) {
+                    self.arm_wake()?;
+                }
+            }
+            Some(Token::Files) => {
+                let error = io::Error::from_raw_os_error(-completion.result());
+                tracing::error!(%error, "io_uring did not change its file table: a port is deaf or not let go of");
+            }
+            // A cancel that found its receive ended already is no failure.
+            Some(Token::Cancel | Token::Close) | None => {}
+        }
+        Ok(came)
+    }
+
+    /// Reads what a receive brought.
+    #[inline]
+    fn received(&mut self, receive: EndpointId, buffer: u16, result: i32, tally: &mut Tally) -> Option<Came> {
         let filled = usize::try_from(result).ok();
         let bytes = filled.and_then(|filled| self.buffers.get(buffer)?.get(..filled));
         let message = &self.messages[self.message_of(receive)];
         let Some((bytes, received)) = bytes.and_then(|bytes| Some((bytes, RecvMsgOut::parse(bytes, message).ok()?)))
         else {
             tally.drop(KernelDrop::Receive);
-            return Ok(());
+            return None;
         };
         let told = Told::read(received.control_data());
-        let endpoint = match &mut self.shared {
+        match &mut self.shared {
             None => {
                 if let Some(lost) = self.slots.lost(receive) {
                     tally.overflow(lost.newly(&told));
                 }
-                Some(receive)
             }
-            Some(shared) => {
-                tally.overflow(shared.lost(receive == V6, &told));
-                shared.owner(&told)
-            }
-        };
+            Some(shared) => tally.overflow(shared.lost(receive == V6, &told)),
+        }
         let payload = received.payload_data();
         // The buffer is rounded up and may hold a little more than the limit.
         if received.is_payload_truncated() || payload.len() > MAX_DATAGRAM {
             tally.drop(KernelDrop::Truncated);
-            return Ok(());
+            return None;
         }
-        let Some(endpoint) = endpoint else {
-            tally.drop(KernelDrop::Closed);
-            return Ok(());
-        };
         let Some(source) = parse(received.name_data()) else {
             tally.drop(KernelDrop::Receive);
-            return Ok(());
+            return None;
         };
-        if let Verdict::Forward { from, to, traffic } = verdict(Packet { endpoint, source, payload }) {
-            let stamp = told.received_ns.unwrap_or_else(clock::realtime_ns);
-            let begin = (bytes.len() - payload.len()) as u16;
-            let length = payload.len() as u16;
+        let begin = (bytes.len() - payload.len()) as u16;
+        Some(Came {
+            endpoint: receive,
+            source,
+            destination: told.destination,
+            received_ns: told.received_ns,
+            buffer,
+            begin,
+            length: payload.len() as u16,
+        })
+    }
+
+    /// Finds the ports that datagrams came to, and asks for the memory that they need: in one go for each step, so that
+    /// none waits for another's.
+    fn look_up(&self, came: &mut Vec<Came>, tally: &mut Tally, judge: &mut impl Judge) {
+        if let Some(shared) = &self.shared {
+            came.retain_mut(|packet| {
+                let owner = packet.destination.and_then(|to| shared.owner_at(to, packet.received_ns));
+                match owner {
+                    Some(owner) => packet.endpoint = owner,
+                    None => tally.drop(KernelDrop::Closed),
+                }
+                owner.is_some()
+            });
+        }
+        let mut leaves = [EndpointId(0); GROUP];
+        for (packet, leaves) in came.iter().zip(&mut leaves) {
+            *leaves = judge.expect(packet.endpoint);
+        }
+        if let Some(shared) = &self.shared {
+            leaves.iter().take(came.len()).for_each(|port| shared.expect(*port));
+        }
+    }
+
+    /// One received datagram: asks for the verdict and queues the send.
+    fn packet(&mut self, came: &Came, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<()> {
+        let Came { endpoint, source, received_ns, buffer, begin, length, .. } = *came;
+        let bytes = self.buffers.get(buffer).and_then(|bytes| bytes.get(begin.into()..)?.get(..length.into()));
+        let Some(payload) = bytes else { return Ok(()) };
+        if let Verdict::Forward { from, to, traffic } = judge.verdict(Packet { endpoint, source, payload }) {
+            let stamp = received_ns.unwrap_or_else(clock::realtime_ns);
             let packet = Forwarded { received_ns: Some(stamp), traffic, bytes: length.into(), buffer, begin, length };
             self.send(from, to, packet, tally)?;
         }

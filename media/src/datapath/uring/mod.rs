@@ -23,17 +23,20 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Traffic, Verdict};
+use moorline_relay::{BindError, EndpointId, Outgoing, Ports, Traffic};
+use nix::sys::eventfd::EventFd;
 
 use self::buffers::Buffers;
+use self::completions::{Came, GROUP};
 use self::probe::{builder, explain, register};
 use self::shared::Shared;
 use self::slots::{Slots, Token};
 use super::address::{NAME_LEN, Name};
 use super::control_message::{CONTROL_LEN, CONTROL_LEN_WITH_DESTINATION};
-use super::{BATCH, Datapath, MAX_DATAGRAM, MAX_MADE, MediaRange, Packet, Setup, Tally, socket};
+use super::{BATCH, Datapath, Judge, MAX_DATAGRAM, MAX_MADE, MediaRange, Setup, Tally, socket};
 use crate::shard::clock;
 
+pub(super) use outside::Sends;
 pub(crate) use probe::probe;
 pub(super) use shared::{checksum, fold, sum};
 
@@ -91,15 +94,17 @@ pub(crate) struct Uring {
     failed: Vec<Token>,
     /// When the pause of those is over.
     rearm_at: u64,
+    /// Tells of what comes by the ring where a sleep waits for other descriptors too.
+    told: Option<EventFd>,
     /// Datagrams queued that came another way.
     outside: usize,
-    /// Watched descriptors that have had something to read.
-    rung: Vec<u32>,
 }
 
 /// The working memory of one batch, allocated once.
 struct Batch {
     completions: Vec<cqueue::Entry>,
+    /// Packets that are being looked at together.
+    came: Vec<Came>,
     /// Destinations of the sends. Never grows, so that the kernel can read them in place.
     names: Vec<Name>,
     /// The packets of the sends, in their order.
@@ -127,9 +132,9 @@ impl Datapath for Uring {
         Uring::beneath(setup)
     }
 
-    fn relay(&mut self, tally: &mut Tally, mut verdict: impl FnMut(Packet<'_>) -> Verdict) -> io::Result<usize> {
+    fn relay(&mut self, tally: &mut Tally, judge: &mut impl Judge) -> io::Result<usize> {
         self.gather()?;
-        self.relay_gathered(tally, &mut verdict)
+        self.relay_gathered(tally, judge)
     }
 
     fn emit(&mut self, tally: &mut Tally, mut next: impl FnMut(&mut [u8]) -> Option<Outgoing>) -> io::Result<usize> {
@@ -233,6 +238,7 @@ impl Uring {
             wake: setup.wake,
             batch: Batch {
                 completions: Vec::with_capacity(BATCH),
+                came: Vec::with_capacity(GROUP),
                 names: Vec::with_capacity(BATCH),
                 forwarded: Vec::with_capacity(BATCH),
                 used: Vec::with_capacity(BATCH),
@@ -244,7 +250,7 @@ impl Uring {
             failed: Vec::with_capacity(setup.endpoints),
             rearm_at: 0,
             outside: 0,
-            rung: Vec::new(),
+            told: None,
         };
         uring.arm_wake()?;
         if uring.shared.is_some() {
@@ -323,8 +329,14 @@ impl Uring {
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::other("the submission queue is full"))
     }
 
-    /// Submits all that is queued; when it returns without error nothing is.
+    /// Submits all that is queued; when it returns without error nothing is. Work that the kernel has put off is done
+    /// along with it.
     fn submit(&mut self) -> io::Result<()> {
+        let queue = self.ring.submission();
+        if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
+            return Ok(());
+        }
+        drop(queue);
         self.submit_with(EnterFlags::empty())
     }
 

@@ -1,17 +1,17 @@
 //! What a datapath on top of this one needs: whose a port is, a way out for packets that came another way or were made
-//! here, and descriptors that end a sleep.
+//! here, and a sleep that other descriptors end too.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
-use io_uring::opcode;
-use io_uring::types::Fd;
 use moorline_relay::{EndpointId, Traffic};
 
-use super::slots::Token;
-use super::{BUFFERS, Forwarded, PREFIX, Uring};
-use crate::datapath::{BATCH, MAX_DATAGRAM, Setup, Tally};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{BUFFERS, Forwarded, PREFIX, REARM_PAUSE, Uring};
+use crate::datapath::{BATCH, Datapath, MAX_DATAGRAM, Setup, Tally};
 
 /// What a local port sends with.
 #[derive(Debug, Clone, Copy)]
@@ -89,19 +89,50 @@ impl Uring {
         Ok(())
     }
 
-    /// Ends the next sleep, or one after it, when this descriptor has something to read; [`rung`](Self::rung) says
-    /// so then, once. It must not be closed before.
+    /// As [`sleep`](crate::datapath::Datapath::sleep), and ends when one of these descriptors has something to read too.
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
-    pub(in crate::datapath) fn watch(&mut self, descriptor: RawFd, place: u32) -> io::Result<()> {
-        let token = Token::Watch { place };
-        let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).build().user_data(token.encode());
-        self.push(&entry)
+    pub(in crate::datapath) fn sleep_beside(
+        &mut self,
+        limit: Duration,
+        others: &mut Vec<libc::pollfd>,
+    ) -> io::Result<()> {
+        self.submit()?;
+        let told = self.tell()?;
+        // What is put off from here on is told of.
+        if self.waiting() {
+            return Ok(());
+        }
+        others.push(libc::pollfd { fd: told, events: libc::POLLIN, revents: 0 });
+        let limit = if self.failed.is_empty() { limit } else { limit.min(REARM_PAUSE) };
+        let limit = libc::timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        // SAFETY: the kernel reads and writes `others.len()` entries, and reads `limit`; both outlive the call.
+        let woken =
+            unsafe { libc::ppoll(others.as_mut_ptr(), others.len() as u64, &raw const limit, std::ptr::null()) };
+        if woken < 0 {
+            let error = io::Error::last_os_error();
+            if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
+                return Err(error);
+            }
+        }
+        if let (Some(told), Some(libc::pollfd { revents: 1.., .. })) = (&self.told, others.last()) {
+            // The count does not matter, only that it is back at 0.
+            let _ = told.read();
+        }
+        self.rearm_failed()
     }
 
-    /// The places of the watched descriptors that have had something to read since this was last asked.
-    pub(in crate::datapath) fn rung(&mut self) -> impl Iterator<Item = u32> {
-        self.rung.drain(..)
+    /// The descriptor that has something to read once the ring has: a poll of the ring itself is told of completions
+    /// only, and not of work that the kernel has put off until the shard asks for it.
+    fn tell(&mut self) -> io::Result<RawFd> {
+        if let Some(told) = &self.told {
+            return Ok(told.as_fd().as_raw_fd());
+        }
+        let told = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let descriptor = told.as_fd().as_raw_fd();
+        self.ring.submitter().register_eventfd(descriptor)?;
+        self.told = Some(told);
+        Ok(descriptor)
     }
 }

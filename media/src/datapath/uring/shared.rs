@@ -213,13 +213,8 @@ impl Shared {
         self.lost[usize::from(v6)].newly(told)
     }
 
-    /// The endpoint that a datagram came to; `None` if its port was closed, or opened only later.
-    #[inline]
-    pub(super) fn owner(&self, told: &Told) -> Option<EndpointId> {
-        self.owner_at(told.destination?, told.received_ns)
-    }
-
-    /// The same for a datagram that was sent to this address and came at this time.
+    /// The endpoint of a datagram that was sent to this address and came at this time; `None` if its port was closed, or
+    /// opened only later.
     #[inline]
     pub(super) fn owner_at(&self, destination: SocketAddr, received_ns: Option<u64>) -> Option<EndpointId> {
         let entry = self.lookup.entry(destination)?;
@@ -232,8 +227,15 @@ impl Shared {
         Some(EndpointId(endpoint))
     }
 
-    /// The address and the traffic class that an open port sends with.
+    /// A packet is about to leave by this port: has its line loaded, and waits for nothing.
     #[inline]
+    pub(super) fn expect(&self, port: EndpointId) {
+        if let Some(local) = self.locals.get(port.0 as usize) {
+            std::hint::black_box(local.file);
+        }
+    }
+
+    /// The address and the traffic class that an open port sends with.
     pub(super) fn sends(&self, endpoint: EndpointId) -> Option<(SocketAddr, u8)> {
         Some(self.locals.get(endpoint.0 as usize)?.sender.as_ref()?.sends())
     }

@@ -23,8 +23,6 @@ pub(super) enum Token {
     Files,
     /// A descriptor that was not closed.
     Close,
-    /// A descriptor of the datapath above, by its place there, that has something to read.
-    Watch { place: u32 },
 }
 
 const GENERATION_MASK: u32 = 0xff_ffff;
@@ -40,7 +38,6 @@ impl Token {
             Token::Wake => 4 << 56,
             Token::Files => 5 << 56,
             Token::Close => 6 << 56,
-            Token::Watch { place } => 7 << 56 | u64::from(place),
         }
     }
 
@@ -55,7 +52,6 @@ impl Token {
             4 => Some(Token::Wake),
             5 => Some(Token::Files),
             6 => Some(Token::Close),
-            7 => Some(Token::Watch { place: user_data as u32 }),
             _ => None,
         }
     }
@@ -123,8 +119,7 @@ mod tests {
     fn tokens_round_trip() {
         let receive = Token::Receive { endpoint: EndpointId(u32::MAX), generation: GENERATION_MASK };
         let send = Token::Send { place: u32::MAX };
-        let watch = Token::Watch { place: u32::MAX };
-        for token in [receive, send, watch, Token::Cancel, Token::Wake, Token::Files, Token::Close] {
+        for token in [receive, send, Token::Cancel, Token::Wake, Token::Files, Token::Close] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(0), None);

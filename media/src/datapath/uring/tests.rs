@@ -1,3 +1,9 @@
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::completions::GROUP;
 use super::slots::Token;
 use super::{REARM_PAUSE, Uring};
 use crate::datapath::tests::{Forwarder, IN, setup};
@@ -39,4 +45,48 @@ fn a_failed_receive_is_armed_again_without_a_sleep() {
     assert!(forwarder.datapath.failed.is_empty());
     forwarder.send(&[1]);
     forwarder.relay_until(1);
+}
+
+/// Beside descriptors of a datapath on top, whatever comes by the ring ends a sleep too, the wake-up included.
+#[test]
+fn a_sleep_beside_others_is_ended_by_any_of_them() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (setup, wake) = setup(4);
+    let bell = wake.as_fd().try_clone_to_owned().unwrap();
+    let mut forwarder = Forwarder::with(Uring::with_buffers(setup, 8, 0).unwrap(), wake, 12);
+    let other = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    let waits = || vec![libc::pollfd { fd: other.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+    // The first one may end by itself: the kernel then begins to tell of the ring.
+    forwarder.datapath.sleep_beside(Duration::from_millis(1), &mut waits()).unwrap();
+    for round in 1..=20 {
+        other.write(1).unwrap();
+        forwarder.datapath.sleep_beside(HOUR, &mut waits()).unwrap();
+        other.read().unwrap();
+        forwarder.send(&[1]);
+        while forwarder.seen.len() < round {
+            forwarder.datapath.sleep_beside(HOUR, &mut waits()).unwrap();
+            forwarder.relay();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| nix::unistd::write(&bell, &1u64.to_ne_bytes()).unwrap());
+            forwarder.datapath.sleep_beside(HOUR, &mut waits()).unwrap();
+        });
+        while forwarder.relay() > 0 {}
+    }
+    // The ring may still tell of what has been dealt with, once.
+    forwarder.datapath.sleep_beside(Duration::from_millis(1), &mut waits()).unwrap();
+    let mut none = waits();
+    forwarder.datapath.sleep_beside(Duration::from_millis(1), &mut none).unwrap();
+    assert!(none.iter().all(|wait| wait.revents == 0), "nothing came");
+}
+
+/// Packets are judged in groups: what comes in several, with closed ports among them, leaves in order.
+#[test]
+fn groups_of_packets_keep_their_order() {
+    let (setup, wake) = setup(4);
+    let mut forwarder = Forwarder::with(Uring::with_buffers(setup, 256, 0).unwrap(), wake, 13);
+    let count = 3 * GROUP + 5;
+    (0..count).for_each(|n| forwarder.send(&[n as u8, (n >> 8) as u8]));
+    forwarder.relay_until(count);
+    (0..count).for_each(|n| assert_eq!(forwarder.heard(), [n as u8, (n >> 8) as u8]));
 }

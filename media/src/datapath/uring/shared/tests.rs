@@ -26,12 +26,12 @@ fn relayed(shared: &mut Shared, address: &str, listener: &UdpSocket, payload: &[
     let mut seen = 0;
     while seen == 0 {
         shared.sleep(Duration::from_millis(10)).unwrap();
-        let verdict = |packet: Packet<'_>| {
+        let mut verdict = |packet: Packet<'_>| {
             assert_eq!((packet.endpoint, packet.payload), (IN, payload));
             seen += 1;
             Verdict::Forward { from: OUT, to, traffic: Traffic::Rtp }
         };
-        shared.relay(&mut tally, verdict).unwrap();
+        shared.relay(&mut tally, &mut verdict).unwrap();
     }
     shared.unbind(IN);
     shared.unbind(OUT);
@@ -104,20 +104,15 @@ fn a_port_is_fresh_for_a_time_and_then_for_good_not() {
     let address: SocketAddr = "127.78.243.1:20000".parse().unwrap();
     shared.bind(IN, address).unwrap();
     let own = shared.0.shared.as_mut().unwrap();
-    let told = |received_ns| {
-        let mut told = Told::default();
-        (told.received_ns, told.destination) = (Some(received_ns), Some(address));
-        told
-    };
-    assert_eq!(own.owner(&told(1)), None, "from before it was opened");
-    assert_eq!(own.owner(&told(u64::MAX)), Some(IN));
+    assert_eq!(own.owner_at(address, Some(1)), None, "from before it was opened");
+    assert_eq!(own.owner_at(address, Some(u64::MAX)), Some(IN));
     own.age();
-    assert_eq!(own.owner(&told(1)), None);
+    assert_eq!(own.owner_at(address, Some(1)), None);
     // Its time is over: a clock that was set back must not make it deaf.
     own.fresh[0].0 = 0;
     own.locals[0].fresh_until = 0;
     own.age();
-    assert_eq!(own.owner(&told(1)), Some(IN));
+    assert_eq!(own.owner_at(address, Some(1)), Some(IN));
     assert!(own.fresh.is_empty());
 }
 
