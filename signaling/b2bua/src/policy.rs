@@ -14,6 +14,7 @@ mod refusal;
 mod resolved;
 mod route;
 mod secret;
+mod succession;
 mod target;
 mod trunk;
 mod users;
@@ -49,8 +50,10 @@ pub use users::{Authentication, Challenges, Credentials, Password, Registration,
 pub struct Policy {
     /// Where SIP is received; a [`Trunk`] names one by position.
     pub listeners: Vec<Listener>,
-    /// The peers.
+    /// The peers, and those of configurations before that calls began with.
     pub trunks: Vec<Trunk>,
+    /// Which of them are configured now, in the order of the configuration; all of them where nothing is said.
+    pub order: Option<Vec<usize>>,
     /// What becomes of calls.
     pub routes: Routes,
     /// Limits and times of every call.

@@ -8,6 +8,7 @@ use moorline_sip::transaction::Flow;
 
 use crate::cdr::{Mark, Record, Time};
 use crate::locate::{Answer, Failure, Query};
+use crate::policy::Policy;
 use crate::verify::{DigestQuestion, Verdict};
 use crate::{News, Wall};
 
@@ -61,6 +62,9 @@ pub enum Input<'a> {
     Media(MediaInput),
     /// What the wall clock shows: before anything else, and anew each minute or so.
     Wall(Wall),
+    /// What everything that begins from now on is decided by: what follows the policy that the worker has
+    /// ([`Policy::followed_by`]).
+    Policy(Arc<Policy>),
     /// The time of [`Worker::next_timeout`](crate::Worker::next_timeout) has come.
     Timeout,
 }

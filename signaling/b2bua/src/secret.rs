@@ -245,10 +245,13 @@ pub(crate) fn revealed(bytes: &[u8], to: Option<usize>, trunks: &[Trunk]) -> Opt
     loop {
         let found = &rest[at..at + MARK];
         out.extend_from_slice(&rest[..at]);
-        let owner =
-            trunks.iter().position(|trunk| trunk.secret_prefix.sent.is_some() && mark(trunk).as_bytes() == found);
-        let meant = owner.filter(|owner| to.is_none_or(|to| to == *owner));
-        if let Some(secret) = meant.and_then(|owner| trunks[owner].secret_prefix.sent.as_ref()) {
+        let is_meant = |trunk: &&Trunk| trunk.secret_prefix.sent.is_some() && mark(trunk).as_bytes() == found;
+        let meant = match to {
+            Some(to) => trunks.get(to).filter(is_meant),
+            // Of two with the same name and mark, one has taken the other's place.
+            None => trunks.iter().filter(is_meant).min_by_key(|trunk| trunk.retired),
+        };
+        if let Some(secret) = meant.and_then(|owner| owner.secret_prefix.sent.as_ref()) {
             out.extend_from_slice(secret.bytes());
         }
         rest = &rest[at + MARK..];

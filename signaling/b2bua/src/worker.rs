@@ -8,6 +8,7 @@
 //! [`outside`], [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod admission;
+mod adopt;
 mod announce;
 mod answer;
 mod attempts;
@@ -106,7 +107,7 @@ const RETRY_AFTER: &str = "5";
 /// Owns the calls of its virtual shards; see the crate's documentation for how it is driven.
 pub struct Worker {
     place: Place,
-    policy: Policy,
+    policy: Arc<Policy>,
     identities: Identities,
     layer: Layer,
     calls: IdMap<SessionId, Box<Call>>,
@@ -237,16 +238,15 @@ impl Worker {
     /// A worker with no calls, in its place among the workers of its process: a node's number alone says that it
     /// is the only one. `entropy` must be cryptographic outside tests: guessing an identifier would let a stranger
     /// into a dialog.
-    pub fn new(place: impl Into<Place>, policy: Policy, mut entropy: Entropy) -> Worker {
-        let place = place.into();
+    pub fn new(place: impl Into<Place>, policy: impl Into<Arc<Policy>>, mut entropy: Entropy) -> Worker {
+        let (place, policy) = (place.into(), policy.into());
         let (lottery, draws) = (targets::lottery(entropy()), entropy());
         let admission = Admission::new(&policy, &mut entropy);
         let proofs = Proofs::new(&policy);
         let trunk_calls = limits::of_trunks(&place, &policy);
-        let transactions = policy.limits.calls.saturating_mul(TRANSACTIONS_PER_CALL);
         Worker {
             identities: Identities::new(place.clone(), entropy),
-            layer: Layer::new(SipTimers::default(), transactions),
+            layer: Layer::new(SipTimers::default(), adopt::transactions(&policy)),
             place,
             calls: IdMap::default(),
             tags: IdMap::default(),
@@ -261,7 +261,7 @@ impl Worker {
             health: Health::new(),
             probes: Probes::default(),
             long: IdMap::default(),
-            shortest_long: policy.trunks.iter().map(|trunk| trunk.large.above()).min().unwrap_or(usize::MAX),
+            shortest_long: adopt::shortest_long(&policy),
             no_tcp: Health::new(),
             waiters: IdMap::default(),
             elsewhere: Elsewhere::default(),
@@ -311,6 +311,7 @@ impl Worker {
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
             Input::Media(MediaInput::Event(event)) => self.media_event(now, event),
             Input::Wall(wall) => self.wall = wall,
+            Input::Policy(policy) => self.adopt_policy(now, policy),
             Input::Timeout => self.timeout(now),
         }
         self.settle(now);

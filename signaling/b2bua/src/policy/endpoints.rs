@@ -4,7 +4,7 @@ use super::{Policy, Trunk};
 
 /// The registrar of a trunk whose peers are endpoints. They are asked for credentials
 /// ([`Trunk::authentication`]), and called by their user names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     /// The hosts that may stand in the addresses they register; any where it is empty.
     pub domains: Vec<String>,
@@ -71,6 +71,6 @@ impl Endpoints {
 impl Policy {
     /// The trunks that endpoints register with, by position.
     pub(crate) fn registrars(&self) -> impl Iterator<Item = (usize, &Trunk)> {
-        self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.endpoints.is_some())
+        self.current_trunks().filter(|(_, trunk)| trunk.endpoints.is_some())
     }
 }

@@ -36,7 +36,7 @@ pub use refusals::{Cause, Refusals};
 pub(crate) use seizure::{Counted, Seized, Seizure};
 
 /// What a trunk is limited to, as it was configured.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrunkLimits {
     /// Calls that come from it.
     pub inbound: DirectionLimits,
@@ -49,7 +49,7 @@ pub struct TrunkLimits {
 }
 
 /// What the calls of a trunk in one direction are limited to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DirectionLimits {
     /// What can be changed while calls are up.
     pub numbers: Numbers,

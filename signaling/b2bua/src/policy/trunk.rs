@@ -11,7 +11,7 @@ use super::{
 };
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trunk {
     /// The name in routes, logs and metrics.
     pub name: String,
@@ -84,6 +84,8 @@ pub struct Trunk {
     pub registration: Option<Registration>,
     /// How many calls it may have, and which.
     pub limits: TrunkLimits,
+    /// It is only there for the calls that began with it: a later configuration has another one of its name, or none.
+    pub retired: bool,
 }
 
 /// What becomes of requests to a trunk that would go over UDP and are long (RFC 3261 18.1.1): fragments of datagrams
@@ -161,27 +163,39 @@ impl Policy {
     /// The trunk that a request from `source` on `listener` belongs to: one that has it as a target, else
     /// the one with the longest network that holds it, else one with a target at its address, whatever the
     /// port. `None` for a stranger.
+    ///
+    /// One that is retired is found only where no other one is: nothing new is taken from it.
     pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
-        let here = || self.trunks.iter().enumerate().filter(move |(_, trunk)| trunk.listener == listener);
-        if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
-            return Some(found);
-        }
-        let longest = |trunk: &Trunk| {
-            trunk.sources.iter().filter(|net| net.contains(&source.ip())).map(|net| net.prefix_len()).max()
-        };
-        let mut best: Option<(u8, usize)> = None;
-        for (index, trunk) in here() {
-            if let Some(length) = longest(trunk)
-                && best.is_none_or(|(other, _)| length > other)
-            {
-                best = Some((length, index));
-            }
-        }
-        best.map(|(_, index)| index).or_else(|| {
-            let (found, _) = here().find(|(_, trunk)| trunk.has_target_at(source.ip()))?;
-            Some(found)
-        })
+        let retired = || self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.retired);
+        found(listener, source, || self.current_trunks())
+            .or_else(|| self.has_retired().then(|| found(listener, source, retired)).flatten())
     }
+}
+
+/// The one of these trunks that a request belongs to.
+fn found<'a, I: Iterator<Item = (usize, &'a Trunk)>>(
+    listener: usize,
+    source: SocketAddr,
+    trunks: impl Fn() -> I,
+) -> Option<usize> {
+    let here = || trunks().filter(|(_, trunk)| trunk.listener == listener);
+    if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
+        return Some(found);
+    }
+    let longest =
+        |trunk: &Trunk| trunk.sources.iter().filter(|net| net.contains(&source.ip())).map(|net| net.prefix_len()).max();
+    let mut best: Option<(u8, usize)> = None;
+    for (index, trunk) in here() {
+        if let Some(length) = longest(trunk)
+            && best.is_none_or(|(other, _)| length > other)
+        {
+            best = Some((length, index));
+        }
+    }
+    best.map(|(_, index)| index).or_else(|| {
+        let (found, _) = here().find(|(_, trunk)| trunk.has_target_at(source.ip()))?;
+        Some(found)
+    })
 }
 
 impl Trunk {

@@ -31,6 +31,11 @@ impl Location {
         self.of(aor).iter().filter(move |binding| binding.expires_at > now)
     }
 
+    /// The users of a trunk who have bindings.
+    pub(crate) fn users_of(&self, trunk: usize) -> Vec<Aor> {
+        self.users.keys().filter(|aor| aor.trunk == trunk).cloned().collect()
+    }
+
     /// A binding and whose it is.
     pub(crate) fn find(&self, serial: u64) -> Option<(&Aor, &Binding)> {
         let aor = self.owners.get(&serial)?;

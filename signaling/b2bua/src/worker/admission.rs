@@ -25,7 +25,7 @@ const VERDICT_NS: u64 = 8_000_000_000;
 /// What is needed to ask for credentials.
 pub(super) struct Admission {
     /// By trunk; `None` for those that are known by their address.
-    challengers: Vec<Option<Challenger>>,
+    pub(super) challengers: Vec<Option<Challenger>>,
     /// Requests that wait for a verdict, by the number of the question.
     asked: HashMap<u64, Asked>,
     /// The same by the tag of their answers: they are sent again meanwhile.
@@ -58,18 +58,23 @@ impl Admission {
     /// All workers of a process ask with the same secret, and count together: a telephone shows what it was asked for by
     /// one in its next call, which may be another's, and what was overheard is worth nothing at any.
     pub(super) fn new(policy: &Policy, entropy: &mut Entropy) -> Admission {
+        let challengers = Admission::challengers(policy, entropy);
+        Admission { challengers, asked: HashMap::new(), tags: HashMap::new(), last: 0 }
+    }
+
+    /// What is needed to ask for credentials, by trunk; `random` gives secrets where nobody has asked yet.
+    pub(super) fn challengers(policy: &Policy, mut random: impl FnMut() -> u64) -> Vec<Option<Challenger>> {
         let mut challenger = |authentication: &Authentication| {
             let mut secret = [0; 32];
             for part in secret.chunks_exact_mut(8) {
-                part.copy_from_slice(&entropy().to_be_bytes());
+                part.copy_from_slice(&random().to_be_bytes());
             }
             let settings = Settings { algorithms: authentication.algorithms.clone(), ..Settings::default() };
             let make = || Challenger::new(authentication.realm.as_bytes(), &secret, settings);
             authentication.challenges.challenger(make)
         };
         let asking = policy.trunks.iter().map(|trunk| trunk.authentication.as_ref());
-        let challengers = asking.map(|authentication| authentication.map(&mut challenger)).collect();
-        Admission { challengers, asked: HashMap::new(), tags: HashMap::new(), last: 0 }
+        asking.map(|authentication| authentication.map(&mut challenger)).collect()
     }
 }
 

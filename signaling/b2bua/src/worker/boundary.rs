@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use moorline_sip::Index;
+use moorline_control::SessionId;
 use moorline_sip::transaction::Flow;
+use moorline_sip::{Index, Message};
 
 use super::{Arrival, Worker};
 use crate::Output;
 use crate::forward::Shown;
+use crate::identity::of_tag;
 use crate::policy::{Link, Policy, WithoutPrefix, changed_headers};
 use crate::secret::{self, Concealed};
 
@@ -62,7 +64,7 @@ impl Worker {
             return Crossed::AsItCame;
         }
         let Arrival { flow, message, .. } = arrival;
-        let trunk = self.policy.ingress(flow.listener, flow.remote).and_then(|trunk| self.policy.trunks.get(trunk));
+        let trunk = self.trunk_at(flow, Some(message)).and_then(|trunk| self.policy.trunks.get(trunk));
         let concealed = match self.boundary.secrets {
             true => secret::concealed(message, trunk),
             false => Concealed::AsItCame,
@@ -101,6 +103,29 @@ impl Worker {
         }
     }
 
+    /// The trunk at the far end of a flow: for a message in a dialog the one that the dialog began with, whatever has taken
+    /// its place.
+    fn trunk_at(&self, flow: Flow, message: Option<Message<'_>>) -> Option<usize> {
+        let message = message.filter(|_| self.policy.has_retired());
+        let began = message.and_then(|message| {
+            let tags = [message.to(), message.from()].map(|party| party.ok().and_then(|party| of_tag(party.tag()?)));
+            tags.into_iter().flatten().find_map(|tag| self.began_with(tag))
+        });
+        let retired = began.filter(|trunk| self.policy.trunks.get(*trunk).is_some_and(|trunk| trunk.retired));
+        retired.or_else(|| self.policy.ingress(flow.listener, flow.remote))
+    }
+
+    /// The trunk that a dialog with this tag of ours began with.
+    fn began_with(&self, tag: SessionId) -> Option<usize> {
+        if let Some((id, side)) = self.subscription_tags.get(&tag) {
+            return self.subscriptions.get(id).map(|subscription| subscription.end(*side).trunk);
+        }
+        let (id, side) = self.tags.get(&tag)?;
+        let call = self.calls.get(id)?;
+        let attempt = call.attempts.iter().find(|attempt| attempt.tag == tag);
+        Some(attempt.map_or(call.leg(*side).trunk, |attempt| attempt.trunk))
+    }
+
     /// A message goes out.
     pub(super) fn cross_out(&mut self, flow: Flow, bytes: Arc<[u8]>) {
         let bytes = match self.boundary.secrets || self.boundary.rules {
@@ -111,7 +136,9 @@ impl Worker {
     }
 
     fn as_sent(&self, flow: Flow, bytes: &[u8]) -> Option<Vec<u8>> {
-        let to = self.policy.ingress(flow.listener, flow.remote);
+        let mut index = Index::new();
+        let message = self.policy.has_retired().then(|| index.parse(bytes).ok()).flatten();
+        let to = self.trunk_at(flow, message);
         let rules = to.and_then(|to| self.policy.trunks.get(to)).map_or(&[][..], |trunk| &trunk.headers.sent);
         let mut index = Index::new();
         let changed = match rules.is_empty() {

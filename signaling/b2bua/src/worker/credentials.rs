@@ -35,7 +35,7 @@ enum Asker {
 #[derive(Default)]
 pub(super) struct Proofs {
     /// Whether any trunk has credentials.
-    wanted: bool,
+    pub(super) wanted: bool,
     /// The challenge of each trunk that is answered now, by the address that made it.
     sessions: HashMap<(usize, IpAddr, Asker), Session>,
     /// Requests to such trunks, until their final answer.

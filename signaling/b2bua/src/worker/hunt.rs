@@ -44,6 +44,8 @@ impl Worker {
     /// What the routes decide on calls with these numbers, from a trunk, now.
     pub(super) fn decision(&self, now: u64, from: usize, numbers: &Numbers) -> Option<&Decision> {
         let at = self.wall.local(now);
+        // A call that began with a configuration before may place another one, for a transfer.
+        let from = self.policy.successor(from);
         self.policy.routes.find(from, &numbers.routed.called, &numbers.routed.caller, at)
     }
 

@@ -17,11 +17,15 @@ use crate::policy::{Policy, Refusal};
 pub(super) fn of_trunks(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkCalls>> {
     let limiter: &Limiter = &place.limits;
     limiter.expect(place.of);
-    let known = policy.trunks.iter().map(|trunk| {
+    for (_, trunk) in policy.current_trunks() {
         limiter.configure(&trunk.name, &trunk.limits);
-        limiter.trunk(&trunk.name)
-    });
-    known.collect()
+    }
+    counted_for(place, policy)
+}
+
+/// The same, of a policy whose limits hold already. Trunks of one name count together.
+pub(super) fn counted_for(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkCalls>> {
+    policy.trunks.iter().map(|trunk| place.limits.trunk(&trunk.name)).collect()
 }
 
 impl Worker {

@@ -12,14 +12,14 @@ const INTERVAL_NS: u64 = 10_000_000_000;
 impl Worker {
     /// True where a target is a name.
     pub(super) fn has_names(&self) -> bool {
-        self.policy.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.name().is_some()))
+        self.policy.current_trunks().any(|(_, trunk)| trunk.targets.iter().any(|target| target.name().is_some()))
     }
 
     /// Looks all names up, and again after a while.
     pub(super) fn look_up_names(&mut self, now: u64) {
         self.timers.set(now.saturating_add(INTERVAL_NS), Due::Names);
         let mut wanted = Vec::new();
-        for (index, trunk) in self.policy.trunks.iter().enumerate() {
+        for (index, trunk) in self.policy.current_trunks() {
             let listener = &self.policy.listeners[trunk.listener];
             let named = |(_, target): &(usize, &Target)| target.name().is_some();
             let names = trunk.targets.iter().enumerate().filter(named);

@@ -38,7 +38,7 @@ impl Worker {
     /// True where the first input sets timers: the first worker of a process watches targets for all.
     pub(super) fn has_to_start(&self) -> bool {
         let starts = |trunk: &Trunk| trunk.probe_ns > 0 || trunk.registration.is_some();
-        self.place.index == 0 && (self.has_names() || self.policy.trunks.iter().any(starts))
+        self.place.index == 0 && (self.has_names() || self.policy.current_trunks().any(|(_, trunk)| starts(trunk)))
     }
 
     /// The first input has come, and with it the time.
@@ -50,11 +50,15 @@ impl Worker {
             self.look_up_names(now);
         }
         self.start_registrations(now);
-        for (index, trunk) in self.policy.trunks.iter().enumerate() {
-            if trunk.probe_ns > 0 && !trunk.targets.is_empty() {
-                let at = now.saturating_add(STAGGER_NS * (index % STAGGERED) as u64);
-                self.timers.set(at, Due::Probe(index));
-            }
+        let current: Vec<usize> = self.policy.current_trunks().map(|(trunk, _)| trunk).collect();
+        current.into_iter().for_each(|trunk| self.start_probes(now, trunk));
+    }
+
+    /// Sets the first probe of a trunk, if it is to be asked.
+    pub(super) fn start_probes(&mut self, now: u64, trunk: usize) {
+        if self.policy.trunks.get(trunk).is_some_and(|trunk| trunk.probe_ns > 0 && !trunk.targets.is_empty()) {
+            let at = now.saturating_add(STAGGER_NS * (trunk % STAGGERED) as u64);
+            self.timers.set(at, Due::Probe(trunk));
         }
     }
 

@@ -42,7 +42,8 @@ impl Worker {
     fn taken_in(&mut self, arrival: Arrival<'_>) {
         let Arrival { flow, message, .. } = arrival;
         if message.is_request() {
-            let Some(trunk) = self.policy.ingress(flow.listener, flow.remote) else {
+            let trunk = self.policy.ingress(flow.listener, flow.remote);
+            let Some(trunk) = trunk.filter(|trunk| self.is_for_trunk(arrival, *trunk)) else {
                 self.counters.unknown_source += 1;
                 return;
             };
@@ -52,6 +53,15 @@ impl Worker {
         } else {
             self.counters.malformed += 1;
         }
+    }
+
+    /// False for a request that begins something with a trunk that is configured no more.
+    fn is_for_trunk(&mut self, arrival: Arrival<'_>, trunk: usize) -> bool {
+        self.policy.trunks.get(trunk).is_some_and(|trunk| !trunk.retired)
+            || matches!(arrival.message.method(), Some(Method::Ack | Method::Cancel))
+            || self.dialog_of(arrival).is_some()
+            || self.subscription_of(arrival).is_some()
+            || self.layer.tag_of_new(arrival.flow, arrival.message).is_none()
     }
 
     pub(super) fn request(&mut self, arrival: Arrival<'_>, trunk: usize) {

@@ -91,10 +91,15 @@ impl Worker {
         let called = without_marks(uri.user.filter(|user| !user.is_empty())?);
         let caller = &call.numbers.routed.caller;
         let at = self.wall.local(self.latest);
-        let decision = self.policy.routes.find(call.leg(Side::Caller).trunk, &number_of(&called), caller, at)?;
+        let decision = self.policy.routes.find(
+            self.policy.successor(call.leg(Side::Caller).trunk),
+            &number_of(&called),
+            caller,
+            at,
+        )?;
         let shown = host.clone().unwrap_or_else(|| flow.remote.to_string());
         let uri = self.marked(egress, forward::request_uri(contact, &shown, false));
-        let leads = decision.to.leads_to(egress);
+        let leads = decision.to.leads_to(self.policy.successor(egress));
         leads.then_some(Destination { flow, uri: Some(uri), host, secure: false, route: Vec::new() })
     }
 

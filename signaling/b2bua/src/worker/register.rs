@@ -196,6 +196,14 @@ impl Worker {
         self.bind(now, &aor, bindings, true);
     }
 
+    /// Nothing is due any more for a binding that is gone.
+    pub(super) fn forget_binding(&mut self, expires_at: u64, serial: u64) {
+        self.timers.cancel(expires_at, Due::Expiry(serial));
+        if let Some(Ping { due: Some(at), .. }) = self.registrar.pings.remove(&serial) {
+            self.timers.cancel(at, Due::KeepAlive(serial));
+        }
+    }
+
     /// Sends an OPTIONS to a device, so that the NAT between keeps the way open.
     pub(super) fn keep_alive(&mut self, now: u64, serial: u64) {
         let Some((aor, binding)) = self.registrar.location.find(serial) else { return };

@@ -71,30 +71,45 @@ impl Registrations {
     pub(super) fn route(&self, trunk: usize) -> Vec<Vec<u8>> {
         self.routes.get(&trunk).cloned().unwrap_or_default()
     }
+
+    /// A trunk has been replaced, or there is none in its place. Its registration is left to run out, or made anew with
+    /// what has changed; until then calls take the way that was learnt, those that began with it as long as they go on.
+    pub(super) fn hand_over(&mut self, from: usize, to: Option<usize>) {
+        self.kept.remove(&from);
+        if let Some((to, route)) = to.and_then(|to| Some((to, self.routes.get(&from)?.clone()))) {
+            self.routes.insert(to, route);
+        }
+    }
 }
 
 impl Worker {
     /// Registers with all trunks that want it, soon.
     pub(super) fn start_registrations(&mut self, now: u64) {
         for trunk in 0..self.policy.trunks.len() {
-            let Some(registration) = &self.policy.trunks[trunk].registration else { continue };
-            let expires_s = registration.expires_s;
-            let id = self.identities.call();
-            let kept = Kept {
-                id,
-                call_id: self.identities.token(id).to_string(),
-                cseq: 0,
-                expires_s,
-                until: None,
-                next_at: None,
-                targets: VecDeque::new(),
-                hops: VecDeque::new(),
-                flow: None,
-                failures: 0,
-            };
-            self.registrations.kept.insert(trunk, kept);
-            self.register_at(now, trunk);
+            self.start_registration(now, trunk);
         }
+    }
+
+    /// Registers with a trunk, if it wants that.
+    pub(super) fn start_registration(&mut self, now: u64, trunk: usize) {
+        let wanted = self.policy.trunks.get(trunk).filter(|trunk| !trunk.retired);
+        let Some(registration) = wanted.and_then(|trunk| trunk.registration.as_ref()) else { return };
+        let expires_s = registration.expires_s;
+        let id = self.identities.call();
+        let kept = Kept {
+            id,
+            call_id: self.identities.token(id).to_string(),
+            cseq: 0,
+            expires_s,
+            until: None,
+            next_at: None,
+            targets: VecDeque::new(),
+            hops: VecDeque::new(),
+            flow: None,
+            failures: 0,
+        };
+        self.registrations.kept.insert(trunk, kept);
+        self.register_at(now, trunk);
     }
 
     /// What the first worker has learnt of a registrar.

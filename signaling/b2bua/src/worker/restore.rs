@@ -40,10 +40,10 @@ impl Worker {
     /// Says what the trunks want of a media process that it does not serve: else nobody would know why calls are refused.
     fn compare_with(&mut self, hello: &ServerHello) {
         let served = |range: &str| hello.ranges.iter().any(|served| served.name == range);
-        let trunks = &self.policy.trunks;
-        let lacking = trunks.iter().filter(|trunk| !served(&trunk.media_range));
+        let trunks = || self.policy.current_trunks().map(|(_, trunk)| trunk);
+        let lacking = trunks().filter(|trunk| !served(&trunk.media_range));
         let unserved = lacking.map(|trunk| (trunk.name.clone(), trunk.media_range.clone())).collect();
-        let without_fax = !self.media.relays_fax && trunks.iter().any(|trunk| trunk.dialogs.fax);
+        let without_fax = !self.media.relays_fax && trunks().any(|trunk| trunk.dialogs.fax);
         self.observe(Observation::MediaServes { unserved, without_fax });
     }
 

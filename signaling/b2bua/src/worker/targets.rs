@@ -14,6 +14,7 @@ use crate::attempt::{Attempt, Destination};
 use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
 use crate::news::Told;
 use crate::policy::Target;
+use crate::registrar::Aor;
 use crate::{Entropy, News, Outcome, Output};
 
 /// Who waits for a lookup.
@@ -187,8 +188,12 @@ impl Worker {
                 self.owner_answered(self.latest, number, end.map(|end| *end));
             }
             Told::OtherEnd { .. } => {}
-            Told::Route(trunk, route) => self.learn_route(trunk, route),
-            Told::Bindings(aor, bindings) => self.registrar.location.put(&aor, bindings),
+            // What was told before a reload, and comes behind it, is of the trunk that has taken the other's place.
+            Told::Route(trunk, route) => self.learn_route(self.policy.successor(trunk), route),
+            Told::Bindings(aor, bindings) => {
+                let aor = Aor { trunk: self.policy.successor(aor.trunk), ..aor };
+                self.registrar.location.put(&aor, bindings);
+            }
         }
     }
 

@@ -66,6 +66,11 @@ impl Timers {
         self.table.remove(&(at, due));
     }
 
+    /// Takes out those that are not to stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&Due) -> bool) {
+        self.table.retain(|(_, due)| stays(due));
+    }
+
     pub(super) fn next(&self) -> Option<u64> {
         self.table.first().map(|(at, _)| *at)
     }

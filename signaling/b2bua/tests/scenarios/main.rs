@@ -29,6 +29,7 @@ mod registrations;
 mod registrations_of_ours;
 mod reinvites;
 mod reliable;
+mod reloads;
 mod restarts;
 mod sips;
 mod streams;

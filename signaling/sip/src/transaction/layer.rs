@@ -59,6 +59,11 @@ impl Layer {
         }
     }
 
+    /// From now on there are at most so many; those that are there stay.
+    pub fn set_max_transactions(&mut self, max_transactions: usize) {
+        self.max_transactions = max_transactions;
+    }
+
     /// Takes a message that passed [`Message::check`].
     pub fn receive(&mut self, now: u64, flow: Flow, message: Message<'_>) -> Received {
         match message.method() {

@@ -125,7 +125,7 @@ impl Form {
 type OfForm<V> = HashMap<Box<[u8]>, V>;
 
 /// What is known by pattern.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patterns<V> {
     forms: Vec<(Form, OfForm<V>)>,
 }

@@ -95,7 +95,7 @@ impl Cause {
 }
 
 /// What the callers of a trunk hear, by cause. Cloning it copies nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals(Arc<[Refusal; Cause::ALL.len()]>);
 
 impl Default for Refusals {

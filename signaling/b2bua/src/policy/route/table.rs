@@ -10,7 +10,7 @@ use crate::Local;
 #[derive(Debug, Clone, Default)]
 pub struct Routes(Arc<Table>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Table {
     called: Prefixes,
     /// By position in `called`.
@@ -32,7 +32,7 @@ enum Group {
 }
 
 /// The routes with one called prefix, by the caller's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Callers {
     prefixes: Prefixes,
     leaves: Vec<Leaves>,
@@ -113,6 +113,25 @@ impl Routes {
             }
         });
         found.map(|leaf| &table.decisions[leaf.decision as usize])
+    }
+
+    /// The same where the trunks have other positions: the one at `n` is at `positions[n]`.
+    pub(crate) fn renumber(&mut self, positions: &[usize]) {
+        if positions.iter().enumerate().all(|(before, now)| before == *now) {
+            return;
+        }
+        let now = |trunk: usize| positions.get(trunk).copied().unwrap_or(trunk);
+        let table = Arc::make_mut(&mut self.0);
+        for leaf in table.leaves.iter_mut().filter(|leaf| leaf.from != ANY) {
+            leaf.from = now(leaf.from as usize).min(ANY as usize - 1) as u32;
+        }
+        for decision in &mut table.decisions {
+            match &mut decision.to {
+                Way::Trunk(trunk) => *trunk = now(*trunk),
+                Way::Trunks(hunt) => hunt.choices.iter_mut().for_each(|choice| choice.trunk = now(choice.trunk)),
+                Way::Redirect(_) | Way::Refuse(_) => {}
+            }
+        }
     }
 
     /// How many there are.

@@ -1,0 +1,162 @@
+//! One policy after another. Whoever began with a trunk keeps it, by its position: a trunk that a new configuration says
+//! otherwise, or does not have, retires and stays where it is, and the new one of its name gets another position.
+
+use std::collections::HashMap;
+
+use super::{Policy, Trunk};
+
+impl Policy {
+    /// The trunks that are configured now, by position, in the order of the configuration.
+    pub fn current_trunks(&self) -> impl Iterator<Item = (usize, &Trunk)> {
+        let positions = 0..self.order.as_ref().map_or(self.trunks.len(), Vec::len);
+        let position = |at: usize| self.order.as_ref().map_or(Some(at), |order| order.get(at).copied());
+        positions.filter_map(move |at| {
+            let position = position(at)?;
+            Some((position, self.trunks.get(position)?))
+        })
+    }
+
+    /// Whether there are trunks of configurations before.
+    pub(crate) fn has_retired(&self) -> bool {
+        self.order.as_ref().is_some_and(|order| order.len() < self.trunks.len())
+    }
+
+    /// The trunk of this name: the one that is configured now, else the one that was.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        let current = self.current_trunks().find(|(_, trunk)| trunk.name == name);
+        let known = || self.trunks.iter().position(|trunk| trunk.name == name);
+        current.map(|(position, _)| position).or_else(known)
+    }
+
+    /// The trunk that has taken another one's place, or that one itself.
+    pub(crate) fn successor(&self, trunk: usize) -> usize {
+        match self.trunks.get(trunk) {
+            Some(known) if known.retired => {
+                let heir = self.current_trunks().find(|(_, other)| other.name == known.name);
+                heir.map_or(trunk, |(heir, _)| heir)
+            }
+            _ => trunk,
+        }
+    }
+
+    /// The policy of a configuration that is read while calls are up. Trunks that are as they were keep their positions;
+    /// of those that are not, the old ones retire. `unused` are positions of retired trunks that nobody needs any more:
+    /// they are given to others.
+    pub fn followed_by(&self, mut next: Policy, unused: &[usize]) -> Policy {
+        let mut trunks = self.trunks.clone();
+        trunks.iter_mut().for_each(|trunk| trunk.retired = true);
+        let was_retired = |position: &usize| self.trunks.get(*position).is_some_and(|trunk| trunk.retired);
+        let mut free: Vec<usize> = unused.iter().copied().filter(was_retired).collect();
+        for position in &free {
+            trunks[*position] = Trunk { retired: true, ..Trunk::default() };
+        }
+        let current: HashMap<&str, usize> =
+            self.current_trunks().map(|(at, trunk)| (trunk.name.as_str(), at)).collect();
+        let mut order = Vec::with_capacity(next.trunks.len());
+        for mut trunk in std::mem::take(&mut next.trunks) {
+            let before = current.get(trunk.name.as_str()).map(|at| (*at, &self.trunks[*at]));
+            let position = match before {
+                Some((position, same)) if *same == trunk => {
+                    trunks[position].retired = false;
+                    position
+                }
+                _ => {
+                    if let Some((_, before)) = before {
+                        trunk.take_over(before);
+                    }
+                    let position = free.pop().unwrap_or(trunks.len());
+                    match trunks.get_mut(position) {
+                        Some(place) => *place = trunk,
+                        None => trunks.push(trunk),
+                    }
+                    position
+                }
+            };
+            order.push(position);
+        }
+        next.routes.renumber(&order);
+        (next.trunks, next.order) = (trunks, Some(order));
+        next
+    }
+}
+
+impl Trunk {
+    /// What was learnt of the one before, as far as it is true of this one.
+    fn take_over(&mut self, before: &Trunk) {
+        if self.targets == before.targets {
+            self.resolved = before.resolved.clone();
+        }
+        if let (Some(own), Some(before)) = (&mut self.authentication, &before.authentication)
+            && (&own.realm, &own.algorithms) == (&before.realm, &before.algorithms)
+        {
+            // Telephones go on with the challenges that they have.
+            own.challenges = before.challenges.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Local;
+    use crate::policy::{Route, Routes, Way};
+
+    fn trunk(name: &str, source: &str) -> Trunk {
+        Trunk { name: name.into(), sources: vec![source.parse().unwrap()], ..Trunk::default() }
+    }
+
+    fn policy(trunks: Vec<Trunk>, to: usize) -> Policy {
+        let routes = Routes::new([Route { from: Some(0), to: Way::Trunk(to), ..Route::default() }]);
+        Policy { trunks, routes, ..Policy::default() }
+    }
+
+    fn order(policy: &Policy) -> Vec<(usize, &str)> {
+        policy.current_trunks().map(|(at, trunk)| (at, trunk.name.as_str())).collect()
+    }
+
+    fn led_to(policy: &Policy, from: usize) -> Option<Way> {
+        policy
+            .routes
+            .find(from, b"1", b"2", Local { day: 0, weekday: 0, minute: 0 })
+            .map(|decision| decision.to.clone())
+    }
+
+    #[test]
+    fn what_is_as_it_was_stays_where_it_is_and_what_is_not_retires() {
+        let first = policy(vec![trunk("a", "192.0.2.1/32"), trunk("b", "192.0.2.2/32")], 1);
+        let other = trunk("b", "192.0.2.3/32");
+        let second =
+            first.followed_by(policy(vec![trunk("c", "192.0.2.4/32"), other, trunk("a", "192.0.2.1/32")], 1), &[]);
+        assert_eq!(order(&second), [(2, "c"), (3, "b"), (0, "a")]);
+        assert!(second.trunks[1].retired && second.has_retired() && !first.has_retired());
+        assert_eq!(led_to(&second, 2), Some(Way::Trunk(3)), "the route is from c to b");
+        assert_eq!(led_to(&second, 0), None);
+        let ingress = |source: &str| second.ingress(0, source.parse().unwrap());
+        assert_eq!(ingress("192.0.2.2:5060"), Some(1), "calls of the old one are still known");
+        assert_eq!(ingress("192.0.2.3:5060"), Some(3));
+        assert_eq!(ingress("192.0.2.9:5060"), None);
+        assert_eq!((second.successor(1), second.successor(0)), (3, 0));
+    }
+
+    #[test]
+    fn positions_that_nobody_needs_are_used_again() {
+        let first = policy(vec![trunk("a", "192.0.2.1/32")], 0);
+        let second = first.followed_by(policy(vec![trunk("a", "192.0.2.2/32")], 0), &[]);
+        assert_eq!(order(&second), [(1, "a")]);
+        let third = second.followed_by(policy(vec![trunk("a", "192.0.2.3/32")], 0), &[0, 1]);
+        assert_eq!(order(&third), [(0, "a")], "the one that is in use is not given away");
+        assert_eq!(third.trunks.len(), 2);
+        let fourth = third.followed_by(policy(vec![trunk("a", "192.0.2.3/32")], 0), &[1]);
+        assert_eq!((order(&fourth), fourth.trunks[1].name.as_str()), (vec![(0, "a")], ""), "nothing is kept of it");
+    }
+
+    #[test]
+    fn what_was_looked_up_is_still_known() {
+        let named =
+            |name: &str| Trunk { targets: vec!["carrier.example".parse().unwrap()], ..trunk(name, "192.0.2.1/32") };
+        let first = policy(vec![named("a")], 0);
+        first.trunks[0].resolved.set(0, ["198.51.100.1:5060".parse().unwrap()]);
+        let second = first.followed_by(policy(vec![Trunk { trusted: true, ..named("a") }], 0), &[]);
+        assert_eq!(second.ingress(0, "198.51.100.1:5060".parse().unwrap()), Some(1));
+    }
+}
