@@ -41,7 +41,7 @@ impl Config {
         self.cdr.check(&mut faults);
         let records = Records { kept: self.cdr.enabled, interim_ns: self.cdr.interim_ns() };
         self.read_lists(&mut faults);
-        faults.or(Policy { listeners, trunks, routes, limits, records })
+        faults.or(Policy { listeners, trunks, order: None, routes, limits, records })
     }
 
     /// How many workers there are to be.
