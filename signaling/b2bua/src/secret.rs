@@ -52,7 +52,7 @@ pub(crate) fn concealed(message: Message<'_>, trunk: Option<&Trunk>) -> Conceale
         && must_show(message)
         && !message.request_uri().is_some_and(|uri| shows(uri, secret))
     {
-        return Concealed::Lacking(secrets.without);
+        return Concealed::Lacking(secrets.without.clone());
     }
     scene.note_numbers(message);
     let rewritten = scene.rewrite(message);

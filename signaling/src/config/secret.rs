@@ -8,9 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::TrunkConfig;
 use super::accounts::{SecretText, file, never_quoted};
 use super::fault::Faults;
+use super::{RefuseConfig, TrunkConfig};
 
 /// Digits that were agreed on with a peer and stand in front of each called number on the way between the two, to admit
 /// its calls: `secret_prefix = { sent_file = "/etc/moorline/carrier.prefix" }`. They stand nowhere else: not in logs,
@@ -53,15 +53,44 @@ impl<'de> Visitor<'de> for TableVisitor {
 }
 
 /// What becomes of a request without the secret prefix; it is counted either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum WithoutPrefixConfig {
-    /// It is answered 403 Forbidden, which does not say why.
+    /// `"forbid"`: it is answered 403 Forbidden, which does not say why.
     #[default]
     Forbid,
-    /// It is not answered. This is safer: whoever tries prefixes learns nothing from a wrong one, and waits for each. A
+    /// `"silence"`: it is not answered. This is safer: whoever tries prefixes learns nothing from a wrong one, and waits for each. A
     /// peer that has the wrong prefix by mistake waits as well.
     Silence,
+    /// `{ status = 470, reason = "CONFIG_ERROR" }`: it is answered so, without an announcement.
+    Refuse(RefuseConfig),
+}
+
+impl<'de> Deserialize<'de> for WithoutPrefixConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WithoutPrefixConfig, D::Error> {
+        deserializer.deserialize_any(WithoutVisitor)
+    }
+}
+
+struct WithoutVisitor;
+
+impl<'de> Visitor<'de> for WithoutVisitor {
+    type Value = WithoutPrefixConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"forbid\", \"silence\" or a table with `status` and `reason`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<WithoutPrefixConfig, E> {
+        match word {
+            "forbid" => Ok(WithoutPrefixConfig::Forbid),
+            "silence" => Ok(WithoutPrefixConfig::Silence),
+            other => Err(E::unknown_variant(other, &["forbid", "silence"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WithoutPrefixConfig, A::Error> {
+        RefuseConfig::deserialize(MapAccessDeserializer::new(map)).map(WithoutPrefixConfig::Refuse)
+    }
 }
 
 impl TrunkConfig {
@@ -76,9 +105,18 @@ impl TrunkConfig {
                 "a digest is made over the called number, secret prefix and all, and may be asked about elsewhere";
             faults.add(format!("{key}.received"), problem, "keep one of the two, the prefix or [authentication]");
         }
-        let without = match config.without {
+        let without = match &config.without {
             WithoutPrefixConfig::Forbid => WithoutPrefix::Forbid,
             WithoutPrefixConfig::Silence => WithoutPrefix::Silence,
+            WithoutPrefixConfig::Refuse(refuse) => {
+                let key = format!("{key}.without");
+                if refuse.announcement.is_some() {
+                    let problem = "nothing is played to who does not show the prefix";
+                    faults.add(format!("{key}.announcement"), problem, "remove it");
+                }
+                let refusal = refuse.refusal(faults, &key);
+                WithoutPrefix::Refuse { status: refusal.status, reason: refusal.reason }
+            }
         };
         SecretPrefixes { received, sent, without }
     }

@@ -259,6 +259,16 @@ fn secret_prefixes_are_read_from_here_or_a_file_and_never_shown() {
     let secrets = &policy.trunks[1].secret_prefix;
     assert!(secrets.received.is_some() && secrets.sent.is_some() && secrets.without == WithoutPrefix::Silence);
     assert!(!format!("{policy:?}").contains("77124") && !format!("{policy:?}").contains("88991"));
+    let refuse = line.replace("\"silence\"", "{ status = 470, reason = \"CONFIG_ERROR\" }");
+    let policy = config(&GOOD.replacen("media_nat = \"off\"", &refuse, 1)).policy().expect("no faults");
+    let without = WithoutPrefix::Refuse { status: 470, reason: "CONFIG_ERROR".into() };
+    assert_eq!(policy.trunks[1].secret_prefix.without, without);
+    for (wrong, key) in [
+        (refuse.replace("470", "200"), "secret_prefix.without.status"),
+        (refuse.replace("\"CONFIG_ERROR\"", "\"x\", announcement = \"y\""), "secret_prefix.without.announcement"),
+    ] {
+        assert_eq!(carrier_fault(&wrong).0, key);
+    }
     mode(0o644);
     let (key, text) = carrier_fault(&line);
     assert!(key == "secret_prefix.sent_file" && text.contains("others may read"), "{key}: {text}");

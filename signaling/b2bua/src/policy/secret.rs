@@ -2,6 +2,7 @@
 //! number on the way between us and nowhere else.
 
 use std::fmt;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
@@ -29,7 +30,7 @@ pub struct SecretPrefixes {
 }
 
 /// What becomes of a request that lacks the secret prefix. It is counted either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum WithoutPrefix {
     /// It is answered 403, which does not say why.
     #[default]
@@ -37,6 +38,13 @@ pub enum WithoutPrefix {
     /// It is not answered. This is the safer one: whoever tries learns not even that somebody is there, and has to wait
     /// for each try. A peer whose prefix is wrong by mistake has to wait as well.
     Silence,
+    /// It is answered so, for peers who have agreed on what a wrong prefix is told by.
+    Refuse {
+        /// The status, 400 to 699.
+        status: u16,
+        /// The reason phrase.
+        reason: Arc<str>,
+    },
 }
 
 impl SecretPrefix {

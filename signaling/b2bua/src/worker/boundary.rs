@@ -91,15 +91,18 @@ impl Worker {
         changed.or(rewritten).map_or(Crossed::AsItCame, Crossed::Rewritten)
     }
 
-    /// A request does not show its trunk's secret prefix. The answer says nothing that would help whoever tries.
+    /// A request does not show its trunk's secret prefix. Unless the trunk's own
+    /// answer is configured, it says nothing that would help whoever tries.
     fn lacking(&mut self, arrival: Arrival<'_>, without: WithoutPrefix) {
         self.counters.without_prefix += 1;
-        if without == WithoutPrefix::Silence {
-            return;
-        }
+        let (status, reason) = match &without {
+            WithoutPrefix::Silence => return,
+            WithoutPrefix::Forbid => (403, "Forbidden"),
+            WithoutPrefix::Refuse { status, reason } => (*status, &**reason),
+        };
         // Nothing is kept of it; its repetitions get the same answer.
         if let Some(tag) = self.layer.tag_of_new(arrival.flow, arrival.message) {
-            self.answer_stateless(arrival, 403, "Forbidden", &tag, &[]);
+            self.answer_stateless(arrival, status, reason, &tag, &[]);
         }
     }
 

@@ -144,6 +144,20 @@ fn who_does_not_show_the_prefix_is_refused_and_counted() {
 }
 
 #[test]
+fn or_hears_what_was_agreed_on() {
+    let mut policy = secrets();
+    policy.trunks[0].secret_prefix.without = WithoutPrefix::Refuse { status: 470, reason: "CONFIG_ERROR".into() };
+    let mut net = Net::with(policy);
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let refused = net.expect(CALLER, "SIP/2.0 470 CONFIG_ERROR");
+    shows_nothing(&refused);
+    net.receive(CALLER, &caller_request("ACK", 1, "c1", refused.tag("To"), ""));
+    net.quiet();
+    assert_eq!(net.counters().without_prefix, 1);
+    net.nothing_left();
+}
+
+#[test]
 fn or_hears_nothing() {
     let mut policy = secrets();
     policy.trunks[0].secret_prefix.without = WithoutPrefix::Silence;
