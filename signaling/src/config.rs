@@ -112,6 +112,11 @@ pub struct Config {
 }
 
 /// One peer: `[[signaling.trunks]]`.
+///
+/// What is known of a carrier already need not be written: `preset = "aliyun-sip"`, and `region = "shanghai"` where the
+/// preset has regions, puts the preset's keys beneath those that stand here, which win: tables key by key, lists whole.
+/// `preset_without = ["limits.outbound.calls_per_caller"]` does without some. `moorline preset list` names the presets,
+/// `moorline preset show NAME` prints one. They are resolved before this struct is read, and no part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrunkConfig {

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod preset;
 
 /// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
 #[derive(Debug, Parser)]
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     Media(ProcessArgs),
     /// Check a configuration and this host; exit status 1 if anything is wrong with the configuration.
     Check(CheckArgs),
+    /// What is known of carriers, for `preset = "..."` on a trunk.
+    #[command(subcommand)]
+    Preset(preset::PresetCommand),
     /// Media sessions by hand, against a running media process.
     #[command(subcommand)]
     Session(SessionCommand),

@@ -10,6 +10,7 @@ mod demo;
 mod host;
 mod limits;
 mod load;
+mod preset;
 mod session;
 mod supervise;
 mod up;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Signaling(args) => child::signaling(args),
         Command::Media(args) => child::media(args),
         Command::Check(args) => check::run(args),
+        Command::Preset(command) => preset::run(command),
         Command::Session(SessionCommand::Open(args)) => session::open(args),
         Command::Session(SessionCommand::List(args)) => session::show::list(args),
         Command::Session(SessionCommand::Show(args)) => session::show::show(args),

@@ -34,8 +34,20 @@ fn help_names_every_command() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected =
-        ["up", "signaling", "media", "check", "session", "limits", "blacklist", "whitelist", "demo", "load", "help"];
+    let expected = [
+        "up",
+        "signaling",
+        "media",
+        "check",
+        "preset",
+        "session",
+        "limits",
+        "blacklist",
+        "whitelist",
+        "demo",
+        "load",
+        "help",
+    ];
     assert_eq!(commands, expected, "{text}");
 }
 

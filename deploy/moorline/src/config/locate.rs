@@ -6,11 +6,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Fault;
+use crate::preset::Applied;
 
 /// A parsed file, kept to tell where its keys are.
 pub(super) struct Document<'t> {
     pub(super) text: &'t str,
     pub(super) root: DeTable<'t>,
+    /// The presets beneath its trunks, whose keys have places behind the text.
+    pub(super) presets: Vec<Applied>,
 }
 
 /// Where a path leads.
@@ -65,8 +68,12 @@ impl Document<'_> {
         self.fault_at(self.position(&path).offset(), path, problem, remedy)
     }
 
-    /// A fault at a place in the text.
+    /// A fault at a place in the text. What a preset says is told where the trunk names the preset.
     pub(super) fn fault_at(&self, offset: usize, key: String, problem: String, remedy: String) -> Fault {
+        if let Some(preset) = self.presets.iter().find(|preset| preset.places.contains(&offset)) {
+            let problem = format!("{problem} (preset {:?} says so)", preset.name);
+            return self.fault_at(preset.at, key, problem, format!("{remedy}; a key of the trunk's own wins"));
+        }
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -5,14 +5,19 @@ use toml::de::{DeTable, Deserializer};
 
 use super::locate::{Document, find, remove};
 use super::{Fault, File};
+use crate::preset::{self, Misuse};
 
 /// More faults than anybody reads at once.
 const MAX_FAULTS: usize = 50;
 
 /// The sections and the document they came from, or the faults of syntax, keys and types.
 pub(super) fn read(text: &str) -> Result<(File, Document<'_>), Vec<Fault>> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let document = Document { text, root: root.get_ref().clone() };
+    let (mut root, errors) = DeTable::parse_recoverable(text);
+    let (presets, misuses) = match errors.is_empty() {
+        true => preset::apply(root.get_mut(), text.len()),
+        false => Default::default(),
+    };
+    let document = Document { text, root: root.get_ref().clone(), presets };
     let mut faults: Vec<Fault> = errors
         .iter()
         .take(MAX_FAULTS)
@@ -25,6 +30,9 @@ pub(super) fn read(text: &str) -> Result<(File, Document<'_>), Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
+
+    let misused = |misuse: Misuse| document.fault_at(misuse.at, misuse.key, misuse.problem, misuse.remedy);
+    faults.extend(misuses.into_iter().map(misused));
 
     // serde stops at the first fault: take what is at fault out, and read the rest again.
     let mut rest = root;
