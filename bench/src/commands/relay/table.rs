@@ -80,7 +80,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         line.push(row.memory.map_or_else(dash, |memory| {
             format!("{:.1} KiB ({:.1})", memory.process_bytes / 1024.0, memory.kernel_bytes / 1024.0)
         }));
-        line.push(row.born.map_or_else(dash, |born| format!("{:.2} µs", born.packet_ns / 1e3)));
+        line.push(row.born.and_then(|born| born.packet_ns).map_or_else(dash, |ns| format!("{:.2} µs", ns / 1e3)));
         line.push(row.born.map_or_else(dash, |born| {
             let more = if born.is_bounded { " (the generator's limit)" } else { "" };
             format!("{:.0}{more}", born.highest)
@@ -122,7 +122,9 @@ pub(super) fn key_values(rows: &[Row]) -> Vec<(String, f64)> {
             tell("memory_per_call_bytes", memory.process_bytes);
         }
         if let Some(born) = row.born {
-            tell(&format!("born_cpu_per_packet_ns_at_{}k", born::RATE / 1000), born.packet_ns);
+            if let Some(ns) = born.packet_ns {
+                tell(&format!("born_cpu_per_packet_ns_at_{}k", born::RATE / 1000), ns);
+            }
             tell("limit_rate", born.highest);
         }
     }
@@ -135,6 +137,7 @@ pub(super) fn key_values(rows: &[Row]) -> Vec<(String, f64)> {
         ratio("cpu_ratio", |row| Some(row.at(COMPARED)?.packet_ns));
         ratio("rate_ratio", |row| Some(f64::from(row.highest.as_ref()?.rate)));
         ratio("p99_ratio", |row| Some(row.at(COMPARED)?.one_way_us[1]));
+        ratio("limit_ratio", |row| Some(row.born?.highest));
     }
     all.extend(bypass_ratios(rows));
     all
@@ -145,7 +148,7 @@ fn bypass_ratios(rows: &[Row]) -> Vec<(String, f64)> {
     let of = |kind: Kind, figure: fn(&Row) -> Option<f64>| figure(rows.iter().find(|row| row.kind == kind)?);
     let cpu: fn(&Row) -> Option<f64> = |row| Some(row.at(COMPARED)?.packet_ns);
     let limit: fn(&Row) -> Option<f64> = |row| Some(row.born?.highest);
-    let born_cpu: fn(&Row) -> Option<f64> = |row| Some(row.born?.packet_ns);
+    let born_cpu: fn(&Row) -> Option<f64> = |row| row.born?.packet_ns;
     let rate: fn(&Row) -> Option<f64> = |row| Some(f64::from(row.highest.as_ref()?.rate));
     let wanted = [
         ("offload_cpu_ratio", Kind::Offload, Kind::BareXdp, cpu),
@@ -154,6 +157,8 @@ fn bypass_ratios(rows: &[Row]) -> Vec<(String, f64)> {
         ("af_xdp_limit_ratio", Kind::AfXdp, Kind::BareAfXdp, limit),
         ("offload_born_cpu_ratio", Kind::Offload, Kind::BareXdp, born_cpu),
         ("af_xdp_born_cpu_ratio", Kind::AfXdp, Kind::BareAfXdp, born_cpu),
+        ("limit_ratio_offload", Kind::Offload, Kind::Rtpengine, limit),
+        ("limit_ratio_af_xdp", Kind::AfXdp, Kind::Rtpengine, limit),
         ("rate_ratio_offload", Kind::Offload, Kind::Rtpengine, rate),
         ("rate_ratio_af_xdp", Kind::AfXdp, Kind::Rtpengine, rate),
         ("offload_to_rtpengine", Kind::Offload, Kind::Rtpengine, cpu),
