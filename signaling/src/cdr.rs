@@ -6,6 +6,7 @@
 //! own, and keeps its place there with a [`cursor`].
 
 mod accounting;
+mod aside;
 mod columns;
 mod cursor;
 mod files;

@@ -135,6 +135,16 @@ fn postgresql_has_each_record_once_though_it_was_away() {
     });
     again.until("all are taken again", || sink(&again, "waiting", "postgres") == Some(0.0));
     assert_eq!(query(&programs, &data, "SELECT count(*) FROM moorline_records"), "5");
+    // A record that the table never takes is set aside; the next are taken.
+    query(&programs, &data, "ALTER TABLE moorline_records ADD CONSTRAINT none CHECK (false) NOT VALID");
+    call(&again, 1, 3);
+    again.until("it is set aside", || sink(&again, "set_aside_total", "postgres") == Some(1.0));
+    let aside = fs::read_to_string(state.path().join("cdr/refused.postgres.jsonl")).expect("it is there");
+    assert!(aside.lines().count() == 1 && aside.contains("violates check constraint"), "{aside}");
+    query(&programs, &data, "ALTER TABLE moorline_records DROP CONSTRAINT none");
+    call(&again, 1, 4);
+    again.until("it is taken", || sink(&again, "waiting", "postgres") == Some(0.0));
+    assert_eq!(query(&programs, &data, "SELECT count(*) FROM moorline_records"), "6");
     drop(server);
 }
 

@@ -1,6 +1,6 @@
 //! Records for a RADIUS server (RFC 2866): start at the answer, interim updates, stop at the end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -9,25 +9,44 @@ use moorline_b2bua::cdr::{Record, Stage};
 use moorline_b2bua::radius::{self, Accounting, MAX_PACKET, MAX_VALUE, Status};
 
 use super::cursor::Place;
-use super::sink::{Entry, Sink, SinkFault};
+use super::sink::{BATCH, Entry, Refused, Sink, SinkFault};
 use crate::config::AccountingConfig;
 use crate::radius::SharedSecret;
 
 /// Requests that are under way at once: a request has one of 256 identifiers.
 const AT_ONCE: usize = 64;
 
+/// A request is refused for good when it was left without an answer so many times, each time while others got theirs. A
+/// server says in no other way that it does not like a request (RFC 2866 section 4.1).
+const REFUSED_AFTER: u32 = 4;
+
+/// For each time that a request was left without an answer, so many more records are looked at: others must be asked
+/// about meanwhile.
+const MORE: usize = 16;
+
+/// What a request is about.
+type Told = (String, Stage);
+
 /// A sink that is a RADIUS server, or several: the first that answers.
 pub(super) struct RadiusSink {
     config: AccountingConfig,
     secret: Option<SharedSecret>,
     /// What a server has acknowledged of records that will come again.
-    taken: HashSet<(String, Stage)>,
+    taken: HashSet<Told>,
+    /// How often a request was left without an answer while others got theirs.
+    left_out: HashMap<Told, u32>,
     identifier: u8,
 }
 
 impl RadiusSink {
     pub(super) fn new(config: &AccountingConfig) -> RadiusSink {
-        RadiusSink { config: config.clone(), secret: None, taken: HashSet::new(), identifier: 0 }
+        RadiusSink {
+            config: config.clone(),
+            secret: None,
+            taken: HashSet::new(),
+            left_out: HashMap::new(),
+            identifier: 0,
+        }
     }
 
     /// Asks one server to take these; those that it has are noted. An error where it has not all.
@@ -37,7 +56,7 @@ impl RadiusSink {
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(server)?;
         let mut open = Vec::new();
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| !self.taken.contains(&told(entry))) {
             self.identifier = self.identifier.wrapping_add(1);
             let accounting = accounting(&entry.record, entry.stage, &self.config.nas_identifier);
             let packet = radius::accounting_request(self.identifier, secret.bytes(), &accounting);
@@ -67,7 +86,7 @@ impl RadiusSink {
                 };
                 if let Some(at) = open.iter().position(answers) {
                     let (_, entry) = open.swap_remove(at);
-                    self.taken.insert((entry.record.id.clone(), entry.stage));
+                    self.taken.insert(told(entry));
                 }
             }
             if open.is_empty() {
@@ -93,23 +112,50 @@ impl Sink for RadiusSink {
         Ok(())
     }
 
-    fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<(), SinkFault> {
-        for chunk in entries.chunks(AT_ONCE) {
-            let mut result = Ok(());
+    fn room(&self) -> usize {
+        let most = self.left_out.values().max().copied().unwrap_or_default();
+        BATCH + MORE * usize::try_from(most).unwrap_or_default()
+    }
+
+    fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<Vec<Refused>, SinkFault> {
+        let mut left: Vec<&Entry> = entries.iter().filter(|entry| !self.taken.contains(&told(entry))).collect();
+        // Those that are taken for certain come first: they tell whether a server is there.
+        left.sort_by_key(|entry| self.left_out.get(&told(entry)).copied().unwrap_or_default());
+        let known = self.taken.len();
+        let mut result = Ok(());
+        for chunk in left.chunks(AT_ONCE) {
+            let mut asked = Ok(());
             for server in self.config.servers.clone() {
-                let known = |entry: &&Entry| self.taken.contains(&(entry.record.id.clone(), entry.stage));
-                let left: Vec<&Entry> =
-                    chunk.iter().filter(|entry| entry.stage == Stage::Going || !known(entry)).collect();
-                result = self.ask(server, &left);
-                if result.is_ok() {
+                asked = self.ask(server, chunk);
+                if asked.is_ok() {
                     break;
                 }
             }
-            result?;
+            result = result.and(asked);
+            if result.is_err() && self.taken.len() == known {
+                break;
+            }
         }
+        if self.taken.len() > known {
+            for entry in left.iter().filter(|entry| !self.taken.contains(&told(entry))) {
+                *self.left_out.entry(told(entry)).or_default() += 1;
+            }
+        }
+        let refused = |entry: &Entry| self.left_out.get(&told(entry)).is_some_and(|times| *times >= REFUSED_AFTER);
+        if entries.iter().any(|entry| !self.taken.contains(&told(entry)) && !refused(entry)) {
+            return Err(result.err().unwrap_or_else(|| SinkFault("no server answers".into())));
+        }
+        let left = entries.iter().enumerate().filter(|(_, entry)| !self.taken.contains(&told(entry)));
+        let why = || "no server answers to it, though they answer to others".to_owned();
+        let refused = left.map(|(index, _)| Refused { index, why: why() }).collect();
         self.taken.clear();
-        Ok(())
+        self.left_out.clear();
+        Ok(refused)
     }
+}
+
+fn told(entry: &Entry) -> Told {
+    (entry.record.id.clone(), entry.stage)
 }
 
 fn is_timeout(problem: &io::Error) -> bool {

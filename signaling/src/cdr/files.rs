@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use moorline_b2bua::cdr::Time;
 use tracing::warn;
 
-use super::columns::{COLUMNS, row};
+use super::columns::{COLUMNS, Kind, row};
 use super::cursor::Place;
-use super::sink::{Entry, Sink, SinkFault};
+use super::sink::{Entry, Refused, Sink, SinkFault};
 use super::{line, segment};
 use crate::config::FilesConfig;
 
@@ -172,7 +172,7 @@ impl Sink for Files {
         Ok(())
     }
 
-    fn take(&mut self, entries: &[Entry], place: &mut Place) -> Result<(), SinkFault> {
+    fn take(&mut self, entries: &[Entry], place: &mut Place) -> Result<Vec<Refused>, SinkFault> {
         let mut text = Vec::new();
         for entry in entries {
             if self.taken.remove(&entry.record.id) {
@@ -184,15 +184,16 @@ impl Sink for Files {
                     text.push(b'\n');
                 }
                 Form::Csv => {
-                    let row = row(&entry.record);
-                    text.extend(csv_line(row.iter().map(|value| value.as_deref().unwrap_or_default()))?);
+                    let row = row(&entry.record).into_iter().zip(COLUMNS);
+                    let cells: Vec<String> = row.map(|(value, (_, kind))| cell(value, kind)).collect();
+                    text.extend(csv_line(cells.iter().map(String::as_str))?);
                 }
             }
         }
         let open = self.file()?;
         open.append(&text)?;
         (place.file, place.length) = (open.inode, open.length);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn tick(&mut self, place: &mut Place) -> bool {
@@ -214,6 +215,15 @@ impl Sink for Files {
         (place.file, place.length) = (0, 0);
         true
     }
+}
+
+/// A value as a cell. Callers choose their names and numbers, and a spreadsheet carries out what looks like a formula:
+/// such a text is quoted by an apostrophe. A number with its `+` looks like none.
+fn cell(value: Option<String>, kind: Kind) -> String {
+    let value = value.unwrap_or_default();
+    let number = value.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let formula = kind == Kind::Text && !number && value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if formula { format!("'{value}") } else { value }
 }
 
 fn csv_line<'a>(values: impl Iterator<Item = &'a str>) -> io::Result<Vec<u8>> {

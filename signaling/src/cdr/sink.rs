@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use moorline_b2bua::cdr::{Record, Stage};
 use tracing::{error, info, warn};
 
+use super::aside::Aside;
 use super::cursor::{Cursor, Place};
 use super::journal::Journal;
 use super::segment::{self, Position, Reader};
 use super::{CdrFault, line};
 
-/// The most entries that a sink is given at once.
-const BATCH: usize = 256;
+/// The most entries that a sink is given at once, where it wants no others.
+pub(super) const BATCH: usize = 256;
 
 /// How long records are gathered for a sink.
 const GATHER: Duration = Duration::from_millis(100);
@@ -27,6 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often a sink without work is asked whether it has some of its own.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A sink that has been at the same records for so long hangs, which metrics say while it does.
+const LONG: Duration = Duration::from_secs(30);
+
+/// The most records that a sink may refuse without taking one: a sink that refuses more is at fault itself, and they wait.
+const MOST_REFUSED: usize = 100;
 
 /// Takes records. What it has taken it takes no second time: by their id it knows them again.
 pub(super) trait Sink: Send {
@@ -44,11 +51,17 @@ pub(super) trait Sink: Send {
     /// If it cannot; it is asked again.
     fn prepare(&mut self, place: &mut Place) -> Result<(), SinkFault>;
 
-    /// Takes all of these for good, and notes in `place` what it must know of that.
+    /// The most entries that it is given at once.
+    fn room(&self) -> usize {
+        BATCH
+    }
+
+    /// Takes all of these for good, and notes in `place` what it must know of that. What it returns it has not taken, and
+    /// never will, though it is well: that is set aside.
     ///
     /// # Errors
     /// If it cannot; it is given the same again.
-    fn take(&mut self, entries: &[Entry], place: &mut Place) -> Result<(), SinkFault>;
+    fn take(&mut self, entries: &[Entry], place: &mut Place) -> Result<Vec<Refused>, SinkFault>;
 
     /// Does what is due besides; true where that changed `place`.
     fn tick(&mut self, _place: &mut Place) -> bool {
@@ -63,6 +76,14 @@ pub(super) struct Entry {
     pub(super) record: Record,
     /// The same, in JSON.
     pub(super) json: Vec<u8>,
+}
+
+/// A record that a sink takes neither now nor later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Which of those that it was given.
+    pub(super) index: usize,
+    pub(super) why: String,
 }
 
 /// Why a sink cannot take records now.
@@ -84,18 +105,41 @@ pub(crate) struct SinkCounts {
     pub(crate) written: AtomicU64,
     /// Times that it could not take any.
     pub(crate) failed: AtomicU64,
+    /// Records that it refuses for good, and that were set aside.
+    pub(crate) set_aside: AtomicU64,
     /// Records of the process before that it had not taken at the start.
     backlog: AtomicU64,
     /// Records passed since the start.
     passed: AtomicU64,
     /// 1 while it cannot take any.
-    pub(crate) failing: AtomicU64,
+    failing: AtomicU64,
+    /// Since when it has been at the same records, in milliseconds after `start`; 0 while it is at none.
+    busy: AtomicU64,
+    start: Instant,
 }
 
 impl SinkCounts {
     /// How many records wait for it, where so many have ended in this process.
     pub(crate) fn waiting(&self, ended: u64) -> u64 {
         (self.backlog.load(Ordering::Relaxed) + ended).saturating_sub(self.passed.load(Ordering::Relaxed))
+    }
+
+    /// Whether it cannot take any now, or hangs.
+    pub(crate) fn is_failing(&self) -> bool {
+        let busy = self.busy.load(Ordering::Relaxed);
+        self.failing.load(Ordering::Relaxed) == 1 || busy != 0 && self.now_ms().saturating_sub(busy) > millis(LONG)
+    }
+
+    /// Does what may hang.
+    fn at_work<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.busy.store(self.now_ms().max(1), Ordering::Relaxed);
+        let done = work();
+        self.busy.store(0, Ordering::Relaxed);
+        done
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.start.elapsed())
     }
 }
 
@@ -112,9 +156,12 @@ impl SinkThread {
             name,
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             failing: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            start: Instant::now(),
         });
         let cursor = Cursor::new(directory, name);
         let mut place = cursor.read();
@@ -126,6 +173,8 @@ impl SinkThread {
         let joined = journal.join(place.position);
         let run = Run {
             sink,
+            aside: Aside::new(directory, name),
+            refused: 0,
             cursor,
             place,
             saved: true,
@@ -159,6 +208,9 @@ impl SinkThread {
 
 struct Run {
     sink: Box<dyn Sink>,
+    aside: Aside,
+    /// Records that it has refused since it took one.
+    refused: usize,
     cursor: Cursor,
     place: Place,
     /// It is on the disk as it is here.
@@ -185,9 +237,13 @@ impl Run {
         self.count_backlog();
         let (mut pause, mut prepared, mut last) = (FIRST_PAUSE, false, false);
         loop {
-            let result = if prepared { Ok(()) } else { self.sink.prepare(&mut self.place) };
-            prepared |= result.is_ok();
-            match result.and_then(|()| self.turn()) {
+            let counts = Arc::clone(&self.counts);
+            let result = counts.at_work(|| {
+                let result = if prepared { Ok(()) } else { self.sink.prepare(&mut self.place) };
+                prepared |= result.is_ok();
+                result.and_then(|()| self.turn())
+            });
+            match result {
                 Ok(turn) => {
                     pause = FIRST_PAUSE;
                     if self.counts.failing.swap(0, Ordering::Relaxed) == 1 {
@@ -263,15 +319,37 @@ impl Run {
         if at == self.place.position {
             return Ok(Turn::Nothing);
         }
-        if !entries.is_empty() {
-            self.sink.take(&entries, &mut self.place)?;
-        }
+        let refused = if entries.is_empty() { Vec::new() } else { self.sink.take(&entries, &mut self.place)? };
+        self.set_aside(&entries, &refused)?;
         self.place.position = at;
         self.save();
         self.counts.passed.fetch_add(ended, Ordering::Relaxed);
-        self.counts.written.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.counts.written.fetch_add((entries.len() - refused.len()) as u64, Ordering::Relaxed);
         self.journal.passed(self.joined, at);
         Ok(Turn::Taken)
+    }
+
+    /// Keeps what the sink takes neither now nor later, so that the rest need not wait for it.
+    fn set_aside(&mut self, entries: &[Entry], refused: &[Refused]) -> Result<(), SinkFault> {
+        let in_a_row = if refused.len() == entries.len() { self.refused + refused.len() } else { 0 };
+        let Some(first) = refused.first() else {
+            self.refused = in_a_row;
+            return Ok(());
+        };
+        if in_a_row > MOST_REFUSED {
+            return Err(SinkFault(format!("it refuses every record: {}", first.why)));
+        }
+        self.aside.add(entries, refused)?;
+        self.refused = in_a_row;
+        self.counts.set_aside.fetch_add(refused.len() as u64, Ordering::Relaxed);
+        warn!(
+            sink = self.counts.name,
+            file = %self.aside.path().display(),
+            records = refused.len(),
+            "call records are refused for good, and set aside: {}",
+            first.why
+        );
+        Ok(())
     }
 
     /// Reads what the sink wants of a segment from `at` on, and moves `at` behind that.
@@ -287,7 +365,7 @@ impl Run {
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(problem) => return Err(problem),
         };
-        while entries.len() < BATCH {
+        while entries.len() < self.sink.room() {
             let Some(text) = reader.next()? else { break };
             let wanted = line::read(text).filter(|line| !line.carried && self.sink.wants(line.stage));
             if let Some(line) = wanted
@@ -330,4 +408,8 @@ impl Run {
             warn!(sink = self.counts.name, "where it stands is not written down: {problem}");
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

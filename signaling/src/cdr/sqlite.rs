@@ -9,7 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::columns::{COLUMNS, Kind, row};
 use super::cursor::Place;
 use super::segment;
-use super::sink::{Entry, Sink, SinkFault};
+use super::sink::{Entry, Refused, Sink, SinkFault};
 use crate::config::SqliteConfig;
 
 /// How long somebody who reads the file may keep a write waiting.
@@ -73,7 +73,7 @@ impl Sink for Sqlite {
         self.connection().map(|_| ())
     }
 
-    fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<(), SinkFault> {
+    fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<Vec<Refused>, SinkFault> {
         let (insert, keep_days) = (self.insert.clone(), self.keep_days);
         let taken = self.connection().and_then(|connection| {
             let transaction = connection.transaction()?;
@@ -89,7 +89,8 @@ impl Sink for Sqlite {
                 transaction
                     .execute("DELETE FROM records WHERE setup < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)", [since])?;
             }
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            Ok(Vec::new())
         });
         if taken.is_err() {
             // Opened anew: the file may be another one by then.

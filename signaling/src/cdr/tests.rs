@@ -1,5 +1,7 @@
 //! Records on their way from the journal to files: once each, whatever is killed, full or broken.
 
+mod unwell;
+
 use std::fs;
 
 use moorline_b2bua::cdr::{Mark, Record, Stage};
@@ -203,11 +205,11 @@ fn a_sink_that_is_broken_holds_up_nobody_and_gets_everything_later() {
     let counts = records.counts();
     let csv = counts.sinks.iter().find(|sink| sink.name == "csv").expect("a sink");
     let of = |value: &std::sync::atomic::AtomicU64| value.load(std::sync::atomic::Ordering::Relaxed);
-    until("it has failed", || of(&csv.failing) == 1);
+    until("it has failed", || csv.is_failing());
     assert_eq!((csv.waiting(of(&counts.journal.records)), of(&csv.written)), (600, 0));
     fs::remove_file(&elsewhere).expect("removed");
     until("it has all", || of(&csv.written) == 600);
-    assert_eq!((csv.waiting(of(&counts.journal.records)), of(&csv.failing)), (0, 0));
+    assert_eq!((csv.waiting(of(&counts.journal.records)), csv.is_failing()), (0, false));
     assert_eq!(stand.ids("elsewhere/records.csv").len(), 600);
     drop(records);
 }
@@ -410,8 +412,8 @@ fn old_records_leave_the_table_where_that_is_wanted() {
 /// What a server was told: the session and the status of each request.
 type Heard = Arc<std::sync::Mutex<Vec<(String, u8)>>>;
 
-/// A RADIUS server that acknowledges what `answers` says, and keeps all requests.
-fn radius_server(answers: impl Fn(usize) -> bool + Send + 'static) -> (std::net::SocketAddr, Heard) {
+/// A RADIUS server that acknowledges what `answers` says, by how many requests came and by the session, and keeps all requests.
+fn radius_server(answers: impl Fn(usize, &str) -> bool + Send + 'static) -> (std::net::SocketAddr, Heard) {
     use md5::{Digest, Md5};
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");
@@ -433,10 +435,10 @@ fn radius_server(answers: impl Fn(usize) -> bool + Send + 'static) -> (std::net:
             }
             let count = {
                 let mut kept = kept.lock().expect("no panic");
-                kept.push((session, status));
+                kept.push((session.clone(), status));
                 kept.len()
             };
-            if answers(count) {
+            if answers(count, &session) {
                 let mut answer = vec![5, request[1], 0, 20];
                 let proof =
                     Md5::new().chain_update(&answer).chain_update(&request[4..20]).chain_update(b"secret").finalize();
@@ -448,26 +450,27 @@ fn radius_server(answers: impl Fn(usize) -> bool + Send + 'static) -> (std::net:
     (address, heard)
 }
 
-#[test]
-fn a_radius_server_is_told_of_each_step_until_it_has_it() {
+fn accounting_at(stand: &Stand, server: std::net::SocketAddr) -> AccountingConfig {
     use std::os::unix::fs::PermissionsExt;
-    // The first three requests are lost.
-    let (address, heard) = radius_server(|count| count > 3);
-    let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
     let secret_file = stand.folder.path().join("secret");
     fs::write(&secret_file, "secret\n").expect("written");
     fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).expect("its own");
-    let config = CdrConfig {
-        radius: Some(AccountingConfig {
-            servers: vec![address],
-            secret_file,
-            timeout_ms: 100,
-            attempts: 1,
-            interim_s: 0,
-            nas_identifier: "moorline".into(),
-        }),
-        ..stand.config.clone()
-    };
+    AccountingConfig {
+        servers: vec![server],
+        secret_file,
+        timeout_ms: 100,
+        attempts: 1,
+        interim_s: 0,
+        nas_identifier: "moorline".into(),
+    }
+}
+
+#[test]
+fn a_radius_server_is_told_of_each_step_until_it_has_it() {
+    // The first three requests are lost.
+    let (address, heard) = radius_server(|count, _| count > 3);
+    let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
+    let config = CdrConfig { radius: Some(accounting_at(&stand, address)), ..stand.config.clone() };
     let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");
     let all = [Stage::Begun, Stage::Ringing, Stage::Answered, Stage::Going, Stage::Ending, Stage::Ended];
     write(&records, all.map(|stage| mark(1, stage)));

@@ -32,9 +32,10 @@ pub(super) fn encode(counts: &RecordCounts, encoder: &mut DescriptorEncoder<'_>)
         let name = format!("moorline_cdr_{name}");
         encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
     }
-    let counters: [(&str, &str, Field); 2] = [
+    let counters: [(&str, &str, Field); 3] = [
         ("written", "Records that a sink has taken, by sink", |sink| &sink.written),
         ("failed", "Times that a sink could not take records", |sink| &sink.failed),
+        ("set_aside", "Records that a sink refuses for good, set aside in a file", |sink| &sink.set_aside),
     ];
     for (name, help, field) in counters {
         let name = format!("moorline_cdr_{name}");
@@ -49,10 +50,10 @@ pub(super) fn encode(counts: &RecordCounts, encoder: &mut DescriptorEncoder<'_>)
     for sink in &counts.sinks {
         waiting.encode_family(&[("sink", sink.name)])?.encode_gauge(&sink.waiting(ended))?;
     }
-    let help = "1 while a sink cannot take records";
+    let help = "1 while a sink cannot take records, or hangs";
     let mut failing = encoder.encode_descriptor("moorline_cdr_failing", help, None, MetricType::Gauge)?;
     for sink in &counts.sinks {
-        failing.encode_family(&[("sink", sink.name)])?.encode_gauge(&of(&sink.failing))?;
+        failing.encode_family(&[("sink", sink.name)])?.encode_gauge(&u64::from(sink.is_failing()))?;
     }
     Ok(())
 }
