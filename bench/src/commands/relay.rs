@@ -60,7 +60,7 @@ use table::{COMPARED, Row};
 /// bound the rate: the highest of which at most 1 % is lost, and for systems that bypass the kernel's stack the CPU per
 /// packet at 200,000 packets/s.
 ///
-/// queues: for the same systems, how much more two queues on two cores carry than one, by CPU per packet.
+/// queues: for systems that bypass the kernel's stack, how much more two queues on two cores carry than one, by CPU per packet.
 ///
 /// shards: CPU per packet with two shards, on the relay's core and on the load's, against one.
 ///

@@ -200,11 +200,12 @@ mod tests {
     #[test]
     fn bypasses_are_put_in_relation_to_bare_ones() {
         let born = |packet_ns, highest| Some(Born { packet_ns, highest, is_bounded: false });
+        let by_sockets = |highest| born(None, highest);
         let rows = [
-            row(Kind::Moorline, 3000.0, 100.0, 200_000),
-            Row { born: born(330.0, 1_200_000.0), ..row(Kind::Offload, 1800.0, 100.0, 300_000) },
-            Row { born: born(300.0, 1_500_000.0), ..row(Kind::BareXdp, 1500.0, 100.0, 0) },
-            row(Kind::Rtpengine, 7200.0, 400.0, 100_000),
+            Row { born: by_sockets(200_000.0), ..row(Kind::Moorline, 3000.0, 100.0, 200_000) },
+            Row { born: born(Some(330.0), 1_200_000.0), ..row(Kind::Offload, 1800.0, 100.0, 300_000) },
+            Row { born: born(Some(300.0), 1_500_000.0), ..row(Kind::BareXdp, 1500.0, 100.0, 0) },
+            Row { born: by_sockets(100_000.0), ..row(Kind::Rtpengine, 7200.0, 400.0, 100_000) },
         ];
         let all = key_values(&rows);
         let value = |key: &str| all.iter().find(|(name, _)| name == key).map(|(_, value)| *value);
@@ -213,6 +214,8 @@ mod tests {
         assert_eq!(value("offload_cpu_ratio"), Some(1.2));
         assert_eq!(value("offload_limit_ratio"), Some(0.8));
         assert_eq!(value("offload_born_cpu_ratio"), Some(1.1));
+        assert_eq!((value("limit_ratio"), value("limit_ratio_offload")), (Some(2.0), Some(12.0)));
+        assert_eq!(value("rtpengine_born_cpu_per_packet_ns_at_200k"), None);
         assert_eq!(value("offload_to_rtpengine"), Some(0.25));
         assert_eq!(value("af_xdp_cpu_ratio"), None);
         assert_eq!(value("offload_limit_rate"), Some(1_200_000.0));
