@@ -41,6 +41,7 @@ pub use config::{
     RedirectsConfig, ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StreamsConfig, StunConfig, TlsConfig,
     TransportConfig, TrunkConfig, UnknownMethodsConfig,
 };
+pub use config::{Doubts, NamedAnnouncement};
 pub use config::{
     FailoverConfig, ReasonConfig, RefuseConfig, RouteConfig, RouteNumbersConfig, ShareConfig, TrunkGroupConfig,
     TrunksConfig,

@@ -1,59 +1,125 @@
-//! `moorline check`: is this configuration right, what does it say, and is this host fit for it?
+//! `moorline check`: is this configuration right, what does it say, does all of it work, and is this host fit for it?
+
+mod here;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use moorline_signaling::{ShareConfig, TrunksConfig};
+use moorline_media::{AnnouncementSource, Range};
+use moorline_signaling::{ConfigFault, NamedAnnouncement, ShareConfig, TrunksConfig};
 
 use crate::Outcome;
 use crate::cli::CheckArgs;
 use crate::config::{ConfigError, Configuration};
 use crate::host;
 
-/// Exit status 1 for a configuration with faults. Advice about the host changes nothing: the file may be
-/// meant for another one.
+/// Something that is wrong with a configuration which the processes would take, or that is hardly meant.
+struct Finding {
+    path: String,
+    problem: String,
+    remedy: String,
+}
+
+impl Finding {
+    fn new(path: String, problem: String, remedy: String) -> Finding {
+        Finding { path, problem, remedy }
+    }
+}
+
+impl From<ConfigFault> for Finding {
+    fn from(fault: ConfigFault) -> Finding {
+        Finding::new(fault.path, fault.problem, fault.remedy)
+    }
+}
+
+/// Exit status 1 for a configuration with faults, or with what cannot work on this host. Warnings and advice change
+/// nothing.
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
-    let configuration = match Configuration::load(args.config.as_deref()) {
-        Ok(configuration) => configuration,
-        Err(error) => {
-            eprintln!("{error}");
-            if let ConfigError::Faults { file, faults } = &error {
-                eprintln!("{file}: {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
-            }
-            return Ok(ExitCode::FAILURE);
-        }
+    let read = Configuration::text(args.config.as_deref());
+    let loaded = read.and_then(|(name, text)| Configuration::parse(&name, &text).map(|made| (made, text)));
+    let (configuration, text) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
     };
-    let announcements = match moorline_media::announcements(configuration.media.announcements.as_deref()) {
-        Ok(announcements) => announcements,
+    let directory = configuration.media.announcements.as_deref();
+    let announcements = match moorline_media::announcements(directory) {
+        Ok(announcements) => Some(announcements),
+        Err(_) if args.offline && directory.is_some_and(|directory| !directory.exists()) => None,
         Err(error) => {
             eprintln!("{}: media.announcements: {error}", configuration.name);
             return Ok(ExitCode::FAILURE);
         }
     };
-    let mut advice = host::advice(&configuration);
-    for (index, route) in configuration.signaling.routes.iter().enumerate() {
-        let named = route.refuse.as_ref().and_then(|refuse| refuse.announcement.as_deref());
-        if let Some(name) = named.filter(|name| announcements.iter().all(|known| known.name != *name)) {
-            advice.push(format!(
-                "signaling.routes[{index}].refuse.announcement: media has no {name:?}, so callers are refused without; \
-                 put {name}.wav into media.announcements"
-            ));
-        }
+
+    let doubts = configuration.signaling.doubts();
+    let mut futile: Vec<Finding> = doubts.futile.into_iter().map(Finding::from).collect();
+    let mut idle: Vec<Finding> = doubts.idle.into_iter().map(Finding::from).collect();
+    futile.extend(announcements.iter().flat_map(|known| unknown_announcements(&configuration, known)));
+    idle.extend(unused_ranges(&configuration));
+    if !args.offline {
+        futile.extend(here::missing(&configuration));
+        idle.extend(here::absent(&configuration));
     }
+    let located = |found: Vec<Finding>| {
+        Configuration::located(&text, found.into_iter().map(|it| [it.path, it.problem, it.remedy]).collect())
+    };
+    let (faults, warnings) = (located(futile), located(idle));
+    if !faults.is_empty() {
+        warnings.iter().for_each(|warning| eprintln!("warning: {}", warning.of(&configuration.name)));
+        return refuse(&ConfigError::Faults { file: configuration.name, faults });
+    }
+
+    let advice = if args.offline { Vec::new() } else { host::advice(&configuration) };
     let mut out = std::io::stdout().lock();
     write!(out, "{}", summary(&configuration))?;
-    for announcement in &announcements {
+    for announcement in announcements.iter().flatten() {
         let from = announcement.file.as_ref().map_or("built in".into(), |file| file.display().to_string());
         let seconds = f64::from(announcement.length_ms) / 1000.0;
         writeln!(out, "announcement {:?}: {seconds:.1} s, {from}", announcement.name)?;
     }
+    for warning in &warnings {
+        writeln!(out, "warning: {}", warning.of(&configuration.name))?;
+    }
     for line in &advice {
         writeln!(out, "advice: {line}")?;
     }
-    if advice.is_empty() {
+    if args.offline {
+        writeln!(out, "this host was not looked at")?;
+    } else if advice.is_empty() {
         writeln!(out, "this host needs no change")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refuse(error: &ConfigError) -> Outcome {
+    eprintln!("{error}");
+    if let ConfigError::Faults { file, faults } = error {
+        eprintln!("{file}: {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Announcements that callers are to hear and media does not have.
+fn unknown_announcements(configuration: &Configuration, known: &[AnnouncementSource]) -> Vec<Finding> {
+    let named = configuration.signaling.named_announcements().into_iter();
+    let unknown = named.filter(|named| known.iter().all(|known| known.name != named.name));
+    let finding = |NamedAnnouncement { path, name }| {
+        let problem = format!("media has no {name:?}, so callers are refused without");
+        let remedy = format!("put {name}.wav into the directory that `media.announcements` names, or name another");
+        Finding::new(path, problem, remedy)
+    };
+    unknown.map(finding).collect()
+}
+
+fn unused_ranges(configuration: &Configuration) -> Vec<Finding> {
+    let used = |name: &str| configuration.signaling.trunks.iter().any(|trunk| trunk.media_range == name);
+    let ranges = configuration.media.ranges.iter().enumerate();
+    let finding = |(index, range): (usize, &Range)| {
+        let problem = format!("no trunk has media range {:?}", range.name);
+        let remedy = "name it as a trunk's `media_range`, or remove it";
+        Finding::new(format!("media.ranges[{index}].name"), problem, remedy.into())
+    };
+    ranges.filter(|(_, range)| !used(&range.name)).map(finding).collect()
 }
 
 fn summary(configuration: &Configuration) -> String {

@@ -75,6 +75,9 @@ pub(crate) struct CheckArgs {
     /// The configuration; without it, the built-in one.
     #[arg(value_name = "CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    /// The file is for another host: whether this one has its addresses, interfaces and directories does not matter.
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

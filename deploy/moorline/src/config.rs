@@ -46,14 +46,29 @@ impl Configuration {
     /// An unreadable file, or every fault found: first those of syntax, then of keys and types, and only in
     /// a file without those the ones of meaning.
     pub(crate) fn load(path: Option<&Path>) -> Result<Configuration, ConfigError> {
-        match path {
-            None => Configuration::parse(BUILT_IN_NAME, BUILT_IN),
-            Some(path) => {
-                let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-                let text = std::fs::read_to_string(path).map_err(unreadable)?;
-                Configuration::parse(&path.display().to_string(), &text)
-            }
-        }
+        let (name, text) = Configuration::text(path)?;
+        Configuration::parse(&name, &text)
+    }
+
+    /// A file's name and text, or those of the built-in configuration.
+    ///
+    /// # Errors
+    /// An unreadable file.
+    pub(crate) fn text(path: Option<&Path>) -> Result<(String, String), ConfigError> {
+        let Some(path) = path else { return Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())) };
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Ok((path.display().to_string(), text))
+    }
+
+    /// Where in the text of a configuration without faults something is said, in the order of the text: each is a key, a
+    /// problem and a remedy.
+    pub(crate) fn located(text: &str, found: Vec<[String; 3]>) -> Vec<Fault> {
+        let Ok((_, document)) = read::read(text) else { return Vec::new() };
+        let fault = |[key, problem, remedy]: [String; 3]| document.fault(key, problem, remedy);
+        let mut faults: Vec<Fault> = found.into_iter().map(fault).collect();
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        faults
     }
 
     /// Checks a file's text.

@@ -5,8 +5,7 @@ mod placement;
 
 use std::collections::BTreeSet;
 use std::fs::read_to_string;
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 use std::path::Path;
 
 use moorline_media::{DatapathChoice, OffloadChoice, Sockets};
@@ -35,7 +34,6 @@ pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
     offload(configuration, &mut advice);
     io_uring(&mut advice);
     af_xdp(configuration, &mut advice);
-    addresses(configuration, &mut advice);
     let (cores, named) = cores(configuration);
     advice.extend(placement::advice(Path::new("/"), &interfaces(configuration), &cores, named));
     if let Some(user) = &configuration.signaling.user
@@ -117,27 +115,6 @@ fn af_xdp(configuration: &Configuration, advice: &mut Vec<String>) {
     }
 }
 
-fn addresses(configuration: &Configuration, advice: &mut Vec<String>) {
-    for listener in &configuration.signaling.listeners {
-        if is_missing(listener.bind.ip()) {
-            let (name, ip) = (&listener.name, listener.bind.ip());
-            advice.push(format!("listener {name:?}: {ip} is on no interface of this host; add it, or correct `bind`"));
-        }
-    }
-    for range in &configuration.media.ranges {
-        // The ends stand for the rest: a range is put on an interface as a whole.
-        let (first, last) = (range.network.hosts().next(), range.network.network());
-        let first = first.unwrap_or(last);
-        if is_missing(first) {
-            advice.push(format!(
-                "media range {:?}: {first} is on no interface of this host; media will send from it all the same, \
-                 but nothing arrives until it is: ip address add, or ip route add local {} dev lo",
-                range.name, range.network
-            ));
-        }
-    }
-}
-
 /// The cores of the shards, and whether the configuration names them.
 fn cores(configuration: &Configuration) -> (Vec<usize>, bool) {
     let named = &configuration.media.cores;
@@ -164,12 +141,6 @@ fn interfaces(configuration: &Configuration) -> BTreeSet<String> {
         }
     }
     found
-}
-
-/// True if the kernel will not bind the address.
-fn is_missing(ip: IpAddr) -> bool {
-    let bound = UdpSocket::bind(SocketAddr::new(ip, 0));
-    bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 fn number(path: &str) -> Option<u64> {

@@ -134,7 +134,7 @@ impl RefuseConfig {
 }
 
 impl RefusalsConfig {
-    fn of(&self, cause: Cause) -> Option<&RefuseConfig> {
+    pub(super) fn of(&self, cause: Cause) -> Option<&RefuseConfig> {
         match cause {
             Cause::Arrears => self.arrears.as_ref(),
             Cause::Shut => self.shut.as_ref(),

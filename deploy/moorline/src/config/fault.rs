@@ -48,13 +48,20 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::Faults { file, faults } => {
                 for (index, fault) in faults.iter().enumerate() {
-                    let Fault { line, column, key, problem, remedy } = fault;
                     let newline = if index == 0 { "" } else { "\n" };
-                    let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
-                    write!(f, "{newline}{file}:{line}:{column}: {key}{problem}\n    remedy: {remedy}")?;
+                    write!(f, "{newline}{}", fault.of(file))?;
                 }
                 Ok(())
             }
         }
+    }
+}
+
+impl Fault {
+    /// The fault as it is told of a file.
+    pub(crate) fn of(&self, file: &str) -> String {
+        let Fault { line, column, key, problem, remedy } = self;
+        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        format!("{file}:{line}:{column}: {key}{problem}\n    remedy: {remedy}")
     }
 }

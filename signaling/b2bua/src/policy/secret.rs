@@ -61,6 +61,11 @@ impl SecretPrefix {
         }
     }
 
+    /// Whether one of the two begins with the other: who shows the longer one shows both.
+    pub fn collides(&self, other: &SecretPrefix) -> bool {
+        self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
+    }
+
     /// How many bytes at the start of a URI's user part it takes up, escapes included (RFC 3261 19.1.4); `None` where the
     /// user part begins otherwise. How much of it was right cannot be told by the time this takes.
     pub(crate) fn length_in(&self, user: &[u8]) -> Option<usize> {

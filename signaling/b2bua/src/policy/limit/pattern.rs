@@ -48,6 +48,12 @@ impl Pattern {
         self.open && self.key.is_empty()
     }
 
+    /// Whether it means every number that begins so.
+    pub fn covers(&self, prefix: &[u8]) -> bool {
+        let same = |(own, other): (&u8, &u8)| own == other || (*own == b'x' && other.is_ascii_digit());
+        self.open && self.key.len() <= prefix.len() && self.key.iter().zip(prefix).all(same)
+    }
+
     fn form(&self) -> Form {
         let wild = self.key.iter().enumerate().filter(|(_, byte)| **byte == b'x');
         // As long as a pattern may be, at most.
