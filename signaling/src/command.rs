@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::limits::Limits;
+use crate::reload::Reload;
 pub use protocol::{DirectionReply, ListReply, ListedRow, Reply, Request, TrunkReply};
 pub(crate) use socket::CommandSocket;
 pub use socket::ask;
@@ -40,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PAGE: usize = 5000;
 
 /// Serves for ever; inside a `LocalSet`.
-pub(crate) async fn serve(listener: UnixListener, limits: Arc<Limits>) {
+pub(crate) async fn serve(listener: UnixListener, limits: Arc<Limits>, reload: Arc<Reload>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -56,9 +57,9 @@ pub(crate) async fn serve(listener: UnixListener, limits: Arc<Limits>) {
         }
         // Whoever comes when there are too many is hung up on.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let limits = Arc::clone(&limits);
+        let (limits, reload) = (Arc::clone(&limits), Arc::clone(&reload));
         spawn_local(async move {
-            let served = converse(stream, limits).await;
+            let served = converse(stream, limits, reload).await;
             drop(place);
             if let Err(error) = served {
                 info!("command socket: {error}");
@@ -82,7 +83,7 @@ fn admits(stream: &UnixStream) -> bool {
 }
 
 /// Answers line by line.
-async fn converse(stream: UnixStream, limits: Arc<Limits>) -> io::Result<()> {
+async fn converse(stream: UnixStream, limits: Arc<Limits>, reload: Arc<Reload>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -94,9 +95,9 @@ async fn converse(stream: UnixStream, limits: Arc<Limits>) -> io::Result<()> {
         }
         let whole = line.ends_with(b"\n");
         let reply = if whole {
-            let limits = Arc::clone(&limits);
+            let (limits, reload) = (Arc::clone(&limits), Arc::clone(&reload));
             // It may wait for the disk.
-            spawn_blocking(move || answer(&line, &limits)).await.map_err(io::Error::other)?
+            spawn_blocking(move || answer(&line, &limits, &reload)).await.map_err(io::Error::other)?
         } else {
             Reply::Error(format!("a request is a line of at most {MAX_LINE} bytes"))
         };
@@ -109,17 +110,19 @@ async fn converse(stream: UnixStream, limits: Arc<Limits>) -> io::Result<()> {
 }
 
 /// What a line asks for, done.
-fn answer(line: &[u8], limits: &Limits) -> Reply {
+fn answer(line: &[u8], limits: &Limits, reload: &Reload) -> Reply {
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(fault) => return Reply::Error(format!("not understood: {fault}")),
     };
-    carry_out(request, limits).unwrap_or_else(Reply::Error)
+    carry_out(request, limits, reload).unwrap_or_else(Reply::Error)
 }
 
-fn carry_out(request: Request, limits: &Limits) -> Result<Reply, String> {
+fn carry_out(request: Request, limits: &Limits, reload: &Reload) -> Result<Reply, String> {
     let done = |replaced: bool| Reply::Done { kept: limits.keeps(), replaced };
     match request {
+        Request::Reload { dry_run } => Ok(Reply::Reload(reload.reload(dry_run))),
+        Request::Rollback { dry_run } => Ok(Reply::Reload(reload.roll_back(dry_run))),
         Request::LimitsShow { trunk } => {
             let all = limits.limiter.view();
             let shown = all.into_iter().filter(|view| trunk.as_ref().is_none_or(|name| view.name == *name));

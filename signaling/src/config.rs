@@ -7,6 +7,7 @@ mod descriptions;
 mod dialogs;
 mod doubts;
 mod fault;
+mod files;
 mod headers;
 mod hops;
 mod limits;
@@ -93,7 +94,7 @@ pub struct Config {
     /// host's own if left out.
     pub time_zone: Option<String>,
     /// The directory for what outlives this process and belongs to no call: where endpoints are registered,
-    /// how often callees were called today, and what was set by command. If left out, `/var/lib/moorline` where a trunk has
+    /// how often callees were called today, what was set by command, and what a rollback goes back to. If left out, `/var/lib/moorline` where a trunk has
     /// a registrar or limits the calls to a callee, as far as it can be written.
     pub state: Option<PathBuf>,
     /// Where call detail records go.

@@ -1,5 +1,7 @@
 //! The event loop of a worker's thread: the only reader of the clock there, and the only owner of the worker.
 
+mod looks;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, News, Observa
 use moorline_control::{Refusal, RefusalCode, Reply};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -25,6 +27,7 @@ use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
 use crate::metrics::{Snapshot, Statistics};
 use crate::radius::{self, Judged};
+use crate::reload::UsedTrunks;
 use crate::resolver::{Answered, Questions};
 use crate::store::{Entry, Store};
 use crate::transport::streams::StreamQueue;
@@ -58,8 +61,11 @@ pub(crate) struct EventLoop {
     edge: Edge,
     dispatch: Dispatch,
     index: Box<Index>,
-    /// To ask who is known.
-    policy: Policy,
+    /// To ask who is known; and where the next one comes from.
+    policy: Arc<Policy>,
+    policies: watch::Receiver<Arc<Policy>>,
+    /// Where it is asked which trunks calls use.
+    used: mpsc::Receiver<UsedTrunks>,
     workers: Workers,
     inbox: Inbox,
     /// What the other workers are to be told.
@@ -95,7 +101,8 @@ pub(crate) struct Parts {
     pub(crate) udp: UdpTransport,
     pub(crate) edge: Edge,
     pub(crate) dispatch: Dispatch,
-    pub(crate) policy: Policy,
+    pub(crate) policies: watch::Receiver<Arc<Policy>>,
+    pub(crate) used: mpsc::Receiver<UsedTrunks>,
     pub(crate) workers: Workers,
     pub(crate) inbox: Inbox,
     pub(crate) streams: StreamQueue,
@@ -118,14 +125,18 @@ enum Wake {
     Dns(Answered),
     Verdict(Judged),
     Scrape(Scrape),
+    Policy,
+    Used(UsedTrunks),
     Timer,
     Stop,
 }
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> EventLoop {
-        let Parts { worker, place, udp, edge, dispatch, policy, workers, inbox, streams, media, dns, .. } = parts;
+        let Parts { worker, place, udp, edge, dispatch, policies, used, workers, inbox, streams, media, dns, .. } =
+            parts;
         let (questions, answers) = dns;
+        let policy = Arc::clone(&policies.borrow());
         let (store, entries) = parts.store.map_or((None, Vec::new()), |(store, entries)| (Some(store), entries));
         let mut event_loop = EventLoop {
             worker,
@@ -135,6 +146,8 @@ impl EventLoop {
             dispatch,
             index: Box::new(Index::new()),
             policy,
+            policies,
+            used,
             outbox: Outbox::new(place, workers.len()),
             workers,
             inbox,
@@ -175,6 +188,7 @@ impl EventLoop {
         loop {
             let wake = self.wait(stop.as_mut()).await;
             self.look_at_the_wall(now_ns());
+            self.look_at_the_policy(matches!(wake, Wake::Policy));
             match wake {
                 Wake::Readable(listener) => self.receive(&mut batch, listener),
                 Wake::Mail(mail) => self.take_mail(mail),
@@ -184,7 +198,9 @@ impl EventLoop {
                 Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
                 // A scraper that went away meanwhile needs no answer.
                 Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
-                Wake::Timer => {}
+                // Whoever has asked may have gone.
+                Wake::Used(ask) => drop(ask.send(self.worker.trunks_in_use())),
+                Wake::Timer | Wake::Policy => {}
                 Wake::Stop => return self.media.finish().await,
             }
             for flow in std::mem::take(&mut self.broken) {
@@ -196,13 +212,6 @@ impl EventLoop {
                 self.handle(now, Input::Timeout);
             }
             self.flush();
-        }
-    }
-
-    /// Tells the worker what the wall clock shows, now and then.
-    fn look_at_the_wall(&mut self, now: u64) {
-        if let Some(wall) = self.wall_clock.read(now) {
-            self.handle(now, Input::Wall(wall));
         }
     }
 
@@ -225,6 +234,8 @@ impl EventLoop {
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
             Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
+            Some(ask) = self.used.recv() => Wake::Used(ask),
+            Ok(()) = self.policies.changed() => Wake::Policy,
             () = sleep(deadline.map(until).unwrap_or_default()), if deadline.is_some() => Wake::Timer,
         }
     }
@@ -319,6 +330,7 @@ impl EventLoop {
         let mut next = Some(first);
         for _ in 0..LETTERS {
             let Some(news) = next.take().or_else(|| self.inbox.news.try_recv().ok()) else { return };
+            self.look_at_the_policy(false);
             self.handle(now_ns(), Input::News(news));
         }
     }

@@ -20,6 +20,7 @@ mod metrics;
 mod privilege;
 mod process;
 pub mod radius;
+mod reload;
 pub mod resolver;
 pub mod store;
 mod transport;
@@ -47,4 +48,6 @@ pub use config::{
     TrunksConfig,
 };
 pub use error::SignalingError;
+pub use moorline_b2bua::policy::Policy;
 pub use process::run;
+pub use reload::{Change, ReloadReply, Source};

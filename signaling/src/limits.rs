@@ -4,6 +4,7 @@
 mod callees;
 mod changes;
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use moorline_b2bua::policy::Policy;
-use moorline_b2bua::policy::limit::{Field, Key, LimitFault, Limiter, Lists, Row, Value, Verdict};
+use moorline_b2bua::policy::limit::{Field, Key, LimitFault, Limiter, Lists, Row, TrunkView, Value, Verdict};
 use tracing::{info, warn};
 
 use crate::SignalingError;
@@ -103,6 +104,37 @@ impl Limits {
             limits.write_counts();
         }
         Ok(limits)
+    }
+
+    /// Goes on by another policy, and the list of its configuration. What was set by command stays set, as it does over a
+    /// restart. Calls that are up count on.
+    ///
+    /// # Errors
+    /// The list has no room for all rows; then nothing has changed.
+    pub(crate) fn follow(&self, policy: &Policy, list: Lists) -> Result<(), LimitsFault> {
+        let mut changes = self.changes();
+        let mut lists = list.clone();
+        changes.apply_to(&mut lists)?;
+        for (_, trunk) in policy.current_trunks() {
+            self.limiter.configure(&trunk.name, &trunk.limits);
+        }
+        self.limiter.replace_lists(lists);
+        changes.follow(list);
+        drop(changes);
+        self.forget_others(policy);
+        // The file is made before there is a call that waits for it.
+        let counts =
+            |view: &TrunkView| view.directions.iter().any(|view| view.numbers.calls_per_callee_a_day.is_some());
+        if self.limiter.view().iter().any(counts) {
+            self.write_counts();
+        }
+        Ok(())
+    }
+
+    /// Forgets trunks that the policy has no more, and that have no calls.
+    pub(crate) fn forget_others(&self, policy: &Policy) {
+        let names: HashSet<&str> = policy.current_trunks().map(|(_, trunk)| trunk.name.as_str()).collect();
+        self.limiter.forget_others(&|name| names.contains(name));
     }
 
     /// Whether anything outlives this process.

@@ -1,6 +1,7 @@
 //! From a configuration to a running process: a thread for each worker, and one for connections and administration.
 
 mod limits;
+mod reload;
 
 use std::future::Future;
 use std::hash::RandomState;
@@ -16,7 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
@@ -27,6 +28,7 @@ use crate::event_loop::{EventLoop, Parts, Scrape};
 use crate::limits::Limits;
 use crate::mail::{Inbox, Workers};
 use crate::media_client::MediaClient;
+use crate::reload::{Reload, Source, UsedTrunks};
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
@@ -36,22 +38,22 @@ use crate::{Config, SignalingError, admin, cdr, privilege, radius, resolver};
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
 
 /// Serves SIP until SIGTERM or SIGINT; see the crate's documentation for what becomes of the calls. On SIGHUP the
-/// certificates are read again.
+/// certificates are read again, and the configuration from its source.
 ///
 /// Works without a media process, refusing calls until one answers at [`Config::control`].
 ///
 /// # Errors
 /// What keeps the process from starting. Once it serves, it fails only if a worker's thread does.
-pub fn run(config: Config) -> Result<(), SignalingError> {
+pub fn run(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingError> {
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, serve(config))
+    LocalSet::new().block_on(&runtime, serve(config, source))
 }
 
 fn runtime() -> Result<Runtime, SignalingError> {
     Builder::new_current_thread().enable_all().build().map_err(SignalingError::system("starting an event loop"))
 }
 
-async fn serve(config: Config) -> Result<(), SignalingError> {
+async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingError> {
     let policy = config.policy().map_err(SignalingError::Config)?;
     privilege::refuse_root(&config)?;
     let stop = stop_signals()?;
@@ -67,18 +69,23 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
         privilege::become_user(user)?;
     }
     let limits = Arc::new(limits::open(&config, &policy)?);
-    let _command_socket = commands.map(|(socket, listener)| {
-        spawn_local(command::serve(listener, Arc::clone(&limits)));
-        socket
-    });
     spawn_local(limits::sync_counts(Arc::clone(&limits)));
     let mut store = open_store(&config)?;
     let calls = Arc::default();
     let (records, before) = open_records(&config, &calls)?;
     let mut policy = policy;
+    let configured = policy.clone();
     policy.records.kept = records.is_some();
+    let policies = watch::Sender::new(Arc::new(policy));
+    let (used, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(1)).unzip();
+    let told = (policies.clone(), used);
+    let reload = reload::start(source, (&config, &configured), Arc::clone(&limits), told);
+    let _command_socket = commands.map(|(socket, listener)| {
+        spawn_local(command::serve(listener, Arc::clone(&limits), Arc::clone(&reload)));
+        socket
+    });
     let shared = Shared {
-        policy,
+        policies: policies.subscribe(),
         hash: RandomState::new(),
         calls,
         announcements: Arc::default(),
@@ -89,7 +96,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
     let (queues, commands) = StreamQueue::new(count);
     let connections = Streams::new(
-        shared.policy.clone(),
+        shared.policies.clone(),
         config.listeners.clone(),
         config.streams,
         shared.edge(&config),
@@ -99,17 +106,19 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
     .map_err(|unusable| SignalingError::Certificates(unusable.to_string()))?;
     let figures = connections.counts();
     connections.start(sockets, commands).map_err(SignalingError::system("accepting connections"))?;
-    reload_on_hangup(&connections)?;
+    reload_on_hangup(&connections, &reload)?;
     spawn_local(Rc::clone(&connections).watch(CERTIFICATE_WATCH));
 
     let mut threads = Threads::new();
     let mut scrapes = Vec::with_capacity(count);
-    for (index, ((datagrams, inbox), streams)) in datagrams.into_iter().zip(inboxes).zip(queues).enumerate() {
+    let made = datagrams.into_iter().zip(inboxes).zip(queues).zip(asked);
+    for (index, (((datagrams, inbox), streams), used)) in made.enumerate() {
         let (scrape, asked) = mpsc::channel(2);
         scrapes.push(scrape);
         let store = store.take();
         let records = records.as_ref().map(|records| (records.journal(), Arc::clone(&before)));
-        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, scrapes: asked };
+        let made =
+            Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, scrapes: asked, used };
         threads.start(config.clone(), shared.clone(), made)?;
     }
     tokio::spawn(admin::serve(
@@ -122,7 +131,7 @@ async fn serve(config: Config) -> Result<(), SignalingError> {
             limits: Arc::clone(&shared.limits),
         },
     ));
-    for listener in &shared.policy.listeners {
+    for listener in &configured.listeners {
         let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.param()).collect();
         info!(listener = listener.name, bind = %listener.bind, transports = transports.join(","), "serving SIP");
     }
@@ -178,7 +187,7 @@ fn open_records(config: &Config, calls: &Arc<Concurrency>) -> Result<(Option<Rec
 /// What all workers have in common.
 #[derive(Clone)]
 struct Shared {
-    policy: Policy,
+    policies: watch::Receiver<Arc<Policy>>,
     hash: RandomState,
     calls: Arc<Concurrency>,
     announcements: Arc<Concurrency>,
@@ -208,6 +217,7 @@ struct Made {
     store: Option<(Store, Vec<Entry>)>,
     records: Option<(Journal, Arc<Before>)>,
     scrapes: mpsc::Receiver<Scrape>,
+    used: mpsc::Receiver<UsedTrunks>,
 }
 
 /// The workers' threads.
@@ -274,7 +284,7 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, inbox, streams, workers, store, records, scrapes } = made;
+    let Made { index, datagrams, inbox, streams, workers, store, records, scrapes, used } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let (calls, announcements) = (Arc::clone(&shared.calls), Arc::clone(&shared.announcements));
@@ -282,15 +292,18 @@ async fn serve_worker(
     let place = Place { node: config.node, index, of: shared.workers, calls, announcements, limits };
     let wall_clock = WallClock::new(config.time_zone.as_deref())
         .map_err(|error| SignalingError::system("reading time zones")(std::io::Error::other(error)))?;
+    let mut policies = shared.policies.clone();
+    let policy = Arc::clone(&policies.borrow_and_update());
     let parts = Parts {
-        worker: Worker::new(place, shared.policy.clone(), entropy()?),
+        worker: Worker::new(place, policy, entropy()?),
         place: index,
         wall_clock,
         limits: Arc::clone(&shared.limits),
         udp,
         edge: shared.edge(&config),
         dispatch: shared.dispatch(),
-        policy: shared.policy,
+        policies,
+        used,
         workers,
         inbox,
         streams,
@@ -315,12 +328,13 @@ fn stop_signals() -> Result<impl Future<Output = ()>, SignalingError> {
     })
 }
 
-fn reload_on_hangup(streams: &Rc<Streams>) -> Result<(), SignalingError> {
-    let (mut hangup, streams) = (on(SignalKind::hangup())?, Rc::clone(streams));
+fn reload_on_hangup(streams: &Rc<Streams>, reload: &Arc<Reload>) -> Result<(), SignalingError> {
+    let (mut hangup, streams, reload) = (on(SignalKind::hangup())?, Rc::clone(streams), Arc::clone(reload));
     spawn_local(async move {
         while hangup.recv().await.is_some() {
-            info!("SIGHUP: certificates are read again");
+            info!("SIGHUP: certificates are read again, and the configuration");
             streams.reload();
+            reload::by_signal(Arc::clone(&reload)).await;
         }
     });
     Ok(())

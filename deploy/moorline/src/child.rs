@@ -1,6 +1,7 @@
 //! The two processes, each as a command of its own.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::sys::{prctl, signal::Signal};
 use nix::unistd::{User, geteuid, getppid, setgid};
@@ -9,11 +10,13 @@ use tracing::info;
 use crate::Outcome;
 use crate::cli::ProcessArgs;
 use crate::config::{Configuration, make_private_directory};
+use crate::reload::ConfigurationFile;
 
 /// `moorline signaling`.
 pub(crate) fn signaling(args: &ProcessArgs) -> Outcome {
     let Some(configuration) = start(args)? else { return Ok(ExitCode::SUCCESS) };
-    moorline_signaling::run(configuration.signaling)?;
+    let file = ConfigurationFile(args.config.config.clone());
+    moorline_signaling::run(configuration.signaling, Arc::new(file))?;
     Ok(ExitCode::SUCCESS)
 }
 

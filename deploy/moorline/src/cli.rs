@@ -10,6 +10,7 @@ use tracing::level_filters::LevelFilter;
 pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod preset;
+pub(crate) mod reload;
 
 /// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
 #[derive(Debug, Parser)]
@@ -48,6 +49,10 @@ pub(crate) enum Command {
     /// Callers and callees whose calls neither the blacklist refuses nor barred numbers.
     #[command(subcommand)]
     Whitelist(limits::ListCommand),
+    /// Have a running process read its configuration again: show what is different, and apply all of it or nothing.
+    Reload(reload::ReloadArgs),
+    /// Have a running process go back to the configuration before.
+    Rollback(reload::ReloadArgs),
     /// Place calls through both processes on loopback, and show what came of them.
     Demo(DemoArgs),
     /// Place calls with media through any SBC, and report what became of them.

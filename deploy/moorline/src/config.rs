@@ -8,7 +8,7 @@ mod read;
 use std::path::{Path, PathBuf};
 
 use moorline_media::Config as MediaConfig;
-use moorline_signaling::Config as SignalingConfig;
+use moorline_signaling::{Config as SignalingConfig, Policy};
 use serde::Deserialize;
 
 pub(crate) use control_path::{default_control_path, make_private_directory};
@@ -73,6 +73,11 @@ impl Configuration {
 
     /// Checks a file's text.
     pub(crate) fn parse(name: &str, text: &str) -> Result<Configuration, ConfigError> {
+        Configuration::read(name, text, None).map(|(configuration, _)| configuration)
+    }
+
+    /// The same with what follows for calls, and with copies of the files that it names, where there are some.
+    pub(crate) fn read(name: &str, text: &str, copies: Option<&Path>) -> Result<(Configuration, Policy), ConfigError> {
         let faults = |faults| ConfigError::Faults { file: name.to_owned(), faults };
         let (file, document) = read::read(text).map_err(faults)?;
         let File { mut signaling, mut media } = file;
@@ -95,10 +100,14 @@ impl Configuration {
         // The media process must let in whom the signaling process becomes.
         media.control_users.extend(signaling.user.clone().filter(|user| !media.control_users.contains(user)));
 
-        let mut found = Vec::new();
-        if let Err(list) = signaling.policy() {
-            found.extend(list.into_iter().map(|f| document.fault(f.path, f.problem, f.remedy)));
+        if let Some(copies) = copies {
+            signaling.use_copies(copies);
         }
+        let mut found = Vec::new();
+        let policy = signaling.policy().unwrap_or_else(|list| {
+            found.extend(list.into_iter().map(|f| document.fault(f.path, f.problem, f.remedy)));
+            Policy::default()
+        });
         if let Err(f) = media.check() {
             found.push(document.fault(f.path, f.problem, f.remedy));
         }
@@ -109,7 +118,7 @@ impl Configuration {
             found.sort_by_key(|fault| (fault.line, fault.column));
             return Err(faults(found));
         }
-        Ok(Configuration { name: name.to_owned(), signaling, media, private_directory })
+        Ok((Configuration { name: name.to_owned(), signaling, media, private_directory }, policy))
     }
 }
 

@@ -67,7 +67,7 @@ fn done(socket: &SocketArgs, request: &Request, what: &str) -> Outcome {
     }
 }
 
-fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error> {
+pub(crate) fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error> {
     let path: PathBuf = match &args.socket {
         Some(path) => path.clone(),
         None => Configuration::load(args.config.as_deref())?.signaling.command_path(),
@@ -80,11 +80,11 @@ fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error
     }
 }
 
-fn unexpected(reply: &Reply) -> Error {
+pub(crate) fn unexpected(reply: &Reply) -> Error {
     format!("unexpected answer: {reply:?}").into()
 }
 
-fn print(text: &str) -> Outcome {
+pub(crate) fn print(text: &str) -> Outcome {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

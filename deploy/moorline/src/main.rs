@@ -11,6 +11,7 @@ mod host;
 mod limits;
 mod load;
 mod preset;
+mod reload;
 mod session;
 mod supervise;
 mod up;
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         Command::Limits(command) => limits::run(command),
         Command::Blacklist(command) => limits::list(command, false),
         Command::Whitelist(command) => limits::list(command, true),
+        Command::Reload(args) => reload::reload(args),
+        Command::Rollback(args) => reload::rollback(args),
         Command::Demo(args) => demo::run(args),
         Command::Load(args) => load::run(args),
     };

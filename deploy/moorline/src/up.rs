@@ -27,7 +27,7 @@ pub(crate) fn run(args: &ConfigArgs, log_level: LevelFilter) -> Outcome {
             tokio::select! {
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
-                // Signaling alone has something to read again: its certificates.
+                // Signaling alone has something to read again: its certificates, and its configuration.
                 _ = hangup.recv() => signaling.hang_up(),
                 error = media.failed() => break Some(error),
                 error = signaling.failed() => break Some(error),

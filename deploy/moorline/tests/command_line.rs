@@ -44,6 +44,8 @@ fn help_names_every_command() {
         "limits",
         "blacklist",
         "whitelist",
+        "reload",
+        "rollback",
         "demo",
         "load",
         "help",

@@ -6,6 +6,7 @@ use moorline_b2bua::policy::limit::{Cause, Direction, Field, Key, TrunkView, Ver
 use serde::{Deserialize, Serialize};
 
 use crate::config::ListRowConfig;
+use crate::reload::ReloadReply;
 
 /// What an operator asks for: `{"command":"limits_show"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,18 @@ pub enum Request {
         /// The row.
         row: ListRowConfig,
     },
+    /// Reads the configuration again, and goes on by it.
+    Reload {
+        /// Only says what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Goes back to the configuration before.
+    Rollback {
+        /// Only says what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// Rows of the black or white list, in their order.
     ListRows {
         /// Of the white one.
@@ -66,6 +79,8 @@ pub enum Reply {
     Limits(Vec<TrunkReply>),
     /// Rows.
     List(ListReply),
+    /// What a reload or a rollback came to.
+    Reload(ReloadReply),
 }
 
 /// A page of a list.

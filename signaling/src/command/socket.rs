@@ -18,6 +18,9 @@ const MAX_REPLY: u64 = 8 * 1024 * 1024;
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take where a configuration is read, with millions of routes.
+const READING: Duration = Duration::from_secs(120);
+
 /// The file of a socket that is listened on, removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct CommandSocket {
@@ -77,7 +80,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Nobody listens there, or it does not answer as it should.
 pub fn ask(path: &Path, request: &Request) -> io::Result<(Reply, String)> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let reads = matches!(request, Request::Reload { .. } | Request::Rollback { .. });
+    stream.set_read_timeout(Some(if reads { READING } else { PATIENCE }))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all((serde_json::to_string(request)? + "\n").as_bytes())?;
     let mut line = String::new();

@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::Config;
 use crate::config::ListRowConfig;
+use crate::reload::tests::reload_of;
 
 /// Serves commands while `client` runs, on a thread of its own.
 fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
@@ -31,7 +32,8 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
         assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
         assert!(CommandSocket::listen(&path).is_err(), "it is served already");
         let listener = UnixListener::from_std(listener).expect("a listener");
-        let server = spawn_local(serve(listener, limits));
+        let reload = reload_of(&limits, &config);
+        let server = spawn_local(serve(listener, limits, reload));
         let done = spawn_blocking(move || client(path));
         done.await.expect("the client is content");
         server.abort();

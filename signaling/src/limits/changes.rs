@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use moorline_b2bua::policy::limit::{Callers, Key, Lists, Row, Value, Verdict};
+use moorline_b2bua::policy::limit::{Callers, Key, LimitFault, Lists, Row, Value, Verdict};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -93,6 +93,26 @@ impl Changes {
         }
         let all = changes.all();
         Ok((changes, all))
+    }
+
+    /// Puts the rows that were set into a list.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub(super) fn apply_to(&self, list: &mut Lists) -> Result<(), LimitFault> {
+        for (row, verdict) in &self.rows {
+            match verdict {
+                Some(verdict) => drop(list.insert(row, *verdict)?),
+                None => drop(list.remove(row)),
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on this is the list of the configuration.
+    pub(super) fn follow(&mut self, list: Lists) {
+        self.rows.retain(|row, verdict| list.get(row) != *verdict);
+        self.list = list;
     }
 
     pub(super) fn keeps(&self) -> bool {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::{Dispatch, Edge};
 use moorline_sip::transaction::Flow;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tracing::{error, info};
 
@@ -76,7 +76,7 @@ impl StreamQueue {
 
 /// All connections. Lives on one thread, inside a `LocalSet`.
 pub(crate) struct Streams {
-    policy: Policy,
+    policies: watch::Receiver<Arc<Policy>>,
     listeners: Vec<ListenerConfig>,
     bounds: StreamsConfig,
     table: RefCell<Table>,
@@ -96,7 +96,7 @@ const SCRATCH: usize = 65_536;
 
 impl Streams {
     pub(crate) fn new(
-        policy: Policy,
+        policies: watch::Receiver<Arc<Policy>>,
         listeners: Vec<ListenerConfig>,
         bounds: StreamsConfig,
         edge: Edge,
@@ -114,10 +114,15 @@ impl Streams {
             workers,
             counts: Arc::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
-            policy,
+            policies,
             listeners,
             bounds,
         }))
+    }
+
+    /// What it is decided by who may connect.
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policies.borrow())
     }
 
     pub(crate) fn counts(&self) -> Arc<StreamCounts> {

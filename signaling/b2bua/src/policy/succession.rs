@@ -78,6 +78,17 @@ impl Policy {
         (next.trunks, next.order) = (trunks, Some(order));
         next
     }
+
+    /// The same without what is known of retired trunks that nobody needs any more.
+    pub fn without(&self, unused: &[usize]) -> Policy {
+        let mut policy = self.clone();
+        for position in unused {
+            if let Some(trunk) = policy.trunks.get_mut(*position).filter(|trunk| trunk.retired) {
+                *trunk = Trunk { retired: true, ..Trunk::default() };
+            }
+        }
+        policy
+    }
 }
 
 impl Trunk {

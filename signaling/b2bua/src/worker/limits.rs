@@ -11,7 +11,7 @@ use crate::Output;
 use crate::call::Call;
 use crate::leg::Side;
 use crate::policy::limit::{Cause, Counted, Direction, Limiter, Moment, Party, Seizure, TrunkCalls};
-use crate::policy::{Policy, Refusal};
+use crate::policy::{Policy, Refusal, Trunk};
 
 /// The calls of each trunk, by position in the policy, as all workers count them.
 pub(super) fn of_trunks(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkCalls>> {
@@ -25,7 +25,11 @@ pub(super) fn of_trunks(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkC
 
 /// The same, of a policy whose limits hold already. Trunks of one name count together.
 pub(super) fn counted_for(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkCalls>> {
-    policy.trunks.iter().map(|trunk| place.limits.trunk(&trunk.name)).collect()
+    let of = |trunk: &Trunk| match trunk.retired {
+        true => place.limits.retired(&trunk.name),
+        false => place.limits.trunk(&trunk.name),
+    };
+    policy.trunks.iter().map(of).collect()
 }
 
 impl Worker {

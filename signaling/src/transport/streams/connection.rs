@@ -238,7 +238,7 @@ async fn pass(streams: &Streams, connection: &Connection, bytes: Box<[u8]>) {
     let flow = connection.flow;
     let received_at = now_ns();
     loop {
-        let is_known = |source| streams.policy.ingress(flow.listener, source).is_some();
+        let is_known = |source| streams.policy().ingress(flow.listener, source).is_some();
         let verdict = streams.edge.borrow_mut().admit(now_ns(), flow, &bytes, 0, is_known);
         match verdict {
             Judgement::Pass { .. } => break,

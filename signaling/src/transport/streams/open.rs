@@ -88,7 +88,7 @@ pub(super) fn accept(streams: Rc<Streams>, bound: Bound) -> io::Result<()> {
 fn accepted(streams: &Rc<Streams>, flow: Flow, stream: TcpStream) {
     let counts = streams.counts.of(flow.transport);
     // A stranger gets nothing, not even a handshake.
-    let known = streams.policy.ingress(flow.listener, flow.remote).is_some();
+    let known = streams.policy().ingress(flow.listener, flow.remote).is_some();
     if !known || !streams.table.borrow().has_room(flow.remote.ip()) {
         return add(&counts.refused);
     }
@@ -128,7 +128,8 @@ async fn serve_accepted(
 /// Where the trunk names identities, the certificate of the far end, which one of the authorities has signed, must be for
 /// one of them.
 fn check_identity(streams: &Streams, flow: Flow, chain: Option<&[CertificateDer<'_>]>) -> Result<(), connection::End> {
-    let trunk = streams.policy.ingress(flow.listener, flow.remote).and_then(|trunk| streams.policy.trunks.get(trunk));
+    let policy = streams.policy();
+    let trunk = policy.ingress(flow.listener, flow.remote).and_then(|trunk| policy.trunks.get(trunk));
     let wanted = trunk.map_or(&[][..], |trunk| &trunk.tls_identities);
     let shown = chain.and_then(|chain| ParsedCertificate::try_from(chain.first()?).ok());
     let is_for = |name: &String| {
@@ -146,7 +147,7 @@ fn check_identity(streams: &Streams, flow: Flow, chain: Option<&[CertificateDer<
 pub(super) fn connect(streams: &Rc<Streams>, flow: Flow) -> Option<Rc<Connection>> {
     let counts = streams.counts.of(flow.transport);
     let serves = |listener: &Listener| flow.transport.is_reliable() && listener.transports.contains(&flow.transport);
-    let possible = streams.policy.listeners.get(flow.listener).is_some_and(serves);
+    let possible = streams.policy().listeners.get(flow.listener).is_some_and(serves);
     if !possible || !streams.table.borrow().has_room(flow.remote.ip()) {
         add(&counts.failed);
         return None;
@@ -197,7 +198,7 @@ async fn serve_opened(
 /// Opens a connection from the listener's address, by which the far end knows this host.
 async fn dial(streams: &Streams, flow: Flow) -> io::Result<TcpStream> {
     let socket = if flow.remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(listener) = streams.policy.listeners.get(flow.listener)
+    if let Some(listener) = streams.policy().listeners.get(flow.listener)
         && !listener.bind.ip().is_unspecified()
     {
         socket.bind(SocketAddr::new(listener.bind.ip(), 0))?;

@@ -14,7 +14,7 @@ use moorline_b2bua::{Dispatch, Edge, Overload};
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
@@ -80,7 +80,8 @@ impl Stage {
         let sockets = bind(&policy.listeners).unwrap();
         let address = sockets[0].socket.local_addr().unwrap();
         let dispatch = Dispatch::new(1, RandomState::new());
-        let streams = Streams::new(policy, vec![configured], setting.bounds, edge, dispatch, workers).unwrap();
+        let policies = watch::Sender::new(Arc::new(policy)).subscribe();
+        let streams = Streams::new(policies, vec![configured], setting.bounds, edge, dispatch, workers).unwrap();
         Stage {
             streams,
             queue: queues.remove(0),

@@ -109,16 +109,26 @@ impl Limiter {
         if let Some(known) = trunks.get(name) {
             return Arc::clone(known);
         }
-        let name: Arc<str> = name.into();
-        let made = Arc::new(TrunkCalls {
-            name: Arc::clone(&name),
-            days: Arc::clone(&self.days),
-            directions: Default::default(),
-            arrears: AtomicBool::new(false),
-            settings: Mutex::default(),
-        });
-        trunks.insert(name, Arc::clone(&made));
+        let made = Arc::new(TrunkCalls::new(name.into(), &self.days));
+        trunks.insert(Arc::clone(&made.name), Arc::clone(&made));
         made
+    }
+
+    /// The calls of a trunk that is configured no more: they count where it is still known, and for themselves else.
+    pub(crate) fn retired(&self, name: &str) -> Arc<TrunkCalls> {
+        self.known(name).unwrap_or_else(|| Arc::new(TrunkCalls::new(name.into(), &self.days)))
+    }
+
+    /// Forgets trunks that are configured no more, but for those that have calls.
+    pub fn forget_others(&self, configured: &dyn Fn(&str) -> bool) {
+        let has_calls =
+            |calls: &TrunkCalls| Direction::BOTH.into_iter().any(|direction| calls.calls(direction).now > 0);
+        lock(&self.trunks).retain(|name, calls| configured(name) || has_calls(calls));
+    }
+
+    /// From now on this is the black and white list.
+    pub fn replace_lists(&self, lists: Lists) {
+        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
 
     /// All trunks, by name.
@@ -167,6 +177,16 @@ impl Limiter {
 }
 
 impl TrunkCalls {
+    fn new(name: Arc<str>, days: &Arc<DayCounts>) -> TrunkCalls {
+        TrunkCalls {
+            name,
+            days: Arc::clone(days),
+            directions: Default::default(),
+            arrears: AtomicBool::new(false),
+            settings: Mutex::default(),
+        }
+    }
+
     /// True where no calls are taken from it for want of money.
     pub(crate) fn is_in_arrears(&self) -> bool {
         self.arrears.load(Ordering::Relaxed)

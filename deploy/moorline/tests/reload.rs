@@ -1,0 +1,120 @@
+//! `moorline reload` and `moorline rollback` against running processes, with calls under way.
+
+mod stand;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use moorline_bench::load::{self, Plan};
+use nix::sys::signal::{Signal, kill};
+use stand::Stand;
+
+fn moorline(stand: &Stand, args: &[&str]) -> Output {
+    let file = stand.folder.path().join("up.toml");
+    Command::new(env!("CARGO_BIN_EXE_moorline")).args(args).arg("--config").arg(file).output().expect("it runs")
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].concat().iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// Changes the file that the stand was started with.
+fn edit(stand: &Stand, old: &str, new: &str) {
+    let file = stand.folder.path().join("up.toml");
+    let text = std::fs::read_to_string(&file).expect("readable");
+    assert!(text.contains(old), "{old}");
+    std::fs::write(&file, text.replacen(old, new, 1)).expect("written");
+}
+
+/// With two workers, and what outlives them.
+fn up(net: u8) -> Stand {
+    Stand::up_with(net, |text, socket| {
+        let state = socket.replace("media.sock", "state");
+        text.replacen("[signaling]", &format!("[signaling]\nstate = {state:?}\nworkers = 2"), 1)
+    })
+}
+
+/// Calls that are not taken for repetitions of earlier ones.
+fn plan(stand: &Stand, calls: u32, seconds: u64, seed: u64) -> Plan {
+    Plan { seed, ..stand.plan(calls, Duration::from_secs(seconds)) }
+}
+
+const CALLER: &str = "name = \"caller\"\n";
+
+#[test]
+fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() {
+    let stand = up(71);
+    let mut reloaded = None;
+    let report = load::run(&plan(&stand, 20, 4, 1), &mut |progress| {
+        if progress.active == 20 && reloaded.is_none() {
+            // The callers' trunk is another one from now on, and takes three calls.
+            edit(&stand, CALLER, "name = \"callers\"\nlimits.inbound.calls = 3\n");
+            reloaded = Some(moorline(&stand, &["reload"]));
+        }
+    });
+    let report = report.expect("the load runs");
+    let reloaded = reloaded.expect("all calls were up at once");
+    let told = said(&reloaded);
+    assert!(reloaded.status.success(), "{told}\n{}", stand.log());
+    assert!(told.contains("- signaling.trunks[caller]: ") && told.contains("+ signaling.trunks[callers]: "), "{told}");
+    assert!(told.contains("2 changes, in force"), "{told}");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+
+    let report = load::run(&plan(&stand, 10, 2, 2), &mut |_| {}).expect("the load runs");
+    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.status == Some(503)).map(|(_, n)| n).sum();
+    assert!(refused > 0 && report.completed + refused == 10, "{report:#?}\n{}", stand.log());
+
+    // The file says the same as before, and a restart would begin with it.
+    let back = moorline(&stand, &["rollback"]);
+    assert!(back.status.success() && said(&back).contains("note: a restart reads"), "{}", said(&back));
+    let report = load::run(&plan(&stand, 10, 2, 3), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    let forth = moorline(&stand, &["reload", "--dry-run", "--json"]);
+    let reply: serde_json::Value = serde_json::from_slice(&forth.stdout).expect("JSON");
+    assert_eq!(reply["reload"]["applied"], false);
+    assert_eq!(reply["reload"]["changes"].as_array().map(Vec::len), Some(2), "{reply}");
+    stand.until_nothing_is_left();
+}
+
+#[test]
+fn what_cannot_be_taken_over_changes_nothing() {
+    let mut stand = up(72);
+    let children = ["signaling", "media"].map(|role| stand.child(role).expect("it runs"));
+    edit(&stand, "to = \"callee\"", "to = \"callees\"");
+    kill(stand.pid(), Signal::SIGHUP).expect("it runs");
+    stand.until("the fault is told", || {
+        let log = stand.log();
+        log.contains("the configuration stays as it was") && log.contains("signaling.routes[0].to")
+    });
+    edit(&stand, "to = \"callees\"", "to = \"callee\"");
+    edit(&stand, "first_port = 20000", "first_port = 20002");
+    edit(&stand, "workers = 2", "workers = 3");
+    edit(&stand, CALLER, "name = \"caller\"\ntrusted = true\n");
+    let refused = moorline(&stand, &["reload"]);
+    let told = said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("~ signaling.workers: 2 -> 3"), "{told}");
+    assert!(told.contains("signaling.workers cannot be changed") && told.contains("[media]"), "{told}");
+    assert!(told.contains("refused, nothing has changed"), "{told}");
+    let report = load::run(&plan(&stand, 5, 1, 4), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    assert_eq!(["signaling", "media"].map(|role| stand.child(role)), children.map(Some));
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0), "{}", stand.log());
+}
+
+#[test]
+fn a_signal_reloads_and_a_restart_can_still_be_rolled_back() {
+    let stand = up(73);
+    edit(&stand, CALLER, "name = \"caller\"\nlimits.inbound.calls = 0\n");
+    kill(stand.pid(), Signal::SIGHUP).expect("it runs");
+    stand.until("it runs", || stand.log().contains("another configuration runs"));
+    let report = load::run(&plan(&stand, 3, 1, 5), &mut |_| {}).expect("the load runs");
+    assert_eq!(report.completed, 0, "{report:#?}");
+    stand.kill_and_await_successor("signaling");
+    stand.until_connected();
+    let back = moorline(&stand, &["rollback"]);
+    assert!(back.status.success(), "{}", said(&back));
+    assert!(said(&back).contains("- signaling.trunks[caller].limits"), "{}", said(&back));
+    let report = load::run(&plan(&stand, 3, 1, 6), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+}
