@@ -214,6 +214,23 @@ await() {
     return 1
 }
 
+# counts LEAST KEY...: whether Moorline's figures come to that sum now. They are in now.scrape.
+counts() {
+    look now
+    (($(figure now.scrape "${@:2}") >= $1))
+}
+
+# await_calls_up CALLS: until so many callers have their answer since signaling was started. An answer goes on when the
+# media process has the call written down, so that from here on a restart takes the calls back.
+await_calls_up() {
+    await "an answer to each of $1 calls" counts "$1" sip_answers_passed
+}
+
+# await_media PACKETS: until so many of RTP were relayed since the media process was started.
+await_media() {
+    await "$1 RTP packets" counts "$1" "media_rtp_$datapath" media_rtp_xdp
+}
+
 make_speech() {
     "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 300 speech.alaw
     "$MOORLINE_BENCH" speech --seconds "$1" --from-hz 450 speech-hung-up.alaw

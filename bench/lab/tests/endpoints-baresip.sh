@@ -31,7 +31,9 @@ caller=$started
 start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6002 3400
 await_callers from-carrier "$started" 1
 wait "$caller" || fault "baresip ended with status $?"
-sleep 1
+# Its call is over, and its binding gone.
+await_idle 10
+await "the end of its binding" has_bindings 2
 stop_captures
 verify_media --outward 100 --inward 150 --lost 5
 carried=$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)

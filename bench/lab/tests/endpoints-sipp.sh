@@ -42,7 +42,7 @@ call_header=X-Telephone start_telephone_call 6001-6000 6001 "$core_proxy_ip" 508
 pids+=("$started")
 start_telephone_call 6000-carrier 6000 "$core_ip" 5082 8610086 3900
 pids+=("$started")
-sleep 1
+await_calls_up 3
 sed -i 's/^media = "bypass"/media = "anchor"/' moorline.toml
 kill -KILL "$(child_of_moorline signaling)"
 await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape

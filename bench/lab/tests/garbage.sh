@@ -14,7 +14,7 @@ start_moorline
 start_captures not host "$stranger_core" and not host "$stranger_carrier"
 start_called_party
 start_callers 20 20 8400
-sleep 2
+await_calls_up 20
 start garbage-core core "$MOORLINE_BENCH" garbage --from "$stranger_core:7777" --to "$sbc_core_ip:5060" \
     --to "$sbc_core_ip:16384-16431" --count 64 --seed 1
 core_garbage=$started

@@ -7,7 +7,9 @@ start_captures
 start_called_party 16000
 start_callers 10 20 15500
 start_hung_up_callers 10 20
-sleep 5
+await_calls_up 20
+# Of 2,000 a second.
+await_media 6000
 look before-kill
 victim=$(child_of_moorline media)
 kill -KILL "$victim"
@@ -29,7 +31,7 @@ await_idle 10
 require "another media process" "$(child_of_moorline media)" -ne "$victim"
 require "packets relayed by the next media process" "$(figure after.scrape "media_rtp_$datapath")" -gt 0
 if [[ $offload == true ]]; then
-    # Of 30,000 at most, 10,000 before it was killed.
+    # Of 30,000 at most, some 6,000 before it was killed.
     require "packets relayed in the driver for the next one" "$(figure after.scrape media_rtp_xdp)" -gt 10000
     grep -q "took_over=true" moorline.log || fault "nothing was taken over: $(grep -m1 took_over moorline.log)"
 fi

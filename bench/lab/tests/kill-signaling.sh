@@ -7,7 +7,9 @@ start_captures
 start_called_party 16000
 start_callers 10 20 15500
 start_hung_up_callers 10 20
-sleep 5
+await_calls_up 20
+# All of them have media.
+await_media 3000
 victim=$(child_of_moorline signaling)
 kill -KILL "$victim"
 await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape

@@ -15,12 +15,14 @@ start_captures
 start_called_party 10900
 start_callers 10 20 10500
 start_hung_up_callers 10 20
-sleep 3
+await_calls_up 20
+await_media 4000
 look before-changes
 in_ns carrier ip link set dev sbc address "$present"
-sleep 2
+await "media past the kernel again" counts $(($(figure before-changes.scrape $by) + 3000)) $by
 look moved
 in_ns sbc ip link set dev carrier down
+# That long is the outage.
 sleep 0.5
 in_ns sbc ip link set dev carrier up
 sleep 1

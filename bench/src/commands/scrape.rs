@@ -85,6 +85,8 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
     }
     for step in ["invite", "answer"] {
         let added = signaling.histogram("moorline_sip_added_seconds", &[("step", step)]);
+        // Those that went on: callers have so many answers.
+        add(&format!("sip_{step}s_passed"), added.as_ref().map(|added| added.count));
         add(&format!("sip_added_{step}_p99_us"), added.and_then(|added| added.quantile(0.99)).map(|s| s * 1e6));
     }
     add("media_sessions", media.value("moorline_media_sessions", &[]));
