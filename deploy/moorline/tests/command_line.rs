@@ -189,7 +189,7 @@ fn check_lists_announcements_and_names_what_cannot_be_played() {
     std::fs::write(&other, refused).expect("written");
     let output = moorline(&["check", &other.display().to_string()]);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
-    let said = format!("{}:8:", other.display());
+    let said = format!("{}:9:", other.display());
     let line = stderr(&output).lines().find(|line| line.starts_with(&said)).map(str::to_owned).expect("its line");
     assert!(line.contains("signaling.routes[0].refuse.announcement: media has no \"unheard-of\""), "{line}");
 

@@ -52,7 +52,8 @@ fn commands_of_the_guide_exist() {
     for block in blocks("sh") {
         for line in block.lines().filter(|line| line.starts_with("moorline ")) {
             let words = line.split_whitespace().skip(1).take_while(|word| *word != ">");
-            let output = Command::new(env!("CARGO_BIN_EXE_moorline")).args(words).arg("--help").output().expect("it runs");
+            let output =
+                Command::new(env!("CARGO_BIN_EXE_moorline")).args(words).arg("--help").output().expect("it runs");
             assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             commands += 1;
         }
