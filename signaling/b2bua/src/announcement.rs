@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moorline_control::{Codec, LocalAddresses, Play};
 use moorline_sdp::{Media, Session};
 
-use crate::Concurrency;
+use crate::{Concurrency, Outcome};
 
 /// The packet time where the caller asks for none, or for one that is not played.
 const USUAL_PACKET_MS: u8 = 20;
@@ -19,6 +19,12 @@ pub(crate) struct Announcing {
     /// The final answer that follows.
     pub(crate) status: u16,
     pub(crate) reason: Vec<u8>,
+    /// What the call comes to.
+    pub(crate) outcome: Outcome,
+    /// Somebody was called, and has refused or is silent.
+    pub(crate) called: bool,
+    /// The called side's own refusal goes on as the final answer.
+    pub(crate) passed_on: bool,
     /// What is played, and on which stream of the offer.
     pub(crate) play: Play,
     pub(crate) stream: usize,

@@ -4,6 +4,7 @@ mod hunting;
 mod numbers;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use moorline_control::{LocalSession, SessionId, SessionReport};
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
@@ -29,7 +30,7 @@ pub(crate) use numbers::{Numbers, with_number_in};
 pub(crate) struct Call {
     pub(crate) id: SessionId,
     pub(crate) phase: Phase,
-    /// It is refused, and told so by an announcement; there is no called side.
+    /// It is refused, and told so by an announcement; there is no called side, or none any more.
     pub(crate) announcing: Option<Box<Announcing>>,
     /// The caller's leg and the callee's, by [`Side::index`].
     pub(crate) legs: [Leg; 2],
@@ -126,6 +127,8 @@ pub(crate) struct Invite {
     pub(crate) refusal: Option<OwnedMessage>,
     /// The trunk that it came from.
     pub(crate) refused_by: Option<usize>,
+    /// The announcement that its answer map has for that, by name.
+    pub(crate) announcement: Option<Arc<str>>,
     /// It went on to the called side.
     pub(crate) forwarded: bool,
     /// A provisional answer above 100 came from the callee: no other group is tried after that.

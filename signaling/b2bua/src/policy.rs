@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 
 use moorline_sip::Transport;
 
-pub use answers::{AnswerMap, AnswerRule, Answers};
+pub use answers::{AnswerMap, AnswerRule, Answers, Mapped};
 pub use caller::{Assertion, CallerIdentity};
 pub use codecs::{CodecName, Codecs, NoCodec};
 pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};

@@ -10,6 +10,7 @@
 mod admission;
 mod adopt;
 mod announce;
+mod announce_late;
 mod answer;
 mod attempts;
 mod boundary;

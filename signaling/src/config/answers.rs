@@ -32,6 +32,10 @@ pub struct AnswerConfig {
     /// status comes with its usual phrase.
     #[serde(default)]
     pub to_reason: Option<String>,
+    /// What the caller hears first, as early media: the name of an announcement of the media process. Not where it has
+    /// the called side's session description already, nor where announcements are not played for other reasons.
+    #[serde(default)]
+    pub announcement: Option<String>,
 }
 
 /// Which messages something is done to, seen from Moorline.
@@ -93,12 +97,13 @@ impl AnswerConfig {
         if self.to_status.is_some_and(|status| !(400..700).contains(&status)) {
             faults.add(format!("{key}.to_status"), "it refuses nothing", "use 400 to 699");
         }
-        if self.to_status.is_none() && self.to_reason.is_none() {
-            faults.add(key, "the rule changes nothing", "set `to_status` or `to_reason`");
+        if self.to_status.is_none() && self.to_reason.is_none() && self.announcement.is_none() {
+            faults.add(key, "the rule changes nothing", "set `to_status`, `to_reason` or `announcement`");
         }
         let reason = pattern(&format!("{key}.reason"), self.reason.as_deref(), faults);
         let to_reason = template(&format!("{key}.to_reason"), self.to_reason.as_deref(), reason.as_ref(), faults);
-        Some(AnswerRule { statuses: statuses?, reason, to_status: self.to_status, to_reason })
+        let announcement = self.announcement.as_deref().map(Into::into);
+        Some(AnswerRule { statuses: statuses?, reason, to_status: self.to_status, to_reason, announcement })
     }
 }
 

@@ -217,8 +217,10 @@ fn answers_codecs_and_private_media_are_read_and_checked() {
         answers = [{ status = 480, reason = \"no (\\\\w+)\", to_status = 402, to_reason = \"No $1\" }, \
         { on = \"sent\", status = \"5xx\", to_status = 486 }]");
     assert_eq!((made.private_media, made.no_answer_ns), (PrivateMedia::Refuse, 15_000_000_000));
-    assert_eq!(made.answers.received.map(480, b"no money"), Some((402, b"No money".to_vec())));
-    assert_eq!(made.answers.sent.map(503, b"x"), Some((486, b"Busy Here".to_vec())));
+    let mapped = made.answers.received.map(480, b"no money").unwrap();
+    assert_eq!((mapped.status, &mapped.reason[..], mapped.announcement), (402, &b"No money"[..], None));
+    let mapped = made.answers.sent.map(503, b"x").unwrap();
+    assert_eq!((mapped.status, &mapped.reason[..]), (486, &b"Busy Here"[..]));
     assert!(!made.codecs.is_any());
     for (line, key) in [
         ("codecs = [\"a b\"]", "codecs[0]"),

@@ -2,6 +2,7 @@
 //! by the reason phrase.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use moorline_sip::reason_phrase;
 
@@ -36,11 +37,24 @@ pub struct AnswerRule {
     /// The reason phrase instead, in which the groups of `reason` may stand. Without, the phrase stays with its status;
     /// another status has its own.
     pub to_reason: Option<Template>,
+    /// The announcement that the caller hears first, by name.
+    pub announcement: Option<Arc<str>>,
+}
+
+/// What a refusal becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its status.
+    pub status: u16,
+    /// Its reason phrase.
+    pub reason: Vec<u8>,
+    /// The announcement that the caller hears first, by name.
+    pub announcement: Option<Arc<str>>,
 }
 
 impl AnswerMap {
-    /// What a refusal becomes; `None` for one that stays as it is.
-    pub fn map(&self, status: u16, reason: &[u8]) -> Option<(u16, Vec<u8>)> {
+    /// What a refusal becomes; `None` for one that stays as it is, and of which nothing is announced.
+    pub fn map(&self, status: u16, reason: &[u8]) -> Option<Mapped> {
         let fits = |rule: &&AnswerRule| {
             rule.statuses.contains(&status) && rule.reason.as_ref().is_none_or(|pattern| pattern.is_in(reason))
         };
@@ -52,7 +66,9 @@ impl AnswerMap {
         });
         let kept = || if to_status == status { reason.to_vec() } else { reason_phrase(to_status).as_bytes().to_vec() };
         let to_reason = made.unwrap_or_else(kept);
-        (to_status != status || to_reason != reason).then_some((to_status, to_reason))
+        let announcement = rule.announcement.clone();
+        let changed = to_status != status || to_reason != reason || announcement.is_some();
+        changed.then_some(Mapped { status: to_status, reason: to_reason, announcement })
     }
 }
 
@@ -63,7 +79,7 @@ mod tests {
     fn rule(statuses: RangeInclusive<u16>, reason: Option<&str>, to: Option<u16>, with: Option<&str>) -> AnswerRule {
         let reason = reason.map(|text| Pattern::new(text).unwrap());
         let to_reason = with.map(|text| Template::new(text, reason.as_ref()).unwrap());
-        AnswerRule { statuses, reason, to_status: to, to_reason }
+        AnswerRule { statuses, reason, to_status: to, to_reason, announcement: None }
     }
 
     #[test]
@@ -76,7 +92,7 @@ mod tests {
         ]);
         let mapped = |status, reason: &str| {
             let mapped = map.map(status, reason.as_bytes());
-            mapped.map(|(status, reason)| (status, String::from_utf8(reason).unwrap()))
+            mapped.map(|mapped| (mapped.status, String::from_utf8(mapped.reason).unwrap()))
         };
         assert_eq!(mapped(480, "No money left"), Some((402, "No Credit".into())));
         assert_eq!(mapped(480, "Codec mismatch"), Some((488, "Not Acceptable - mismatch".into())));
@@ -85,5 +101,9 @@ mod tests {
         assert_eq!(mapped(486, "Busy Here"), None);
         assert_eq!(AnswerMap(vec![rule(300..=699, None, Some(403), None)]).map(487, b""), None);
         assert_eq!(mapped(503, "Try $5 Later"), None);
+        // What is only announced stays as it is.
+        let told = AnswerRule { announcement: Some("no-line".into()), ..rule(503..=503, None, None, None) };
+        let told = AnswerMap(vec![told]).map(503, b"Full").unwrap();
+        assert_eq!((told.status, &told.reason[..], told.announcement.as_deref()), (503, &b"Full"[..], Some("no-line")));
     }
 }

@@ -8,7 +8,7 @@ use moorline_sip::{Index, respond};
 use super::setup::{Admission, Refused, read};
 use super::{Arrival, Due, Worker};
 use crate::Outcome;
-use crate::announcement::{self, Announcing, Seat};
+use crate::announcement::{self, Announcing, Seat, Way};
 use crate::call::{Call, Numbers, Phase};
 use crate::extension::RELIABLE;
 use crate::forward::{self, ALLOW, Body};
@@ -29,7 +29,8 @@ impl Worker {
     /// The admission of a call that is refused, and that is told so by an announcement; `None` where it has none, or the
     /// caller cannot be told.
     pub(super) fn announcement(&mut self, arrival: Arrival<'_>, trunk: usize, refused: &Refused) -> Option<Admission> {
-        let name = refused.announcement.as_deref()?;
+        let told = self.told_by_us(trunk, refused);
+        let name = told.announcement.as_deref()?;
         let admission = self.try_announcement(arrival, trunk, refused, name);
         match admission {
             Some(_) => self.counters.announced += 1,
@@ -49,29 +50,12 @@ impl Worker {
             .enumerate()
             .filter(|(at, _)| *at != way.stream)
             .for_each(|(_, other)| *other = Remote::refused());
-        let known = self.media.announcements.iter().find(|known| known.name == name)?;
-        if !self.media.is_connected() {
-            return None;
-        }
-        let seat = Seat::take(&self.place.announcements, self.policy.limits.announcements)?;
+        let outcome = Outcome::Rejected(refused.status);
+        let announcing = self.announcing(refused, outcome, name, way)?;
         // It takes the place of a call for as long as it lasts.
         if !self.place.calls.enter(self.policy.limits.calls) {
             return None;
         }
-        let announcing = Announcing {
-            status: refused.status,
-            reason: refused.reason.clone(),
-            play: Play {
-                name: known.name.clone(),
-                codec: way.codec,
-                payload_type: way.payload_type,
-                packet_ms: way.packet_ms,
-            },
-            stream: way.stream,
-            length_ns: u64::from(known.length_ms) * NANOS_PER_MS,
-            playing: false,
-            seat: Some(seat),
-        };
         Some(Admission {
             egress: trunk,
             endpoint: None,
@@ -83,6 +67,32 @@ impl Worker {
             announcing: Some(Box::new(announcing)),
             hunting: None,
             seized: Seized::default(),
+        })
+    }
+
+    /// What a caller is told of a refusal in this way, if that can be played now.
+    pub(super) fn announcing(&self, refused: &Refused, outcome: Outcome, name: &str, way: Way) -> Option<Announcing> {
+        let known = self.media.announcements.iter().find(|known| known.name == name)?;
+        if !self.media.is_connected() {
+            return None;
+        }
+        let seat = Seat::take(&self.place.announcements, self.policy.limits.announcements)?;
+        Some(Announcing {
+            status: refused.status,
+            reason: refused.reason.clone(),
+            outcome,
+            called: false,
+            passed_on: false,
+            play: Play {
+                name: known.name.clone(),
+                codec: way.codec,
+                payload_type: way.payload_type,
+                packet_ms: way.packet_ms,
+            },
+            stream: way.stream,
+            length_ns: u64::from(known.length_ms) * NANOS_PER_MS,
+            playing: false,
+            seat: Some(seat),
         })
     }
 
@@ -186,7 +196,7 @@ impl Call {
     fn announced_refusal(&self) -> Option<(Refused, Outcome)> {
         let announcing = self.announcing.as_ref()?;
         let refused = Refused { reason: announcing.reason.clone(), ..Refused::new(announcing.status) };
-        Some((refused, Outcome::Rejected(announcing.status)))
+        Some((refused, announcing.outcome))
     }
 
     /// How the caller is refused in the end: a call that is told something by what it is told, whatever else has come to

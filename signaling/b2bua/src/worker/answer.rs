@@ -70,7 +70,8 @@ impl Worker {
         };
         let Some(dialog) = dialog else { return };
         let elsewhere = attempt.is_some_and(|attempt| attempt.trunk != callee.trunk);
-        if known.is_some() || call.phase != Phase::Inviting || elsewhere {
+        let over = call.phase != Phase::Inviting || call.announcing.is_some();
+        if known.is_some() || over || elsewhere {
             // Another branch of a forked INVITE, a trunk that the call has gone on from, or the caller gave up while
             // this was on its way: the dialog is acknowledged and ended at once (RFC 3261 13.2.2.4, 9.1).
             return self.decline_answer(arrival, client, id, dialog);
@@ -203,6 +204,13 @@ impl Worker {
 
     /// Answers the caller's first INVITE with a final refusal of our own, and ends the call.
     pub(super) fn refuse_caller(&mut self, now: u64, id: SessionId, refused: &Refused, outcome: Outcome) {
+        if self.announce_failure(now, id, refused, outcome) {
+            return;
+        }
+        let announcing = self.calls.get(&id).and_then(|call| call.announcing.as_ref());
+        if outcome != Outcome::Cancelled && announcing.is_some_and(|announcing| announcing.passed_on) {
+            return self.pass_refusal(now, id);
+        }
         let own = self.calls.get(&id).and_then(|call| call.refusal_in_the_end(outcome));
         let (refused, outcome) = own.as_ref().map_or((refused, outcome), |(refused, outcome)| (refused, *outcome));
         if let Some(invite) = self.take_invite(id)

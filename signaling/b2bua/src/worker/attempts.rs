@@ -2,7 +2,7 @@
 
 use moorline_control::SessionId;
 use moorline_sip::transaction::ClientId;
-use moorline_sip::{AddressText, Method, Name, OwnedMessage, Writer};
+use moorline_sip::{AddressText, Method, Name, Writer};
 
 use super::hunt::Setback;
 use super::records::given_up;
@@ -206,6 +206,8 @@ impl Worker {
         let hung_up = status == 487 && given_up;
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
+            // The caller is being told why already.
+            Phase::Inviting if call.announcing.is_some() => {}
             Phase::Inviting => {
                 let (flow, trunk) = attempt.map(|attempt| (attempt.destination.flow, attempt.trunk)).unzip();
                 // Nor where it would have the call go to instead.
@@ -220,9 +222,10 @@ impl Worker {
                 }
                 let Some(call) = self.calls.get_mut(&id) else { return };
                 let Some(invite) = &mut call.invite else { return };
-                let heard = shown.as_ref().map_or(message, OwnedMessage::view);
+                let heard = shown.as_ref().map_or(message, |(shown, _)| shown.view());
                 if !hung_up && keep_better(&mut invite.refusal, heard) {
                     invite.refused_by = trunk;
+                    invite.announcement = shown.as_ref().and_then(|(_, announcement)| announcement.clone());
                 }
                 if status / 100 == 6 {
                     // Nobody else need be asked (RFC 3261 16.7, step 5).
@@ -262,7 +265,8 @@ impl Worker {
     /// else with the best refusal, or 408 where nobody said anything.
     pub(super) fn all_refused(&mut self, now: u64, id: SessionId, setback: Setback) {
         let Some(call) = self.calls.get(&id) else { return };
-        if call.attempts.iter().any(|attempt| !attempt.given_up) || call.is_opening() || self.is_locating(id) {
+        let told = call.announcing.is_some();
+        if told || call.attempts.iter().any(|attempt| !attempt.given_up) || call.is_opening() || self.is_locating(id) {
             return;
         }
         if (setback.is_of_target() && self.next_group(now, id)) || self.hunt_on(now, id, &setback) {
@@ -271,17 +275,29 @@ impl Worker {
         self.turn_back(id);
         let Some(call) = self.calls.get(&id) else { return };
         let Some(invite) = &call.invite else { return };
-        let Some(refusal) = &invite.refusal else {
+        if invite.refusal.is_none() {
             if invite.forwarded {
                 let refused = self.unanswered_by(call.leg(Side::Callee).trunk, Refused::new(408));
                 return self.refuse_caller(now, id, &refused, Outcome::Refused(refused.status));
             }
             let (refused, outcome) = nowhere(invite.not_located);
             return self.refuse_caller(now, id, &refused, outcome);
+        }
+        if !self.announce_refusal(now, id) {
+            self.pass_refusal(now, id);
+        }
+    }
+
+    /// The called side's best refusal goes on to the caller, and the call ends.
+    pub(super) fn pass_refusal(&mut self, now: u64, id: SessionId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some((invite, refusal)) = call.invite.as_ref().and_then(|invite| Some((invite, invite.refusal.as_ref()?)))
+        else {
+            return;
         };
         let server = invite.server;
         let told = self.as_told(call.leg(Side::Caller).trunk, refusal.view());
-        let refusal = told.as_ref().unwrap_or(refusal);
+        let refusal = told.as_ref().map_or(refusal, |(told, _)| told);
         let status = refusal.view().status().unwrap_or_default();
         let contacts = match status {
             300..400 => self.contacts_for_caller(call.leg(Side::Caller).flow, refusal.view()),

@@ -198,6 +198,7 @@ impl Worker {
                 hunting: admission.hunting,
                 refusal: None,
                 refused_by: None,
+                announcement: None,
                 forwarded: false,
                 progressed: false,
                 described: false,

@@ -55,7 +55,9 @@ impl Worker {
         }
         let asked = !call.attempts.is_empty();
         self.refuse_caller(now, id, refused, outcome);
-        if asked {
+        // It may be told why first.
+        let over = self.calls.get(&id).is_some_and(|call| call.outcome.is_some());
+        if asked && over {
             self.enter(id, Phase::Cancelled, None);
         }
     }
@@ -303,7 +305,7 @@ impl Worker {
         let ended = Observation::Ended {
             call: id,
             from: name(Side::Caller).unwrap_or_default(),
-            to: name(Side::Callee).filter(|_| call.announcing.is_none()),
+            to: name(Side::Callee).filter(|_| call.announcing.as_ref().is_none_or(|announcing| announcing.called)),
             outcome,
             talk_ns: call.answered_at.map_or(0, |at| call.ended_at.unwrap_or(now).saturating_sub(at)),
             report: call.report.take(),

@@ -14,6 +14,7 @@ mod handled_transfers;
 mod harness;
 mod hops;
 mod hunts;
+mod late_announcements;
 mod limits;
 mod next_hops;
 mod next_trunks;

@@ -40,7 +40,8 @@ fn a_late_422_of_a_trunk_that_was_given_up_is_not_followed_by_another_invite() {
 
 #[test]
 fn a_late_refusal_is_mapped_by_the_trunk_that_it_comes_from() {
-    let rule = |to| AnswerRule { statuses: 486..=486, reason: None, to_status: Some(to), to_reason: None };
+    let rule =
+        |to| AnswerRule { statuses: 486..=486, reason: None, to_status: Some(to), to_reason: None, announcement: None };
     let mut policy = policy_with(Failover::default());
     policy.trunks[1].answers.received = AnswerMap(vec![rule(404)]);
     policy.trunks[2].answers.received = AnswerMap(vec![rule(603)]);

@@ -8,7 +8,7 @@ use crate::harness::*;
 fn rule(status: u16, reason: Option<&str>, to_status: u16, to_reason: Option<&str>) -> AnswerRule {
     let reason = reason.map(|text| Pattern::new(text).unwrap());
     let to_reason = to_reason.map(|text| Template::new(text, reason.as_ref()).unwrap());
-    AnswerRule { statuses: status..=status, reason, to_status: Some(to_status), to_reason }
+    AnswerRule { statuses: status..=status, reason, to_status: Some(to_status), to_reason, announcement: None }
 }
 
 /// The carrier's refusals become these.
@@ -87,7 +87,8 @@ fn whether_another_target_is_tried_is_decided_by_what_came() {
 
 #[test]
 fn a_cancelled_call_is_answered_487_whatever_the_map_says() {
-    let everything = AnswerRule { statuses: 300..=699, reason: None, to_status: Some(403), to_reason: None };
+    let everything =
+        AnswerRule { statuses: 300..=699, reason: None, to_status: Some(403), to_reason: None, announcement: None };
     let mut net = Net::with(received(vec![everything]));
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     net.expect(CALLER, "SIP/2.0 100");
