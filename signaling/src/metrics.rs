@@ -313,6 +313,8 @@ fn label(outcome: Outcome) -> (&'static str, Option<u16>) {
         Outcome::MediaLost => ("media_lost", None),
         Outcome::Transferred => ("transferred", None),
         Outcome::Expired => ("expired", None),
+        Outcome::OperatorHungUp => ("operator_hung_up", None),
+        Outcome::OperatorCancelled => ("operator_cancelled", None),
         Outcome::Cancelled => ("cancelled", None),
         // The peer chose the number: what is no status must not make label values without bound.
         Outcome::Refused(status) => ("refused", Some(if (300..700).contains(&status) { status } else { 0 })),

@@ -222,8 +222,8 @@ fn fits(world: &World, call: usize, outcome: Outcome) -> bool {
         Outcome::MediaTimeout | Outcome::TooLong | Outcome::MediaLost => {
             answered && caller.heard_bye || caller.said_bye
         }
-        // The network is not so bad, and nobody's transfers are carried out here.
-        Outcome::NoAck | Outcome::Transferred => false,
+        // The network is not so bad, nobody's transfers are carried out here, and there is no operator.
+        Outcome::NoAck | Outcome::Transferred | Outcome::OperatorHungUp | Outcome::OperatorCancelled => false,
         Outcome::Expired => parties().any(|party| party.record.lapsed),
         Outcome::Cancelled => caller.cancelled,
         Outcome::Refused(status) | Outcome::Rejected(status) => caller.refused == Some(status),

@@ -70,7 +70,7 @@ pub struct Record {
     /// Who ended it.
     pub ended_by: Option<EndedBy>,
     /// Why it ended: `caller_hung_up`, `callee_hung_up`, `media_timeout`, `no_ack`, `too_long`, `media_lost`, `expired`,
-    /// `transferred`, `cancelled`, `refused` (by the called side), `rejected` (here), `signaling_lost`.
+    /// `transferred`, `operator_hung_up`, `operator_cancelled` (before it was answered), `cancelled`, `refused` (by the called side), `rejected` (here), `signaling_lost`.
     pub cause: Option<String>,
     /// The Reason (RFC 3326) of the BYE or CANCEL that ended it.
     pub release_reason: Option<String>,
@@ -175,6 +175,8 @@ pub enum EndedBy {
     Callee,
     /// This host: it refused, or a limit or timer ran out.
     Moorline,
+    /// An operator of this host.
+    Operator,
 }
 
 impl EndedBy {
@@ -184,6 +186,7 @@ impl EndedBy {
             EndedBy::Caller => "caller",
             EndedBy::Callee => "callee",
             EndedBy::Moorline => "moorline",
+            EndedBy::Operator => "operator",
         }
     }
 }
@@ -237,11 +240,14 @@ impl Record {
             Outcome::MediaLost => (EndedBy::Moorline, "media_lost"),
             Outcome::Expired => (EndedBy::Moorline, "expired"),
             Outcome::Transferred => (EndedBy::Moorline, "transferred"),
+            Outcome::OperatorHungUp => (EndedBy::Operator, "operator_hung_up"),
+            Outcome::OperatorCancelled => (EndedBy::Operator, "operator_cancelled"),
             Outcome::Cancelled => (EndedBy::Caller, "cancelled"),
             Outcome::Refused(_) => (EndedBy::Callee, "refused"),
             Outcome::Rejected(_) => (EndedBy::Moorline, "rejected"),
         };
-        if matches!(outcome, Outcome::Cancelled | Outcome::Refused(_) | Outcome::Rejected(_)) {
+        let cancelled = matches!(outcome, Outcome::Cancelled | Outcome::OperatorCancelled);
+        if cancelled || matches!(outcome, Outcome::Refused(_) | Outcome::Rejected(_)) {
             // The called party may have answered, but the caller never heard of it.
             self.answer = None;
         }

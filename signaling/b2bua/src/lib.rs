@@ -21,6 +21,7 @@ mod edge;
 mod extension;
 mod forward;
 mod identity;
+pub mod inspect;
 mod leg;
 pub mod locate;
 mod media;

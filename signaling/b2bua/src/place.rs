@@ -68,6 +68,7 @@ pub struct Concurrency {
     now: AtomicUsize,
     peak: AtomicUsize,
     shut: AtomicBool,
+    draining: AtomicBool,
 }
 
 impl Concurrency {
@@ -89,6 +90,16 @@ impl Concurrency {
     /// Whether no new call is to be taken.
     pub fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Relaxed)
+    }
+
+    /// An operator wants no new calls, or wants them again.
+    pub fn drain(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Whether an operator wants no new calls.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Counts one more, unless there are `limit` already.

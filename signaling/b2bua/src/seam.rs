@@ -60,6 +60,8 @@ pub enum Input<'a> {
     },
     /// News from the media process.
     Media(MediaInput),
+    /// An operator ends a call of this worker; one that is over, or was never there, stays as it is.
+    HangUp(control::SessionId),
     /// What the wall clock shows: before anything else, and anew each minute or so.
     Wall(Wall),
     /// What everything that begins from now on is decided by: what follows the policy that the worker has
@@ -241,10 +243,14 @@ pub enum Outcome {
     /// Answered, and ended here: a party did not refresh the session in time, or did not answer our refresh (RFC
     /// 4028).
     Expired,
+    /// Answered, and ended by an operator.
+    OperatorHungUp,
     /// Answered, and transferred by one of its parties: the other one goes on in another call.
     Transferred,
     /// Not answered: the caller cancelled.
     Cancelled,
+    /// Not answered: an operator ended it.
+    OperatorCancelled,
     /// Not answered: the called side refused, with this status.
     Refused(u16),
     /// Not answered: refused here, with this status.

@@ -5,6 +5,7 @@
 //! (what happens inside), [`reinvite`] and [`update`] (new offers), [`refresh`] (session timers), [`refer`] (transfers
 //! that cross), [`transfer`] and [`join`] (those that are carried out here), [`teardown`] (CANCEL, BYE,
 //! timeouts), [`media`] (the session at the media process) and [`restore`] (after a restart of either process).
+//! [`operator`] is what people see of calls, and do to them.
 //! [`outside`], [`pass`] and [`subscription`] are what crosses outside calls.
 
 mod admission;
@@ -29,6 +30,7 @@ mod media;
 mod names;
 mod next_hops;
 mod no_answer;
+mod operator;
 mod outside;
 mod pass;
 mod past;
@@ -73,7 +75,7 @@ use crate::policy::Policy;
 use crate::policy::limit::{Limiter, TrunkCalls};
 use crate::subscription::Subscription;
 use crate::verify::Verdict;
-use crate::{Entropy, Input, MediaInput, Observation, Output, Place, Wall};
+use crate::{Concurrency, Entropy, Input, MediaInput, Observation, Output, Place, Wall};
 
 use crate::locate::{Health, Hop, Locator, Ticket};
 
@@ -311,6 +313,7 @@ impl Worker {
             Input::Media(MediaInput::Disconnected) => self.media_disconnected(now),
             Input::Media(MediaInput::Reply { request, reply }) => self.media_reply(now, request, reply),
             Input::Media(MediaInput::Event(event)) => self.media_event(now, event),
+            Input::HangUp(call) => self.operator_hangs_up(now, call),
             Input::Wall(wall) => self.wall = wall,
             Input::Policy(policy) => self.adopt_policy(now, policy),
             Input::Timeout => self.timeout(now),
@@ -326,6 +329,11 @@ impl Worker {
     /// The limits that it shares with the other workers of its process.
     pub fn limits(&self) -> &Arc<Limiter> {
         &self.place.limits
+    }
+
+    /// The calls in progress in its process, and whether new ones are taken.
+    pub fn calls(&self) -> &Arc<Concurrency> {
+        &self.place.calls
     }
 
     /// What the wall clock shows, as it was told last.

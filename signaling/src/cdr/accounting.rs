@@ -205,6 +205,7 @@ fn terminate_cause(cause: &str) -> u32 {
         "caller_hung_up" | "callee_hung_up" | "cancelled" | "transferred" => 1,
         "media_timeout" | "expired" => 4,
         "too_long" => 5,
+        "operator_hung_up" | "operator_cancelled" => 6,
         "no_ack" | "media_lost" => 2,
         "signaling_lost" => 11,
         // Of the called side, and of this host's policy.

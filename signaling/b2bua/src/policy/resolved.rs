@@ -30,6 +30,12 @@ impl Resolved {
         known.insert(target, addresses);
     }
 
+    /// What is known of a target, by its position in the trunk.
+    pub fn of(&self, target: usize) -> Vec<SocketAddr> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&target).cloned().unwrap_or_default()
+    }
+
     /// Whether a target is at this address and port.
     pub fn is_at(&self, address: SocketAddr) -> bool {
         self.any(|known| known == address)

@@ -9,7 +9,7 @@ use super::elsewhere::Owner;
 use super::fork::Fork;
 use super::pass::{Passing, Purpose, opaque};
 use super::targets::{Request, Waiter, is_secure, nowhere, tell_name};
-use super::{ACCEPT, Arrival, ClientUse, Worker};
+use super::{ACCEPT, Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::attempt::Destination;
 use crate::call::{Numbers, with_number_in};
 use crate::extension;
@@ -40,6 +40,11 @@ impl Worker {
         let uri = arrival.message.request_uri().and_then(|uri| Uri::parse(uri).ok());
         if uri.is_some_and(|uri| uri.user.is_some()) {
             return self.pass_outside(arrival, trunk, server);
+        }
+        if self.place.calls.is_draining() {
+            let answer = self.answer_to(arrival, 503, b"Service Unavailable - Draining");
+            let answer = answer.header("Retry-After", RETRY_AFTER).header("Allow", ALLOW);
+            return self.layer.respond(arrival.now, server, answer.finish(b""));
         }
         self.pong(arrival, server);
     }

@@ -1,6 +1,6 @@
 //! The records of calls, kept up to date step by step, and marked where a crash must not lose the step.
 
-use moorline_control::{SessionId, SessionReport};
+use moorline_control::{LocalSession, SessionId, SessionReport};
 use moorline_sip::transaction::{ClientId, Flow, IdMap, IdSet};
 use moorline_sip::{Message, Uri};
 
@@ -10,6 +10,7 @@ use crate::attempt::{Attempt, Destination};
 use crate::call::Call;
 use crate::cdr::{Mark, Party, Record, Stage, Time, Try, text};
 use crate::leg::{Leg, Side};
+use crate::media::Remote;
 use crate::{Outcome, Output};
 
 /// What a record says of a destination that said nothing.
@@ -313,11 +314,17 @@ fn measure(now: u64, call: &mut Call) {
 
 /// Notes the addresses of media that are known by now.
 fn place(call: &mut Call) {
-    call.record.bypassed = call.bypassed;
+    let Call { record, bypassed, said, local, .. } = call;
+    place_in(record, *bypassed, said, local);
+}
+
+/// Notes in a record where the parties have said that their media is, and where it comes to.
+pub(super) fn place_in(record: &mut Record, bypassed: bool, said: &[Option<Vec<Remote>>; 2], local: &LocalSession) {
+    record.bypassed = bypassed;
     for side in Side::BOTH {
-        let said = call.said[side.index()].as_ref().and_then(|streams| streams.iter().find_map(|stream| stream.rtp));
-        let local = call.local.legs.get(side.index()).and_then(|streams| streams.iter().flatten().next());
-        let party = if side == Side::Caller { &mut call.record.caller } else { &mut call.record.callee };
+        let said = said[side.index()].as_ref().and_then(|streams| streams.iter().find_map(|stream| stream.rtp));
+        let local = local.legs.get(side.index()).and_then(|streams| streams.iter().flatten().next());
+        let party = if side == Side::Caller { &mut record.caller } else { &mut record.callee };
         party.media.placed(said, local);
     }
 }

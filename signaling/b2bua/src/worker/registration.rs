@@ -67,6 +67,11 @@ struct Kept {
 }
 
 impl Registrations {
+    /// Until when the registration with a trunk was granted, and how often it has failed in a row since.
+    pub(super) fn state(&self, trunk: usize) -> Option<(Option<u64>, u32)> {
+        self.kept.get(&trunk).map(|kept| (kept.until, kept.failures))
+    }
+
     /// The way that calls to a trunk take, as its registrar has said (RFC 3608).
     pub(super) fn route(&self, trunk: usize) -> Vec<Vec<u8>> {
         self.routes.get(&trunk).cloned().unwrap_or_default()

@@ -262,6 +262,9 @@ impl Worker {
         if forward::is_looping(invite, self.identities.node()) {
             return Err(Refused::new(482));
         }
+        if self.place.calls.is_draining() && !transfer && self.replacement(invite)?.is_none() {
+            return Err(Refused::because(503, "Draining"));
+        }
         let mut offer = match forward::body(invite) {
             Body::Sdp(sdp) => Some(read(sdp)?),
             Body::Unsupported => return Err(Refused::unsupported()),

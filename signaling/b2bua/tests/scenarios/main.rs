@@ -19,6 +19,7 @@ mod limits;
 mod next_hops;
 mod next_trunks;
 mod numbers;
+mod operators;
 mod peers;
 mod phones;
 mod privacy;
