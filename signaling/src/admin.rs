@@ -17,7 +17,7 @@ use moorline_b2bua::Concurrency;
 
 use crate::cdr::RecordCounts;
 use crate::clock::now_ns;
-use crate::event_loop::Scrape;
+use crate::event_loop::Question;
 use crate::limits::Limits;
 use crate::metrics::{self, Page};
 use crate::transport::streams::StreamCounts;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// Each worker's event loop.
-    pub(crate) workers: Vec<mpsc::Sender<Scrape>>,
+    pub(crate) workers: Vec<mpsc::Sender<Question>>,
     /// The connections' thread.
     pub(crate) streams: Arc<StreamCounts>,
     /// Calls in all workers.
@@ -74,12 +74,12 @@ fn stuck() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "an event loop does not answer\n").into_response()
 }
 
-async fn ask(sources: &Sources) -> Option<Page> {
+pub(crate) async fn ask(sources: &Sources) -> Option<Page> {
     let answer = async {
         let mut sum: Option<metrics::Snapshot> = None;
         for worker in &sources.workers {
             let (scrape, snapshot) = oneshot::channel();
-            worker.send(scrape).await.ok()?;
+            worker.send(Question::Snapshot(scrape)).await.ok()?;
             let snapshot = snapshot.await.ok()?;
             match &mut sum {
                 Some(sum) => sum.merge(&snapshot),

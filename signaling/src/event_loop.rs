@@ -1,6 +1,7 @@
 //! The event loop of a worker's thread: the only reader of the clock there, and the only owner of the worker.
 
 mod looks;
+mod questions;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, News, Observa
 use moorline_control::{Refusal, RefusalCode, Reply};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -25,7 +26,7 @@ use crate::clock::{WallClock, now_ns, until};
 use crate::limits::Limits;
 use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
-use crate::metrics::{Snapshot, Statistics};
+use crate::metrics::Statistics;
 use crate::radius::{self, Judged};
 use crate::reload::UsedTrunks;
 use crate::resolver::{Answered, Questions};
@@ -33,8 +34,7 @@ use crate::store::{Entry, Store};
 use crate::transport::streams::StreamQueue;
 use crate::transport::udp::{Batch, UdpTransport};
 
-/// Where the admin server asks for a snapshot.
-pub(crate) type Scrape = oneshot::Sender<Snapshot>;
+pub(crate) use questions::Question;
 
 /// Where verdicts on credentials are asked for, and where they come from.
 pub(crate) type Verdicts = (radius::Questions, mpsc::Receiver<Judged>);
@@ -82,7 +82,8 @@ pub(crate) struct EventLoop {
     /// Where calls are written down, and what is not written yet.
     journal: Option<Journal>,
     marks: Vec<Mark>,
-    scrapes: mpsc::Receiver<Scrape>,
+    /// Where the process asks for what this worker knows.
+    desk: mpsc::Receiver<Question>,
     statistics: Statistics,
     /// What was observed of datagrams that are not sent yet.
     observed: Vec<Observation>,
@@ -111,7 +112,7 @@ pub(crate) struct Parts {
     pub(crate) radius: Option<Verdicts>,
     pub(crate) store: Option<(Store, Vec<Entry>)>,
     pub(crate) records: Option<(Journal, Arc<Before>)>,
-    pub(crate) scrapes: mpsc::Receiver<Scrape>,
+    pub(crate) desk: mpsc::Receiver<Question>,
     pub(crate) wall_clock: WallClock,
     pub(crate) limits: Arc<Limits>,
 }
@@ -124,7 +125,7 @@ enum Wake {
     Media,
     Dns(Answered),
     Verdict(Judged),
-    Scrape(Scrape),
+    Question(Question),
     Policy,
     Used(UsedTrunks),
     Timer,
@@ -160,7 +161,7 @@ impl EventLoop {
             store,
             journal: parts.records.as_ref().map(|(journal, _)| journal.clone()),
             marks: Vec::new(),
-            scrapes: parts.scrapes,
+            desk: parts.desk,
             statistics: Statistics::new(),
             observed: Vec::new(),
             forwarded: Vec::new(),
@@ -196,8 +197,7 @@ impl EventLoop {
                 Wake::Media => self.media_events(),
                 Wake::Verdict((request, verdict)) => self.handle(now_ns(), Input::Verdict { request, verdict }),
                 Wake::Dns((number, answer)) => self.handle(now_ns(), Input::Dns { number, answer }),
-                // A scraper that went away meanwhile needs no answer.
-                Wake::Scrape(scrape) => drop(scrape.send(self.snapshot())),
+                Wake::Question(question) => self.reply(question),
                 // Whoever has asked may have gone.
                 Wake::Used(ask) => drop(ask.send(self.worker.trunks_in_use())),
                 Wake::Timer | Wake::Policy => {}
@@ -233,7 +233,7 @@ impl EventLoop {
             () = poll_fn(|cx| media.poll(cx)) => Wake::Media,
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
-            Some(scrape) = self.scrapes.recv() => Wake::Scrape(scrape),
+            Some(question) = self.desk.recv() => Wake::Question(question),
             Some(ask) = self.used.recv() => Wake::Used(ask),
             Ok(()) = self.policies.changed() => Wake::Policy,
             () = sleep(deadline.map(until).unwrap_or_default()), if deadline.is_some() => Wake::Timer,
@@ -473,17 +473,6 @@ impl EventLoop {
         match &self.journal {
             Some(journal) => journal.write(&mut self.marks),
             None => self.marks.clear(),
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            counters: self.worker.counters(),
-            statistics: self.statistics.clone(),
-            received: self.udp.received,
-            sent: self.udp.sent,
-            unsent: self.udp.unsent,
-            media_connected: self.media.is_connected(),
         }
     }
 }

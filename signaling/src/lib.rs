@@ -48,6 +48,8 @@ pub use config::{
     TrunksConfig,
 };
 pub use error::SignalingError;
+pub use moorline_b2bua::cdr::{Party, Record};
+pub use moorline_b2bua::inspect;
 pub use moorline_b2bua::policy::Policy;
 pub use process::run;
 pub use reload::{Change, ReloadReply, Source};

@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use crate::cdr::{Before, Journal, Records};
 use crate::clock::WallClock;
 use crate::command;
-use crate::event_loop::{EventLoop, Parts, Scrape};
+use crate::event_loop::{EventLoop, Parts, Question};
 use crate::limits::Limits;
 use crate::mail::{Inbox, Workers};
 use crate::media_client::MediaClient;
@@ -80,10 +80,6 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     let (used, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(1)).unzip();
     let told = (policies.clone(), used);
     let reload = reload::start(source, (&config, &configured), Arc::clone(&limits), told);
-    let _command_socket = commands.map(|(socket, listener)| {
-        spawn_local(command::serve(listener, Arc::clone(&limits), Arc::clone(&reload)));
-        socket
-    });
     let shared = Shared {
         policies: policies.subscribe(),
         hash: RandomState::new(),
@@ -94,7 +90,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         workers: count,
     };
     let (workers, inboxes) = Workers::new(count, config.overload.queue);
-    let (queues, commands) = StreamQueue::new(count);
+    let (queues, orders) = StreamQueue::new(count);
     let connections = Streams::new(
         shared.policies.clone(),
         config.listeners.clone(),
@@ -105,32 +101,34 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     )
     .map_err(|unusable| SignalingError::Certificates(unusable.to_string()))?;
     let figures = connections.counts();
-    connections.start(sockets, commands).map_err(SignalingError::system("accepting connections"))?;
+    connections.start(sockets, orders).map_err(SignalingError::system("accepting connections"))?;
     reload_on_hangup(&connections, &reload)?;
     spawn_local(Rc::clone(&connections).watch(CERTIFICATE_WATCH));
 
     let mut threads = Threads::new();
-    let mut scrapes = Vec::with_capacity(count);
+    let mut desks = Vec::with_capacity(count);
     let made = datagrams.into_iter().zip(inboxes).zip(queues).zip(asked);
     for (index, (((datagrams, inbox), streams), used)) in made.enumerate() {
-        let (scrape, asked) = mpsc::channel(2);
-        scrapes.push(scrape);
+        let (ask, desk) = mpsc::channel(2);
+        desks.push(ask);
         let store = store.take();
         let records = records.as_ref().map(|records| (records.journal(), Arc::clone(&before)));
-        let made =
-            Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, scrapes: asked, used };
+        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, desk, used };
         threads.start(config.clone(), shared.clone(), made)?;
     }
-    tokio::spawn(admin::serve(
-        admin_socket,
-        admin::Sources {
-            workers: scrapes,
-            streams: figures,
-            calls: shared.calls,
-            records: records.as_ref().map(Records::counts),
-            limits: Arc::clone(&shared.limits),
-        },
-    ));
+    let sources = admin::Sources {
+        workers: desks,
+        streams: figures,
+        calls: Arc::clone(&shared.calls),
+        records: records.as_ref().map(Records::counts),
+        limits: Arc::clone(&shared.limits),
+    };
+    let served = command::Commands::new(sources.clone(), Arc::clone(&reload), &config);
+    let _command_socket = commands.map(|(socket, listener)| {
+        spawn_local(command::serve(listener, served));
+        socket
+    });
+    tokio::spawn(admin::serve(admin_socket, sources));
     for listener in &configured.listeners {
         let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.param()).collect();
         info!(listener = listener.name, bind = %listener.bind, transports = transports.join(","), "serving SIP");
@@ -216,7 +214,7 @@ struct Made {
     /// The first worker's alone.
     store: Option<(Store, Vec<Entry>)>,
     records: Option<(Journal, Arc<Before>)>,
-    scrapes: mpsc::Receiver<Scrape>,
+    desk: mpsc::Receiver<Question>,
     used: mpsc::Receiver<UsedTrunks>,
 }
 
@@ -284,7 +282,7 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, inbox, streams, workers, store, records, scrapes, used } = made;
+    let Made { index, datagrams, inbox, streams, workers, store, records, desk, used } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let (calls, announcements) = (Arc::clone(&shared.calls), Arc::clone(&shared.announcements));
@@ -312,7 +310,7 @@ async fn serve_worker(
         radius,
         store,
         records,
-        scrapes,
+        desk,
     };
     EventLoop::new(parts).run(async move { drop(stop.await) }).await;
     Ok(())

@@ -9,12 +9,17 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod ops;
 pub(crate) mod preset;
 pub(crate) mod reload;
 
 /// Moorline, a Session Border Controller: SIP signaling and media relay as two processes.
 #[derive(Debug, Parser)]
 #[command(name = "moorline", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: 0 done; 1 not done, for the reason that is printed; 2 the command line is wrong; \
+                        3 `drain --wait`: calls are left."
+)]
 pub(crate) struct Cli {
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
@@ -40,6 +45,18 @@ pub(crate) enum Command {
     /// Media sessions by hand, against a running media process.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// How the running signaling process is: calls, listeners, records, whether it takes new calls.
+    Status(ops::StatusArgs),
+    /// The trunks: how they are reached, registered, and how many calls they have.
+    Trunks(ops::TrunksArgs),
+    /// The calls, the oldest first.
+    Calls(ops::CallsArgs),
+    /// What is known of one call: both legs, numbers, tries, media.
+    Call(ops::CallArgs),
+    /// End a call on both legs.
+    Hangup(ops::CallArgs),
+    /// Take no new calls (they hear 503, and so do OPTIONS); those that are up go on. A restart takes calls again.
+    Drain(ops::DrainArgs),
     /// Limits of trunks: shown, and set while calls are up.
     #[command(subcommand)]
     Limits(limits::LimitsCommand),

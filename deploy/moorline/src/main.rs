@@ -10,6 +10,7 @@ mod demo;
 mod host;
 mod limits;
 mod load;
+mod ops;
 mod preset;
 mod reload;
 mod session;
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
         Command::Session(SessionCommand::Open(args)) => session::open(args),
         Command::Session(SessionCommand::List(args)) => session::show::list(args),
         Command::Session(SessionCommand::Show(args)) => session::show::show(args),
+        Command::Status(args) => ops::status(args),
+        Command::Trunks(args) => ops::trunks(args),
+        Command::Calls(args) => ops::calls(args),
+        Command::Call(args) => ops::call(args),
+        Command::Hangup(args) => ops::hang_up(args),
+        Command::Drain(args) => ops::drain(args),
         Command::Limits(command) => limits::run(command),
         Command::Blacklist(command) => limits::list(command, false),
         Command::Whitelist(command) => limits::list(command, true),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use moorline_b2bua::inspect::CallState;
 use moorline_b2bua::policy::limit::{Cause, Direction, Field, Key, TrunkView, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::replies::{CallDetail, CallsReply, DrainReply, HungUpReply, StatusReply, TrunkState};
 use crate::config::ListRowConfig;
 use crate::reload::ReloadReply;
 
@@ -12,6 +14,48 @@ use crate::reload::ReloadReply;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    /// How the process is.
+    Status,
+    /// Trunks: how they are reached, and how many calls they have.
+    Trunks {
+        /// This one only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trunk: Option<String>,
+    },
+    /// Whether new calls are taken, and how many there are.
+    Drain {
+        /// From now on they are not, or are again; if nothing is said, all stays as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        draining: Option<bool>,
+    },
+    /// A page of calls, the oldest first.
+    Calls {
+        /// With a leg of this trunk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trunk: Option<String>,
+        /// With a number that begins like this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<String>,
+        /// That have come so far; all that are not ending, if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<CallState>,
+        /// So many at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        /// Behind the page that ended with this `next`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// What is known of a call.
+    Call {
+        /// Its name.
+        call: String,
+    },
+    /// Ends a call.
+    HangUp {
+        /// Its name.
+        call: String,
+    },
     /// The limits of trunks, and how many calls they have.
     LimitsShow {
         /// Of this one only.
@@ -63,7 +107,7 @@ pub enum Request {
 }
 
 /// What it came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// Nothing was done, for this reason.
@@ -81,6 +125,18 @@ pub enum Reply {
     List(ListReply),
     /// What a reload or a rollback came to.
     Reload(ReloadReply),
+    /// The process.
+    Status(Box<StatusReply>),
+    /// Trunks, in the order of the configuration.
+    Trunks(Vec<TrunkState>),
+    /// Whether new calls are taken.
+    Drain(DrainReply),
+    /// Calls.
+    Calls(CallsReply),
+    /// A call.
+    Call(Box<CallDetail>),
+    /// A call was ended.
+    HungUp(HungUpReply),
 }
 
 /// A page of a list.

@@ -5,15 +5,20 @@ use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use tokio::task::LocalSet;
+use moorline_b2bua::Concurrency;
+use tokio::task::{LocalSet, spawn_blocking};
 
+use super::commands::PAGE;
 use super::*;
 use crate::Config;
+use crate::admin::Sources;
 use crate::config::ListRowConfig;
+use crate::limits::Limits;
 use crate::reload::tests::reload_of;
 
 /// Serves commands while `client` runs, on a thread of its own.
 fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
+    let calls = Arc::<Concurrency>::default();
     let config = r#"
         [[trunks]]
         name = "pbx"
@@ -33,7 +38,9 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
         assert!(CommandSocket::listen(&path).is_err(), "it is served already");
         let listener = UnixListener::from_std(listener).expect("a listener");
         let reload = reload_of(&limits, &config);
-        let server = spawn_local(serve(listener, limits, reload));
+        let sources =
+            Sources { workers: Vec::new(), streams: Arc::default(), calls: Arc::clone(&calls), records: None, limits };
+        let server = spawn_local(serve(listener, Commands::new(sources, reload, &config)));
         let done = spawn_blocking(move || client(path));
         done.await.expect("the client is content");
         server.abort();

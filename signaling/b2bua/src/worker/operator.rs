@@ -31,9 +31,9 @@ impl Worker {
         self.calls.get(&id).is_some_and(|call| call.state() != CallState::Ending)
     }
 
-    /// How trunks are reached, by their position in the policy. The first worker of a process knows of registrations.
+    /// How trunks are reached, in their order. The first worker of a process knows of registrations.
     pub fn reach(&self, now: u64, from: usize, count: usize) -> Vec<TrunkReach> {
-        let trunks = self.policy.trunks.iter().enumerate().skip(from).take(count);
+        let trunks = self.policy.current_trunks().skip(from).take(count);
         trunks.map(|(index, trunk)| self.reach_of(now, index, trunk)).collect()
     }
 
