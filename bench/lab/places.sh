@@ -11,6 +11,8 @@ places_of() {
         sipp-calls | generator-calls | moorline-load | ipv6-* | garbage | queues) takes=3 ;;
         # What is lost tells for how long media stood still.
         kill-* | path-changes) takes=2 ;;
+        # Dozens of calls at the same moment.
+        carrier-edge | carrier-customer) takes=2 ;;
     esac
     echo "$((takes < places ? takes : places))"
 }

@@ -40,6 +40,10 @@ all_tests=(
     silent-peer@io_uring
     announcement@io_uring
     announcement@af_xdp
+    carrier-edge@io_uring
+    carrier-customer@io_uring
+    carrier-trunks@io_uring
+    carrier-registrar@io_uring
     kamailio-udp@io_uring
     kamailio-tcp@io_uring
     endpoints-sipp@io_uring
@@ -203,6 +207,8 @@ run_test() {
         source "$lab_dir/calls.sh"
         # shellcheck source=captures.sh
         source "$lab_dir/captures.sh"
+        # shellcheck source=carriers.sh
+        source "$lab_dir/carriers.sh"
         # shellcheck source=peers.sh
         source "$lab_dir/peers.sh"
         # shellcheck source=servers.sh
