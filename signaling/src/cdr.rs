@@ -37,6 +37,7 @@ pub(crate) use sink::SinkCounts;
 
 use accounting::RadiusSink;
 use files::{Files, Form};
+use journal::{Disk, Medium};
 use postgres::Postgres;
 use sink::{Sink, SinkThread};
 use sqlite::Sqlite;
@@ -93,10 +94,19 @@ pub(crate) fn start(
     directory: &Path,
     calls: Arc<Concurrency>,
 ) -> Result<(Records, Before), CdrFault> {
+    start_on(config, directory, calls, Arc::new(Disk))
+}
+
+fn start_on(
+    config: &CdrConfig,
+    directory: &Path,
+    calls: Arc<Concurrency>,
+    medium: Arc<dyn Medium>,
+) -> Result<(Records, Before), CdrFault> {
     make_directory(directory)?;
     let lock = lock(directory)?;
     let before = replay::replay(directory)?;
-    let journal = Journal::open(directory, config, &before, calls)?;
+    let journal = Journal::open(directory, config, &before, calls, medium)?;
     let mut sinks = Vec::new();
     for sink in made(config, directory) {
         sinks.push(SinkThread::start(sink, directory, &journal)?);

@@ -3,12 +3,16 @@
 //! A worker appends its marks with one write to the page cache, which a killed process does not lose. The journal's thread
 //! brings them to the disk, some milliseconds later and many at once, and only then may sinks have them; it removes
 //! segments that every sink has read, carrying over what is still open in them.
+//!
+//! Where the disk reports that it has not taken what was written, the system forgets that it had to: the same lines are
+//! written again in their place, until the disk takes them. Until then nothing of them is given to sinks.
 
 mod keeper;
+mod medium;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +25,8 @@ use moorline_control::SessionId;
 use tracing::{error, info};
 
 use keeper::Keeper;
+use medium::Written;
+pub(super) use medium::{Disk, Medium};
 
 use super::replay::Before;
 use super::segment::{self, Position};
@@ -30,7 +36,8 @@ use crate::config::{CdrConfig, WhenJournalFullConfig};
 /// A segment is full at this length.
 const SEGMENT: u64 = 8 << 20;
 
-/// The most bytes of marks that are kept in memory while the journal cannot be written.
+/// The most bytes of marks that are kept in memory while the journal cannot be written, and as many while what was
+/// written cannot be brought to the disk.
 const MAX_PENDING: usize = 32 << 20;
 
 /// The segment of marks that are not in any yet.
@@ -63,6 +70,7 @@ struct Shared {
     refuse: bool,
     calls: Arc<Concurrency>,
     counts: Arc<JournalCounts>,
+    medium: Arc<dyn Medium>,
     state: Mutex<State>,
     /// The journal's thread is to look again.
     written: Condvar,
@@ -77,6 +85,11 @@ struct State {
     length: u64,
     /// Segments before it that are not on the disk for good.
     unsynced: Vec<Arc<File>>,
+    /// What was written since everything was on the disk, and how many bytes that are.
+    written: Vec<Written>,
+    written_bytes: usize,
+    /// Some of that was not taken by the disk.
+    doubtful: bool,
     /// Up to here everything is.
     safe: Position,
     /// All segments with their lengths, the one that is written left out.
@@ -120,6 +133,7 @@ impl Journal {
         config: &CdrConfig,
         before: &Before,
         calls: Arc<Concurrency>,
+        medium: Arc<dyn Medium>,
     ) -> Result<Journal, CdrFault> {
         let number = before.segments.last().map_or(1, |(number, _)| number + 1);
         let path = segment::path(directory, number);
@@ -133,6 +147,9 @@ impl Journal {
             number,
             length: 0,
             unsynced: Vec::new(),
+            written: Vec::new(),
+            written_bytes: 0,
+            doubtful: false,
             safe: Position { segment: number, offset: 0 },
             older: before.segments.clone(),
             open: before.marked.clone(),
@@ -154,6 +171,7 @@ impl Journal {
             refuse: config.when_full == WhenJournalFullConfig::Refuse,
             calls,
             counts,
+            medium,
             state: Mutex::new(state),
             written: Condvar::new(),
             synced: Condvar::new(),
@@ -235,6 +253,9 @@ impl Journal {
     }
 
     fn try_put(&self, state: &mut State, lines: &[u8]) -> io::Result<()> {
+        if state.written_bytes + lines.len() > MAX_PENDING {
+            return Err(io::Error::other("too much waits for the disk to take it"));
+        }
         if state.file.is_none() || state.length >= SEGMENT {
             let path = segment::path(&self.0.directory, state.number + 1);
             let file = segment::create(&path)?;
@@ -243,20 +264,26 @@ impl Journal {
             (state.number, state.length) = (state.number + 1, 0);
         }
         let Some(file) = &state.file else { return Ok(()) };
-        if let Err(problem) = (&**file).write_all(lines) {
+        if let Err(problem) = self.0.medium.append(file, lines) {
             // A part of them may be there.
             if file.set_len(state.length).is_err() {
                 state.unsynced.extend(state.file.take());
             }
             return Err(problem);
         }
+        let (segment, offset) = (state.number, state.length);
         state.length += lines.len() as u64;
+        state.written_bytes += lines.len();
+        match state.written.last_mut() {
+            Some(last) if last.segment == segment => last.lines.extend_from_slice(lines),
+            _ => state.written.push(Written { segment, offset, lines: lines.to_vec() }),
+        }
         Ok(())
     }
 
     /// Says how things stand, where it has changed.
     fn say(&self, state: &State) {
-        let failing = state.failing || state.full;
+        let failing = state.failing || state.full || state.doubtful;
         self.0.counts.failing.store(u64::from(failing), Ordering::Relaxed);
         self.0.calls.shut(failing && self.0.refuse);
     }

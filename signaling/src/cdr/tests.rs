@@ -1,5 +1,6 @@
 //! Records on their way from the journal to files: once each, whatever is killed, full or broken.
 
+mod disks;
 mod unwell;
 
 use std::fs;

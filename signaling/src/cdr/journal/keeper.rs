@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::super::line;
 use super::super::segment::{self, Position};
+use super::medium::Written;
 use super::{Journal, State};
 
 /// How long marks are gathered before they are brought to the disk together.
@@ -30,10 +31,10 @@ impl Keeper {
             let stop = self.gather();
             match self.sync() {
                 Ok(()) if std::mem::take(&mut sync_failing) => {
-                    info!("the journal of call records is on the disk again")
+                    info!("the journal of call records is on the disk again");
                 }
                 Err(problem) if !std::mem::replace(&mut sync_failing, true) => {
-                    error!("the journal of call records cannot be brought to the disk: {problem}");
+                    error!("the journal of call records cannot be brought to the disk: {problem}; it is written again");
                 }
                 _ => {}
             }
@@ -68,7 +69,7 @@ impl Keeper {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let (files, position) = {
+        let (files, written, doubtful, position) = {
             let mut state = self.0.state();
             if !state.pending.is_empty() {
                 let pending = std::mem::take(&mut state.pending);
@@ -87,26 +88,43 @@ impl Keeper {
             }
             let mut files = std::mem::take(&mut state.unsynced);
             files.extend(state.file.clone());
-            (files, position)
+            (files, std::mem::take(&mut state.written), state.doubtful, position)
         };
         let fresh = position.segment != self.0.state().safe.segment;
-        for file in &files {
-            if let Err(problem) = file.sync_data() {
-                let mut state = self.0.state();
-                let current = state.file.clone();
-                let others = files.iter().filter(|file| current.as_ref().is_none_or(|at| !Arc::ptr_eq(at, file)));
-                state.unsynced.extend(others.cloned());
-                drop(state);
-                thread::sleep(TICK);
-                return Err(problem);
-            }
+        if let Err(problem) = self.bring(&files, &written, doubtful, fresh) {
+            let mut guard = self.0.state();
+            let state = &mut *guard;
+            let current = state.file.clone();
+            let others = files.iter().filter(|file| current.as_ref().is_none_or(|at| !Arc::ptr_eq(at, file)));
+            state.unsynced.extend(others.cloned());
+            let since = std::mem::replace(&mut state.written, written);
+            state.written.extend(since);
+            state.doubtful = true;
+            self.0.say(state);
+            drop(guard);
+            thread::sleep(TICK);
+            return Err(problem);
         }
-        if fresh {
-            File::open(&self.0.0.directory)?.sync_all()?;
-        }
-        self.0.state().safe = position;
+        let mut guard = self.0.state();
+        let state = &mut *guard;
+        state.safe = position;
+        state.written_bytes -= written.iter().map(|written| written.lines.len()).sum::<usize>();
+        state.doubtful = false;
+        self.0.say(state);
+        drop(guard);
         self.0.0.synced.notify_all();
         Ok(())
+    }
+
+    /// Brings these segments to the disk, and the directory where a segment is new. What is doubtful is written again
+    /// first: after a failure the system takes for written what it has lost, and would say no more of it.
+    fn bring(&self, files: &[Arc<File>], written: &[Written], doubtful: bool, fresh: bool) -> io::Result<()> {
+        let shared = &self.0.0;
+        if doubtful {
+            written.iter().try_for_each(|lines| lines.again(&segment::path(&shared.directory, lines.segment)))?;
+        }
+        files.iter().try_for_each(|file| shared.medium.sync(file))?;
+        if fresh { File::open(&shared.directory)?.sync_all() } else { Ok(()) }
     }
 
     /// Removes old segments that nobody needs, and others where the journal is too long.
@@ -178,6 +196,10 @@ impl Keeper {
         let file = state.file.clone();
         drop(guard);
         // It is removed only after this, so nothing is lost whenever the power fails.
-        file.map_or(Ok(()), |file| file.sync_data())
+        let synced = file.map_or(Ok(()), |file| self.0.0.medium.sync(&file));
+        if synced.is_err() {
+            self.0.state().doubtful = true;
+        }
+        synced
     }
 }
