@@ -134,6 +134,10 @@ pub struct TrunkConfig {
     /// RFC 3263), `sip:carrier.example;transport=tcp`, `sips:carrier.example`.
     #[serde(default, deserialize_with = "targets")]
     pub targets: Vec<Target>,
+    /// Whether calls are spread over its targets: each begins with one that is drawn, and the others are for failover. An
+    /// INVITE to a name is spread by DNS in any case, as its records say.
+    #[serde(default)]
+    pub spread: bool,
     /// The host in the Request-URI, To and From of what is sent to it, where that is not the target's: the
     /// domain behind an outbound proxy, a logical name that need not resolve.
     #[serde(default)]

@@ -128,6 +128,7 @@ impl Config {
                 listener: found.unwrap_or_default(),
                 sources: trunk.sources.clone(),
                 targets: trunk.targets.clone(),
+                spread: trunk.spread,
                 resolved: Resolved::default(),
                 domain: trunk.domain.clone(),
                 failover_ns: u64::from(trunk.failover_s) * SECOND_NS,

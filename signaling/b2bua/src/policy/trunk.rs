@@ -1,5 +1,6 @@
 //! A trunk: one peer, how it is recognised and reached, and which media it may use.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -21,6 +22,8 @@ pub struct Trunk {
     pub sources: Vec<IpNet>,
     /// Where its calls are sent, in order of preference.
     pub targets: Vec<Target>,
+    /// Calls begin with any of them, drawn for each, and go on with those behind it, round to those before it.
+    pub spread: bool,
     /// What the names among them were found to be; a worker looks after it.
     pub resolved: Resolved,
     /// The host in the Request-URI, To and From of what is sent to it, where that is not the target's: behind an
@@ -213,6 +216,16 @@ impl Trunk {
     /// The host that messages to `target` name, where it is not the hop's own address.
     pub(crate) fn host_at(&self, target: &Target) -> Option<String> {
         self.domain.clone().or_else(|| target.name().map(str::to_owned))
+    }
+
+    /// Its targets in the order in which a call tries them. `draw` is a random number.
+    pub(crate) fn targets_in_turn(&self, draw: u64) -> VecDeque<Target> {
+        let mut targets: VecDeque<Target> = self.targets.iter().cloned().collect();
+        if self.spread && !targets.is_empty() {
+            // Less than the length, which is a usize.
+            targets.rotate_left((draw % targets.len() as u64) as usize);
+        }
+        targets
     }
 
     /// True for a host name by which this trunk goes.

@@ -202,7 +202,7 @@ impl Worker {
             self.locator.cancel(ticket);
             self.waiters.remove(&ticket);
         }
-        invite.targets = trunk.targets.iter().cloned().collect();
+        invite.targets = trunk.targets_in_turn(id.random);
         invite.groups.clear();
         invite.not_located = None;
         // It rang there in vain; where it goes now it has not.

@@ -167,7 +167,7 @@ impl Worker {
                 (VecDeque::new(), Groups::from([vec![replacement.destination]]), Some(replacement.value))
             }
             None => {
-                let targets = self.policy.trunks[admission.egress].targets.iter().cloned().collect();
+                let targets = self.policy.trunks[admission.egress].targets_in_turn(id.random);
                 match admission.endpoint {
                     Some(called) => (VecDeque::new(), Groups::from([called.destinations]), None),
                     None => (targets, Groups::new(), None),

@@ -442,3 +442,45 @@ fn a_sips_call_goes_over_tls_or_not_at_all() {
     let sent = net.expect("198.51.100.20:5061", "INVITE");
     assert!(sent.header("Via").starts_with("SIP/2.0/TLS "));
 }
+
+/// Where the INVITEs of so many calls go.
+fn first_tried(policy: Policy, calls: usize) -> Vec<String> {
+    let mut net = Net::with(policy);
+    let mut tried = Vec::new();
+    for call in 0..calls {
+        net.receive(CALLER, &invite("5551000", &format!("c{call}"), &sdp("192.0.2.10", 4000)));
+        let sent = net.take_sent();
+        let invites = sent.into_iter().filter(|(_, message)| message.start().starts_with("INVITE "));
+        let invites: Vec<String> = invites.map(|(to, _)| to).collect();
+        assert_eq!(invites.len(), 1, "{invites:?}");
+        tried.extend(invites);
+    }
+    tried
+}
+
+#[test]
+fn calls_are_spread_over_targets_where_that_is_wanted() {
+    let targets = ["198.51.100.21:5060", "198.51.100.22:5060", "198.51.100.23:5060", "198.51.100.24:5060"];
+    assert_eq!(first_tried(to(&targets), 8), vec![targets[0]; 8]);
+
+    let mut spread = to(&targets);
+    spread.trunks[1].spread = true;
+    let tried = first_tried(spread.clone(), 60);
+    for target in targets {
+        let share = tried.iter().filter(|to| *to == target).count();
+        assert!((5..=30).contains(&share), "{share} of 60 at {target}");
+    }
+
+    // The others are for failover, each once.
+    let mut net = Net::with(spread);
+    net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
+    let mut seen = Vec::new();
+    loop {
+        let invited = net.take_sent().into_iter().find(|(_, message)| message.start().starts_with("INVITE "));
+        let Some((to, sent)) = invited else { break };
+        net.receive(&to, &answer(&sent, "503 Service Unavailable", "a", CALLEE, ""));
+        seen.push(to);
+    }
+    seen.sort();
+    assert_eq!(seen, targets);
+}
