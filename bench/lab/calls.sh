@@ -200,17 +200,17 @@ await_idle() {
         fault "still in use: $(grep -E '^(calls_active|transactions_active|media_sessions|media_ports_in_use)=' after.scrape | tr '\n' ' ')"
 }
 
-# await WHAT COMMAND...: until the command succeeds, for at most 10 seconds.
+# await WHAT COMMAND...: until the command succeeds, for at most $patience_s or 10 seconds.
 await() {
-    local what=$1 attempt
+    local what=$1 patience_s=${patience_s:-10} attempt
     shift
-    for attempt in {1..200}; do
+    for ((attempt = 0; attempt < patience_s * 20; attempt++)); do
         if "$@"; then
             return
         fi
         sleep 0.05
     done
-    fault "$what did not come within 10 s"
+    fault "$what did not come within $patience_s s"
     return 1
 }
 

@@ -54,6 +54,7 @@ all_tests=(
     endpoints-attended@io_uring
     trunk-registration@io_uring
     radius@io_uring
+    records@io_uring
     scans@io_uring
     scans-endpoints@io_uring
 )

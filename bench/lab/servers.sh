@@ -65,3 +65,40 @@ kamailio_calls() {
     done
     end_phone_test "${@:2}"
 }
+
+# start_accounting: FreeRADIUS beside Moorline, which writes accounts into accounting/detail.
+start_accounting() {
+    needs freeradius freeradius
+    mkdir -p accounting
+    sed "s|DIRECTORY|$PWD/accounting|" "$lab_dir/peers/accounting.conf" >accounting/radiusd.conf
+    start accounting sbc freeradius -f -l stdout -n radiusd -d "$PWD/accounting"
+    accounting_pid=$started
+    await "FreeRADIUS" listens sbc 127.0.0.1:1813
+}
+
+# Where PostgreSQL keeps its data, and its socket.
+postgres=/run/lab-postgres
+
+# make_postgres: a database of its own, with the user moorline.
+make_postgres() {
+    postgres_programs=$(printf '%s\n' /usr/lib/postgresql/*/bin | tail -n 1)
+    needs "$postgres_programs/initdb" postgresql
+    install -d -m 0700 -o nobody "$postgres"
+    # It refuses root.
+    (cd / && as_nobody "$postgres_programs/initdb" -A trust -U moorline --no-sync -D "$postgres") >initdb.log 2>&1
+}
+
+start_postgres() {
+    start postgres sbc setpriv --reuid nobody --regid nogroup --clear-groups env -C / "$postgres_programs/postgres" -D "$postgres" \
+        -c listen_addresses= -c fsync=off -c "unix_socket_directories=$postgres"
+    postgres_pid=$started
+}
+
+# query SQL: one value.
+query() {
+    (cd / && as_nobody "$postgres_programs/psql" -U moorline -d postgres -h "$postgres" -Atc "$1")
+}
+
+as_nobody() {
+    setpriv --reuid nobody --regid nogroup --clear-groups "$@"
+}

@@ -83,6 +83,11 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
     ] {
         add(&format!("sip_{name}"), signaling.value(&format!("moorline_sip_{name}_total"), &[]));
     }
+    for (sink, what) in ["postgres", "radius"].into_iter().flat_map(|sink| [(sink, "written_total"), (sink, "waiting")])
+    {
+        let value = signaling.value(&format!("moorline_cdr_{what}"), &[("sink", sink)]);
+        add(&format!("cdr_{sink}_{}", what.trim_end_matches("_total")), value);
+    }
     for step in ["invite", "answer"] {
         let added = signaling.histogram("moorline_sip_added_seconds", &[("step", step)]);
         // Those that went on: callers have so many answers.
