@@ -263,7 +263,7 @@ pub(crate) fn restore(
 }
 
 fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {
-    let trunk = policy.named(&form.trunk);
+    let trunk = policy.named(form.trunk);
     let trunk = trunk.ok_or_else(|| format!("no trunk is named {:?} any more", form.trunk))?;
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener);
     let listener = listener.ok_or_else(|| format!("no listener is named {:?} any more", form.listener))?;

@@ -164,7 +164,7 @@ async fn insert_together(client: &mut Client, insert: &str, entries: &[Entry]) -
         let values: Vec<&(dyn ToSql + Sync)> = row.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         answered(transaction.execute(&statement, &values)).await?;
     }
-    Ok(answered(transaction.commit()).await?)
+    answered(transaction.commit()).await
 }
 
 /// An answer of the server's, if it comes.

@@ -15,6 +15,8 @@ const STATE: &str = "/var/lib/moorline";
 ///
 /// Every record is written to a journal first, before the caller hears what it tells of; from there it goes to each of
 /// the sinks that are named here, which take it once, and later if they cannot take it now. Calls never wait for them.
+/// What a server refuses for good is set aside beside the journal, in `refused.postgres.jsonl` or `refused.radius.jsonl`,
+/// with the reason; more than 100 such records in a row wait instead, for the server is at fault then.
 /// If no sink is named, records become JSON Lines in `directory`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,13 +29,14 @@ pub struct CdrConfig {
     /// The most megabytes of the journal, which grows while a sink cannot take records: 16 to 1000000. A call takes about
     /// four kilobytes.
     pub journal_mb: u32,
-    /// What is done when the journal has grown to its bound, or its disk is full: `drop` loses records, the oldest that
+    /// What is done when the journal has grown to its bound, or its disk is full or fails: `drop` loses records, the oldest that
     /// a sink has not taken or those that find no room, and counts them; `refuse` answers new calls 503 until there is
     /// room.
     pub when_full: WhenJournalFullConfig,
     /// Files of JSON Lines.
     pub json: Option<FilesConfig>,
-    /// Files of comma-separated values (RFC 4180), with a line of names.
+    /// Files of comma-separated values (RFC 4180), with a line of names. A text that a spreadsheet would calculate, such as
+    /// a name that begins with `=`, has an apostrophe before it.
     pub csv: Option<FilesConfig>,
     /// A table in an SQLite file.
     pub sqlite: Option<SqliteConfig>,
