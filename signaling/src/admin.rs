@@ -1,4 +1,4 @@
-//! Read-only HTTP on loopback: `/metrics` and `/healthz`.
+//! HTTP on loopback: `/metrics` and `/healthz`, and the interface for operators to who shows its token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +41,9 @@ pub(crate) struct Sources {
 }
 
 /// Serves until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, sources: Sources) {
+pub(crate) async fn serve(listener: TcpListener, sources: Sources, operators: Router) {
     let routes = Router::new().route("/metrics", get(metrics_page)).route("/healthz", get(health));
-    if let Err(e) = axum::serve(listener, routes.with_state(sources)).await {
+    if let Err(e) = axum::serve(listener, routes.with_state(sources).merge(operators)).await {
         error!("admin HTTP stopped: {e}");
     }
 }

@@ -1,10 +1,12 @@
-//! Commands of operators to a running process, on a Unix socket: a line of JSON each way ([`Request`], [`Reply`]).
+//! Commands of operators to a running process, on a Unix socket: a line of JSON each way ([`Request`], [`Reply`]),
+//! or HTTP ([`crate::OPENAPI`]).
 //!
 //! Only root and the user that runs the process get through: the file has mode 0600, and who connects is asked for
 //! credentials besides. Lines, connections and patience are bounded.
 
 mod commands;
 mod desk;
+mod http;
 mod protocol;
 mod replies;
 mod socket;
@@ -16,12 +18,13 @@ use std::time::Duration;
 use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 pub(crate) use commands::{Commands, Fault};
+use http::Conversation;
 pub use protocol::{DirectionReply, ListReply, ListedRow, Reply, Request, TrunkReply};
 pub use replies::{
     CallCounts, CallDetail, CallRow, CallsReply, DrainReply, HungUpReply, ListenerReply, RecordsReply, SinkReply,
@@ -45,6 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves for ever; inside a `LocalSet`.
 pub(crate) async fn serve(listener: UnixListener, commands: Commands) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let hand = http::start(commands.clone());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -59,10 +63,9 @@ pub(crate) async fn serve(listener: UnixListener, commands: Commands) {
         }
         // Whoever comes when there are too many is hung up on.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let commands = commands.clone();
+        let (commands, hand) = (commands.clone(), hand.clone());
         spawn_local(async move {
-            let served = converse(stream, commands).await;
-            drop(place);
+            let served = begin(stream, place, commands, hand).await;
             if let Err(error) = served {
                 info!("command socket: {error}");
             }
@@ -84,10 +87,30 @@ fn admits(stream: &UnixStream) -> bool {
     }
 }
 
+/// Reads the first byte: a capital letter begins the method of an HTTP request, and no line of JSON.
+async fn begin(
+    mut stream: UnixStream,
+    place: OwnedSemaphorePermit,
+    commands: Commands,
+    hand: mpsc::Sender<Conversation>,
+) -> io::Result<()> {
+    let mut first = [0];
+    if timeout(PATIENCE, stream.read(&mut first)).await?? == 0 {
+        return Ok(());
+    }
+    if first[0].is_ascii_uppercase() {
+        let handed = hand.send(Conversation::new(first[0], stream, place)).await;
+        return handed.map_err(|_| io::Error::other("the HTTP server has ended"));
+    }
+    let served = converse(first, stream, commands).await;
+    drop(place);
+    served
+}
+
 /// Answers line by line.
-async fn converse(stream: UnixStream, commands: Commands) -> io::Result<()> {
+async fn converse(first: [u8; 1], stream: UnixStream, commands: Commands) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read);
+    let mut read = BufReader::new(io::Cursor::new(first).chain(read));
     loop {
         let mut line = Vec::new();
         let mut bounded = (&mut read).take(MAX_LINE as u64 + 1);

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod answers;
+mod api;
 mod cdr;
 mod descriptions;
 mod dialogs;
@@ -31,6 +32,7 @@ pub use accounts::{
     SecretText, UserConfig, WhenFullConfig,
 };
 pub use answers::{AnswerConfig, StatusConfig, WayConfig};
+pub use api::ApiConfig;
 pub use cdr::{AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig};
 pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
@@ -102,6 +104,8 @@ pub struct Config {
     /// The socket on which a running process takes commands (`moorline limits`, `moorline blacklist`), of mode 0600. If
     /// left out, `signaling.sock` beside the control socket, as far as it can be made.
     pub command: Option<PathBuf>,
+    /// Who may use the HTTP interface for operators on the admin address.
+    pub api: ApiConfig,
     /// Who may not call whom.
     pub blacklist: Vec<ListRowConfig>,
     /// Who may all the same.
@@ -340,6 +344,7 @@ impl Default for Config {
             state: None,
             cdr: CdrConfig::default(),
             command: None,
+            api: ApiConfig::default(),
             blacklist: Vec::new(),
             whitelist: Vec::new(),
             limits: LimitsConfig::default(),

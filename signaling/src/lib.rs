@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod api;
 mod cdr;
 mod clock;
 pub mod command;
@@ -25,8 +26,11 @@ pub mod resolver;
 pub mod store;
 mod transport;
 
+pub use api::OPENAPI;
 pub use cdr::CdrFault;
-pub use config::{AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig};
+pub use config::{
+    AccountingConfig, ApiConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig,
+};
 pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, HeaderRuleConfig,
     MessagesConfig, PrivateMediaConfig, RegistrarConfig, RegistrationConfig, RelayConfig, SecretPrefixConfig,

@@ -32,7 +32,7 @@ use crate::reload::{Reload, Source, UsedTrunks};
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
-use crate::{Config, SignalingError, admin, cdr, privilege, radius, resolver};
+use crate::{Config, SignalingError, admin, api, cdr, privilege, radius, resolver};
 
 /// How often certificates are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
@@ -65,6 +65,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     let admin_failed = |source| SignalingError::Admin { admin: config.admin, source };
     let admin_socket = TcpListener::bind(config.admin).await.map_err(admin_failed)?;
     let commands = limits::listen_for_commands(&config)?;
+    let guard = api::Guard::of(&config.api);
     if let Some(user) = &config.user {
         privilege::become_user(user)?;
     }
@@ -124,11 +125,12 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         limits: Arc::clone(&shared.limits),
     };
     let served = command::Commands::new(sources.clone(), Arc::clone(&reload), &config);
+    let operators = api::routes(served.clone(), guard);
     let _command_socket = commands.map(|(socket, listener)| {
         spawn_local(command::serve(listener, served));
         socket
     });
-    tokio::spawn(admin::serve(admin_socket, sources));
+    tokio::spawn(admin::serve(admin_socket, sources, operators));
     for listener in &configured.listeners {
         let transports: Vec<&str> = listener.transports.iter().map(|transport| transport.param()).collect();
         info!(listener = listener.name, bind = %listener.bind, transports = transports.join(","), "serving SIP");

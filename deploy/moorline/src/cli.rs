@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Hangup(ops::CallArgs),
     /// Take no new calls (they hear 503, and so do OPTIONS); those that are up go on. A restart takes calls again.
     Drain(ops::DrainArgs),
+    /// Print what the HTTP interface for operators is, as an OpenAPI 3.1 document.
+    Openapi,
     /// Limits of trunks: shown, and set while calls are up.
     #[command(subcommand)]
     Limits(limits::LimitsCommand),

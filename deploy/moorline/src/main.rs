@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Call(args) => ops::call(args),
         Command::Hangup(args) => ops::hang_up(args),
         Command::Drain(args) => ops::drain(args),
+        Command::Openapi => limits::print(moorline_signaling::OPENAPI),
         Command::Limits(command) => limits::run(command),
         Command::Blacklist(command) => limits::list(command, false),
         Command::Whitelist(command) => limits::list(command, true),

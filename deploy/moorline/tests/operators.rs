@@ -3,7 +3,10 @@
 
 mod stand;
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +37,16 @@ fn json(stand: &Stand, arguments: &[&str]) -> Value {
     answer.as_object().and_then(|answer| answer.values().next().cloned()).expect("an answer")
 }
 
+/// Asks over HTTP: the status and the body.
+fn asked(mut stream: impl Read + Write, method: &str, path: &str, headers: &str) -> (u16, Value) {
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).expect("JSON"))
+}
+
 /// What Moorline says to an OPTIONS of the called side.
 fn pinged(stand: &Stand) -> String {
     let socket = UdpSocket::bind(stand.address(3, 0)).expect("a socket");
@@ -54,7 +67,11 @@ fn pinged(stand: &Stand) -> String {
 
 #[test]
 fn calls_are_shown_and_ended_and_new_ones_kept_away() {
-    let stand = Stand::up(28, &[]);
+    let secrets = tempfile::tempdir().expect("a folder");
+    let token = secrets.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").expect("written");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).expect("permitted");
+    let stand = Stand::up(28, &[("lease_s = 10", &format!("lease_s = 10\napi = {{ token_file = {token:?} }}"))]);
     let plan = stand.plan(4, Duration::from_secs(12));
     thread::scope(|scope| {
         let calls = scope.spawn(|| load::run(&plan, &mut |_| {}).expect("the load runs"));
@@ -76,6 +93,17 @@ fn calls_are_shown_and_ended_and_new_ones_kept_away() {
         assert_eq!(said(&stand, &["calls", "--all"]).lines().count(), 5, "a head and four calls");
 
         let id = page["calls"][0]["call"].as_str().expect("a name");
+        let socket = || UnixStream::connect(stand.folder.path().join("signaling.sock")).expect("a connection");
+        let tcp = || TcpStream::connect(stand.address(1, 9060)).expect("a connection");
+        let over_http = asked(socket(), "GET", "/api/v1/calls?state=up&limit=3", "");
+        assert_eq!((over_http.0, &over_http.1["calls"][0]["call"]), (200, &Value::from(id)));
+        assert_eq!(asked(socket(), "GET", "/api/v1/calls/0", "").0, 400);
+        assert_eq!(asked(socket(), "POST", "/api/v1/status", "").0, 405);
+        assert_eq!(asked(socket(), "GET", "/openapi.json", "").1["openapi"], "3.1.0");
+        assert_eq!(asked(tcp(), "GET", "/api/v1/calls", "").0, 401, "no token");
+        let token = "Authorization: Bearer 0123456789abcdef\r\n";
+        assert_eq!(asked(tcp(), "GET", "/api/v1/status", token).1["calls"]["now"], 4);
+        assert_eq!(asked(tcp(), "DELETE", &format!("/api/v1/calls/{id}"), token).0, 403, "no changes");
         let packets = || {
             let call = json(&stand, &["call", id]);
             assert_eq!(call["record"]["caller"]["trunk"], "caller", "{call}");
@@ -85,8 +113,10 @@ fn calls_are_shown_and_ended_and_new_ones_kept_away() {
         let shown = said(&stand, &["call", id]);
         assert!(shown.contains("caller's leg: trunk caller at 127.98.28.2"), "{shown}");
 
+        let second = page["calls"][1]["call"].as_str().expect("a name");
+        assert_eq!(asked(socket(), "DELETE", &format!("/api/v1/calls/{second}"), "").1["call"], second);
         assert_eq!(said(&stand, &["hangup", id]), "ended\n");
-        stand.until("it is not up any more", || up().len() == 3);
+        stand.until("it is not up any more", || up().len() == 2);
         let again = moorline(&stand, &["hangup", id]);
         assert_eq!(again.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&again.stderr).contains("there is no call"));
@@ -99,7 +129,7 @@ fn calls_are_shown_and_ended_and_new_ones_kept_away() {
         drop(calls.join().expect("the load ends"));
     });
     let page = stand.signaling().expect("metrics");
-    assert_eq!(page.value("moorline_sip_outcomes_total", &[("outcome", "operator_hung_up")]), Some(1.0));
+    assert_eq!(page.value("moorline_sip_outcomes_total", &[("outcome", "operator_hung_up")]), Some(2.0));
     assert!(pinged(&stand).starts_with("SIP/2.0 200"));
     stand.until_nothing_is_left();
 }

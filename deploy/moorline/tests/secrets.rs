@@ -142,6 +142,18 @@ fn nothing_can_be_read(stand: &Stand) {
     for id in list.split('"').filter(|word| word.len() == 22 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
         shows_nothing("session show", &moorline(&["session", "show", id, "--control", control, "--json"]));
     }
+    let socket = stand.folder.path().join("signaling.sock");
+    let socket = socket.to_str().expect("a path");
+    for what in ["status", "trunks", "calls"] {
+        let shown = moorline(&[what, "--json", "--socket", socket]);
+        assert!(shown.starts_with('{'), "{shown}");
+        shows_nothing(what, &shown);
+    }
+    let calls = moorline(&["calls", "--json", "--socket", socket]);
+    for id in calls.split('"').filter(|word| word.len() == 22 && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    {
+        shows_nothing("call", &moorline(&["call", id, "--json", "--socket", socket]));
+    }
     let config = stand.folder.path().join("up.toml");
     let check = moorline(&["check", config.to_str().expect("a path")]);
     assert!(check.contains("no faults"), "{check}");

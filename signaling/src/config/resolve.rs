@@ -39,6 +39,7 @@ impl Config {
         self.overload.check(&mut faults);
         self.streams.check(&mut faults);
         self.cdr.check(&mut faults);
+        self.api.checked(&mut faults);
         let records = Records { kept: self.cdr.enabled, interim_ns: self.cdr.interim_ns() };
         self.read_lists(&mut faults);
         faults.or(Policy { listeners, trunks, order: None, routes, limits, records })

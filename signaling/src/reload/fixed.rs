@@ -11,7 +11,7 @@ pub(super) fn differences(before: &Config, after: &Config) -> Vec<String> {
         };
     }
     compare! {
-        node control admin lease_s user workers listeners dns radius time_zone state cdr command overload streams
+        node control admin lease_s user workers listeners dns radius time_zone state cdr command api overload streams
     }
     if before.limits.callees != after.limits.callees {
         keys.push("signaling.limits.callees".into());
