@@ -102,8 +102,9 @@ struct Version {
     config: Config,
     /// As the configuration says it, with no trunks of others.
     policy: Policy,
-    /// What was in its files.
+    /// What was in its files, and in those of them that are copied.
     digests: Vec<Option<u64>>,
+    copied: Vec<Option<u64>>,
 }
 
 /// What is to be done with a configuration.
@@ -142,10 +143,10 @@ impl Reload {
     pub(crate) fn remember_start(&self) {
         let state = self.state();
         let (Some(history), running) = (&self.history, &state.running) else { return };
-        if history.is_running(&running.text, &running.digests) {
+        if history.is_running(&running.text, &running.copied) {
             return;
         }
-        let kept = history.prepare(&running.text, &running.config.files()).and_then(|()| history.runs());
+        let kept = history.prepare(&running.text, &running.config.copied_files()).and_then(|()| history.runs());
         if let Err(error) = kept {
             warn!("the configuration is not kept for a rollback: {error}");
         }
@@ -170,11 +171,8 @@ impl Reload {
                 let next = Version::new(text, config, policy);
                 self.go_on(&mut state, next, configuration, Wanted::Reload, dry_run)
             }
-            Err(faults) => {
-                let mut reply = refused(configuration, faults);
-                reply.changes_of(difference(&state.running.text, &text));
-                reply
-            }
+            // What is different is not told: what is at fault may be a secret in another key's place.
+            Err(faults) => refused(configuration, faults),
         }
     }
 
@@ -223,7 +221,7 @@ impl Reload {
             return reply;
         }
         let prepared = match (&self.history, wanted) {
-            (Some(history), Wanted::Reload) => history.prepare(&next.text, &next.config.files()),
+            (Some(history), Wanted::Reload) => history.prepare(&next.text, &next.config.copied_files()),
             _ => Ok(()),
         };
         if let Err(problem) = self.take_over(state, &next) {
@@ -344,8 +342,9 @@ pub(crate) async fn sweep(reload: Arc<Reload>) {
 
 impl Version {
     fn new(text: String, config: Config, policy: Policy) -> Version {
-        let digests = config.files().iter().map(|path| digest(path)).collect();
-        Version { text, config, policy, digests }
+        let digests: Vec<Option<u64>> = config.files().iter().map(|path| digest(path)).collect();
+        let copied = digests.iter().take(config.copied_files().len()).copied().collect();
+        Version { text, config, policy, digests, copied }
     }
 
     /// The files of both that hold something else. Copies have other names, but the same text has its files in the same

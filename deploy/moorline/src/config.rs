@@ -1,5 +1,6 @@
 //! One file configures both processes: `[signaling]` and `[media]`, each documented where it is owned.
 
+mod command_path;
 mod control_path;
 mod fault;
 mod locate;
@@ -11,6 +12,7 @@ use moorline_media::Config as MediaConfig;
 use moorline_signaling::{Config as SignalingConfig, Policy};
 use serde::Deserialize;
 
+pub(crate) use command_path::command_path;
 pub(crate) use control_path::{default_control_path, make_private_directory};
 pub(crate) use fault::{ConfigError, Fault};
 

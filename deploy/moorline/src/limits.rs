@@ -11,7 +11,7 @@ use moorline_signaling::command::{DirectionReply, ListedRow, Reply, Request, Tru
 
 use crate::Outcome;
 use crate::cli::limits::{LimitsCommand, ListCommand, RowArgs, SocketArgs};
-use crate::config::Configuration;
+use crate::config::command_path;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -70,7 +70,7 @@ fn done(socket: &SocketArgs, request: &Request, what: &str) -> Outcome {
 pub(crate) fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error> {
     let path: PathBuf = match &args.socket {
         Some(path) => path.clone(),
-        None => Configuration::load(args.config.as_deref())?.signaling.command_path(),
+        None => command_path(args.config.as_deref())?,
     };
     let remedy = "start signaling there, or name its configuration (--config) or its socket (--socket)";
     let (reply, line) = ask(&path, request).map_err(|error| format!("{}: {error}; {remedy}", path.display()))?;

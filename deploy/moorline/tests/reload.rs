@@ -43,7 +43,7 @@ const CALLER: &str = "name = \"caller\"\n";
 
 #[test]
 fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() {
-    let stand = up(71);
+    let stand = up(91);
     let mut reloaded = None;
     let report = load::run(&plan(&stand, 20, 4, 1), &mut |progress| {
         if progress.active == 20 && reloaded.is_none() {
@@ -78,7 +78,7 @@ fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() 
 
 #[test]
 fn what_cannot_be_taken_over_changes_nothing() {
-    let mut stand = up(72);
+    let mut stand = up(92);
     let children = ["signaling", "media"].map(|role| stand.child(role).expect("it runs"));
     edit(&stand, "to = \"callee\"", "to = \"callees\"");
     kill(stand.pid(), Signal::SIGHUP).expect("it runs");
@@ -104,7 +104,7 @@ fn what_cannot_be_taken_over_changes_nothing() {
 
 #[test]
 fn a_signal_reloads_and_a_restart_can_still_be_rolled_back() {
-    let stand = up(73);
+    let stand = up(93);
     edit(&stand, CALLER, "name = \"caller\"\nlimits.inbound.calls = 0\n");
     kill(stand.pid(), Signal::SIGHUP).expect("it runs");
     stand.until("it runs", || stand.log().contains("another configuration runs"));

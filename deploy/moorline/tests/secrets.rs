@@ -15,6 +15,9 @@ use stand::{PATIENCE, Stand};
 const RECEIVED: &str = "771240963518";
 const SENT: &str = "889917706432";
 
+/// What it is shown later.
+const OTHER: &str = "557193046620";
+
 /// A party with a socket of its own.
 struct Party {
     socket: UdpSocket,
@@ -226,6 +229,25 @@ fn calls_behind_secret_prefixes_leave_no_trace_of_them() {
     let bye = callee.expect(&format!("BYE sip:{contact} SIP/2.0"), &stand);
     callee.send(&callee.answer(&bye, "200 OK", &contact, ""));
     stand.until_nothing_is_left();
+    nothing_can_be_read(&stand);
+
+    // Another prefix is agreed on, told of, and taken back.
+    let config = stand.folder.path().join("up.toml");
+    let config = config.to_str().expect("a path");
+    let file = secrets.path().join("sent");
+    for (prefix, arguments) in
+        [(OTHER, &["reload", "--dry-run"][..]), (OTHER, &["reload"]), (SENT, &["rollback", "--json"])]
+    {
+        std::fs::write(&file, prefix).expect("written");
+        let told = moorline(&[arguments, &["--config", config]].concat());
+        assert!(told.contains("another content"), "{told}");
+        assert!(!told.contains(OTHER), "{told}");
+        shows_nothing("reload", &told);
+    }
+    std::fs::write(&file, "!").expect("written");
+    let told = moorline(&["reload", "--config", config]);
+    assert!(told.contains("secret_prefix") && told.contains("refused"), "{told}");
+    std::fs::write(&file, SENT).expect("written");
     nothing_can_be_read(&stand);
 }
 

@@ -128,7 +128,8 @@ fn shown(path: &str, value: &Value) -> String {
 
 fn without_secrets(path: &str, value: &Value) -> Value {
     match value {
-        _ if is_secret(path) => Value::String(HIDDEN.into()),
+        // A prefix where a table of prefixes should be is one all the same.
+        _ if is_secret(path) || (path.ends_with("secret_prefix") && !value.is_table()) => Value::String(HIDDEN.into()),
         Value::Table(table) => {
             let inside =
                 |(key, value): (&String, &Value)| (key.clone(), without_secrets(&format!("{path}.{key}"), value));
@@ -211,6 +212,7 @@ mod tests {
         for key in ["secret_prefix.sent", "credentials.password", "users[1].ha1_md5", "radius.secret:"] {
             assert!(changed.contains(key), "{changed}");
         }
+        assert_eq!(told("", "secret_prefix = 'hunter2'"), ["secret_prefix: - > \"(hidden)\""]);
         assert!(told("", "password_file = '/x'")[0].contains("/x"));
     }
 
