@@ -94,7 +94,7 @@ fn asked(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Request, 
         ("GET", ["calls"]) => Request::Calls {
             trunk: query.take("trunk"),
             number: query.take("number"),
-            state: query.take("state").map(|state| read(&json!(state).to_string())).transpose()?,
+            state: query.take("state").map(|state| read(json!(state).to_string())).transpose()?,
             limit: query.number("limit")?,
             after: query.take("after"),
         },
