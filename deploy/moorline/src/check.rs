@@ -5,8 +5,8 @@ mod here;
 use std::io::Write;
 use std::process::ExitCode;
 
-use moorline_media::{AnnouncementSource, Range};
-use moorline_signaling::{ConfigFault, NamedAnnouncement, ShareConfig, TrunksConfig};
+use moorline_media::Range;
+use moorline_signaling::{ConfigFault, ShareConfig, TrunksConfig};
 
 use crate::Outcome;
 use crate::cli::CheckArgs;
@@ -54,7 +54,6 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let doubts = configuration.signaling.doubts();
     let mut futile: Vec<Finding> = doubts.futile.into_iter().map(Finding::from).collect();
     let mut idle: Vec<Finding> = doubts.idle.into_iter().map(Finding::from).collect();
-    futile.extend(announcements.iter().flat_map(|known| unknown_announcements(&configuration, known)));
     idle.extend(unused_ranges(&configuration));
     if !args.offline {
         futile.extend(here::missing(&configuration));
@@ -97,18 +96,6 @@ fn refuse(error: &ConfigError) -> Outcome {
         eprintln!("{file}: {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
     }
     Ok(ExitCode::FAILURE)
-}
-
-/// Announcements that callers are to hear and media does not have.
-fn unknown_announcements(configuration: &Configuration, known: &[AnnouncementSource]) -> Vec<Finding> {
-    let named = configuration.signaling.named_announcements().into_iter();
-    let unknown = named.filter(|named| known.iter().all(|known| known.name != named.name));
-    let finding = |NamedAnnouncement { path, name }| {
-        let problem = format!("media has no {name:?}, so callers are refused without");
-        let remedy = format!("put {name}.wav into the directory that `media.announcements` names, or name another");
-        Finding::new(path, problem, remedy)
-    };
-    unknown.map(finding).collect()
 }
 
 fn unused_ranges(configuration: &Configuration) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! One file configures both processes: `[signaling]` and `[media]`, each documented where it is owned.
 
+mod announcements;
 mod command_path;
 mod control_path;
 mod fault;
@@ -116,6 +117,11 @@ impl Configuration {
         check_agreement(&signaling, &media, private_directory.is_some(), |path, problem, remedy| {
             found.push(document.fault(path, problem, remedy));
         });
+        // What a rollback goes back to has been looked at when it came, and media keeps what it has read.
+        if copies.is_none() {
+            let unknown = announcements::unknown(&signaling, &media).into_iter();
+            found.extend(unknown.map(|[path, problem, remedy]| document.fault(path, problem, remedy)));
+        }
         if !found.is_empty() {
             found.sort_by_key(|fault| (fault.line, fault.column));
             return Err(faults(found));

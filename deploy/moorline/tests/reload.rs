@@ -88,6 +88,16 @@ fn what_cannot_be_taken_over_changes_nothing() {
         log.contains("the configuration stays as it was") && log.contains("signaling.routes[0].to")
     });
     edit(&stand, "to = \"callees\"", "to = \"callee\"");
+    let refuse = "[[signaling.routes]]\nprefix = \"9\"\nrefuse = { status = 403, announcement = \"unheard\" }\n";
+    edit(&stand, "[[signaling.routes]]\n", &format!("{refuse}[[signaling.routes]]\n"));
+    let refused = moorline(&stand, &["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("signaling.routes[0].refuse.announcement: media has no \"unheard\""),
+        "{}",
+        said(&refused)
+    );
+    edit(&stand, refuse, "");
     edit(&stand, "first_port = 20000", "first_port = 20002");
     edit(&stand, "workers = 2", "workers = 3");
     edit(&stand, CALLER, "name = \"caller\"\ntrusted = true\n");

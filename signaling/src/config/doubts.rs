@@ -55,6 +55,9 @@ impl Config {
                 let name = trunk.limits.refusals.of(cause).and_then(|refuse| refuse.announcement.as_ref());
                 add(format!("trunks[{index}].limits.refusals.{}.announcement", cause.name()), name);
             }
+            for (rule, answer) in trunk.answers.iter().enumerate() {
+                add(format!("trunks[{index}].answers[{rule}].announcement"), answer.announcement.as_ref());
+            }
         }
         named
     }

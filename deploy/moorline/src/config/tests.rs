@@ -128,6 +128,31 @@ fn the_user_that_signaling_becomes_is_let_in_by_media() {
 }
 
 #[test]
+fn announcements_must_be_built_in_or_in_the_directory() {
+    const ROUTES: &str = "[[signaling.routes]]";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("out-of-hours.al"), [0xd5; 800]).expect("written");
+    let refuse = |name: &str| {
+        format!("{ROUTES}\nprefix = \"9\"\nrefuse = {{ status = 403, announcement = \"{name}\" }}\n{ROUTES}")
+    };
+    let own = |text: String| text.replacen("[media]", &format!("[media]\nannouncements = {:?}", folder.path()), 1);
+    let parsed = |text: String| Configuration::parse("test.toml", &text);
+    assert!(parsed(BUILT_IN.replacen(ROUTES, &refuse("call-restricted"), 1)).is_ok(), "built in");
+    assert!(parsed(own(BUILT_IN.replacen(ROUTES, &refuse("out-of-hours"), 1))).is_ok(), "in the directory");
+    let fault = one(ROUTES, &refuse("out-of-hours"));
+    assert_eq!((fault.line, fault.key.as_str()), (line_of(ROUTES) + 2, "signaling.routes[0].refuse.announcement"));
+    assert!(fault.remedy.contains("out-of-hours.wav"), "{fault:?}");
+    let fault =
+        one("name = \"carrier\"", "name = \"carrier\"\nanswers = [{ status = 404, announcement = \"unheard\" }]");
+    assert_eq!(fault.key, "signaling.trunks[1].answers[0].announcement");
+    std::fs::write(folder.path().join("broken.wav"), b"RIFF").expect("written");
+    assert!(
+        parsed(own(BUILT_IN.replacen(ROUTES, &refuse("out-of-hours"), 1))).is_ok(),
+        "media says what is wrong there"
+    );
+}
+
+#[test]
 fn overlapping_ranges_are_refused() {
     let more = "last_port = 32767\n[[media.ranges]]\nname = \"more\"\nnetwork = \"127.103.169.80/28\"\n\
                 first_port = 20000\nlast_port = 30000";

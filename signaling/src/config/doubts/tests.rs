@@ -178,12 +178,14 @@ fn announcements_are_named_where_they_stand() {
     let refusals =
         and(PBX, "limits = { refusals = { barred = { status = 474, announcement = \"call-restricted\" } } }");
     let refuse = "from = \"pbx\"\n    prefix = \"0900\"\n    refuse = { status = 403, announcement = \"no-line\" }\n    [[routes]]\n    from = \"pbx\"";
-    let text = GOOD.replacen(PBX, &refusals, 1).replacen("from = \"pbx\"", refuse, 1);
+    let answers = "answers = [{ status = 480, to_status = 486 }, { status = 404, announcement = \"no-number\" }]";
+    let text = GOOD.replacen(PBX, &format!("{refusals}\n    {answers}"), 1).replacen("from = \"pbx\"", refuse, 1);
     let named = toml::from_str::<Config>(&text).expect("a configuration").named_announcements();
     let named: Vec<(&str, &str)> = named.iter().map(|named| (named.path.as_str(), named.name.as_str())).collect();
     let expected = [
         ("signaling.routes[0].refuse.announcement", "no-line"),
         ("signaling.trunks[0].limits.refusals.barred.announcement", "call-restricted"),
+        ("signaling.trunks[0].answers[1].announcement", "no-number"),
     ];
     assert_eq!(named, expected);
 }
