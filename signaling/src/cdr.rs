@@ -1,8 +1,8 @@
 //! Call detail records on their way out of the process.
 //!
-//! The workers write the marks of their calls' records into a [`journal`] before the answers of the same step leave: a
-//! process that is killed has lost nothing that anybody heard of. A thread of the journal's own makes that safe from
-//! power failures, a moment later. From the journal each [`sink`] takes the records at its own pace, on a thread of its
+//! The workers hand the marks of their calls' records over ([`handover`]), and hold the answers of the same step until
+//! they are in a [`journal`]: a process that is killed has lost nothing that anybody heard of. A thread of the journal's
+//! own makes that safe from power failures, a moment later. From the journal each [`sink`] takes the records at its own pace, on a thread of its
 //! own, and keeps its place there with a [`cursor`].
 
 mod accounting;
@@ -10,6 +10,7 @@ mod aside;
 mod columns;
 mod cursor;
 mod files;
+mod handover;
 mod journal;
 mod line;
 mod postgres;
@@ -31,6 +32,7 @@ use tracing::info;
 
 use crate::config::CdrConfig;
 
+pub(crate) use handover::{Handover, PATIENCE, Writer};
 pub(crate) use journal::{Journal, JournalCounts};
 pub(crate) use replay::Before;
 pub(crate) use sink::SinkCounts;
@@ -175,6 +177,10 @@ fn lock(directory: &Path) -> Result<Flock<std::fs::File>, CdrFault> {
         }
     }
 }
+
+/// A disk that can hang, for the tests of whoever waits for it.
+#[cfg(test)]
+pub(crate) use handover::tests as hung;
 
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,6 @@ impl WallClock {
 /// Nothing waits for longer in a socket that is read at all.
 const LONGEST_WAIT_NS: u64 = 10_000_000_000;
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

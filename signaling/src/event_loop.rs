@@ -1,27 +1,24 @@
 //! The event loop of a worker's thread: the only reader of the clock there, and the only owner of the worker.
 
+mod carry_out;
+mod held;
 mod looks;
 mod questions;
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
 
-use moorline_b2bua::cdr::Mark;
-use moorline_b2bua::locate::Failure;
 use moorline_b2bua::policy::Policy;
-use moorline_b2bua::verify::Verdict;
-use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, News, Observation, Outbox, Output, Reason, Worker};
-use moorline_control::{Refusal, RefusalCode, Reply};
+use moorline_b2bua::{Dispatch, Edge, Input, Judgement, MediaInput, News, Observation, Outbox, Reason, Worker};
 use moorline_sip::transaction::Flow;
 use moorline_sip::{Index, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
-use tracing::warn;
 
-use crate::cdr::{Before, Journal};
+use crate::cdr::{Before, Handover};
 use crate::clock::{WallClock, now_ns, until};
 use crate::limits::Limits;
 use crate::mail::{Inbox, Mail, Workers};
@@ -34,6 +31,7 @@ use crate::store::{Entry, Store};
 use crate::transport::streams::StreamQueue;
 use crate::transport::udp::{Batch, UdpTransport};
 
+use held::{Held, Step};
 pub(crate) use questions::Question;
 
 /// Where verdicts on credentials are asked for, and where they come from.
@@ -79,9 +77,10 @@ pub(crate) struct EventLoop {
     verdicts: Option<Verdicts>,
     /// Where the first worker writes what must outlive it.
     store: Option<Store>,
-    /// Where calls are written down, and what is not written yet.
-    journal: Option<Journal>,
-    marks: Vec<Mark>,
+    /// What is carried out next.
+    steps: VecDeque<Step>,
+    /// What waits until calls are written down.
+    held: Held,
     /// Where the process asks for what this worker knows.
     desk: mpsc::Receiver<Question>,
     statistics: Statistics,
@@ -111,7 +110,8 @@ pub(crate) struct Parts {
     pub(crate) dns: (Questions, mpsc::Receiver<Answered>),
     pub(crate) radius: Option<Verdicts>,
     pub(crate) store: Option<(Store, Vec<Entry>)>,
-    pub(crate) records: Option<(Journal, Arc<Before>)>,
+    pub(crate) records: Option<Arc<Before>>,
+    pub(crate) handover: Option<Handover>,
     pub(crate) desk: mpsc::Receiver<Question>,
     pub(crate) wall_clock: WallClock,
     pub(crate) limits: Arc<Limits>,
@@ -128,6 +128,7 @@ enum Wake {
     Question(Question),
     Policy,
     Used(UsedTrunks),
+    Written,
     Timer,
     Stop,
 }
@@ -159,8 +160,8 @@ impl EventLoop {
             answers,
             verdicts: parts.radius,
             store,
-            journal: parts.records.as_ref().map(|(journal, _)| journal.clone()),
-            marks: Vec::new(),
+            steps: VecDeque::new(),
+            held: Held::new(parts.handover),
             desk: parts.desk,
             statistics: Statistics::new(),
             observed: Vec::new(),
@@ -170,7 +171,7 @@ impl EventLoop {
             now: 0,
         };
         event_loop.look_at_the_wall(now_ns());
-        if let Some((_, before)) = parts.records {
+        if let Some(before) = parts.records {
             let (records, ended) = (before.open.clone(), before.ended.clone());
             event_loop.handle(now_ns(), Input::Begun { records, ended, until: before.until });
         }
@@ -200,8 +201,8 @@ impl EventLoop {
                 Wake::Question(question) => self.reply(question),
                 // Whoever has asked may have gone.
                 Wake::Used(ask) => drop(ask.send(self.worker.trunks_in_use())),
-                Wake::Timer | Wake::Policy => {}
-                Wake::Stop => return self.media.finish().await,
+                Wake::Timer | Wake::Policy | Wake::Written => {}
+                Wake::Stop => return self.end().await,
             }
             for flow in std::mem::take(&mut self.broken) {
                 self.handle(now_ns(), Input::Broken { flow });
@@ -224,13 +225,16 @@ impl EventLoop {
         .await;
         let again = (!self.outbox.is_empty()).then(|| now_ns() + TELL_AGAIN_NS);
         let broken = (!self.broken.is_empty()).then_some(0);
-        let deadline = [self.worker.next_timeout(), media.next_timeout(), again, broken].into_iter().flatten().min();
+        let held = &self.held;
+        let timeouts = [self.worker.next_timeout(), media.next_timeout(), again, broken, held.deadline()];
+        let deadline = timeouts.into_iter().flatten().min();
         tokio::select! {
             () = stop => Wake::Stop,
             listener = poll_fn(|cx| udp.poll_readable(cx)) => Wake::Readable(listener),
             Some(mail) = self.inbox.mail.recv() => Wake::Mail(mail),
             Some(news) = self.inbox.news.recv() => Wake::News(news),
             () = poll_fn(|cx| media.poll(cx)) => Wake::Media,
+            () = held.told() => Wake::Written,
             Some(answered) = self.answers.recv() => Wake::Dns(answered),
             Some(judged) = verdict(&mut self.verdicts) => Wake::Verdict(judged),
             Some(question) = self.desk.recv() => Wake::Question(question),
@@ -341,9 +345,7 @@ impl EventLoop {
         self.statistics.waited(at, at - received_at);
         self.now = at;
         self.worker.handle(at, Input::Message { flow, bytes });
-        if self.carry_out(Some(flow)) {
-            self.forwarded.push(received_at);
-        }
+        self.carry_out(Some((flow, received_at)));
     }
 
     fn media_events(&mut self) {
@@ -355,7 +357,10 @@ impl EventLoop {
                 }
                 MediaEvent::Reply(request, reply) => MediaInput::Reply { request, reply },
                 MediaEvent::Event(event) => MediaInput::Event(event),
-                MediaEvent::Disconnected => MediaInput::Disconnected,
+                MediaEvent::Disconnected => {
+                    self.held.disconnected();
+                    MediaInput::Disconnected
+                }
             };
             self.handle(now_ns(), Input::Media(input));
             if self.udp.waiting() >= FLUSH {
@@ -368,112 +373,6 @@ impl EventLoop {
         self.now = self.now.max(now);
         self.worker.handle(self.now, input);
         self.carry_out(None);
-    }
-
-    /// The one place where outputs are carried out. Whether the message that came from `source` was forwarded by them
-    /// at once, which no observation tells of.
-    fn carry_out(&mut self, source: Option<Flow>) -> bool {
-        let (mut crossed, mut told) = (false, false);
-        while let Some(output) = self.worker.poll_output() {
-            match output {
-                Output::Transmit { flow, bytes } => {
-                    crossed |= source.is_some_and(|source| flow != source);
-                    self.transmit(flow, bytes);
-                }
-                Output::Observe(observation) => {
-                    use Observation::{AnswerForwarded, InviteForwarded};
-                    told |= matches!(observation, InviteForwarded { .. } | AnswerForwarded { .. });
-                    self.observed.push(observation);
-                }
-                Output::Record(mark) => self.marks.push(mark),
-                Output::Name { remote, name } => self.streams.name(remote, name),
-                Output::Dns(query) => {
-                    let number = query.number;
-                    if !self.questions.put(query) {
-                        let answer = Err(Failure::Unavailable);
-                        self.worker.handle(self.now, Input::Dns { number, answer });
-                    }
-                }
-                Output::Tell(news) => {
-                    self.outbox.tell(&news);
-                    self.tell();
-                    self.statistics.news_delayed += u64::from(!self.outbox.is_empty());
-                }
-                Output::Counted => self.limits.write_counts(),
-                Output::Store { key, value, expires_at } => self.store(&key, value, expires_at),
-                Output::Verify { request, question } => {
-                    let asked = self.verdicts.as_ref().is_some_and(|(questions, _)| questions.put(request, question));
-                    if !asked {
-                        let verdict = Verdict::Unavailable;
-                        self.worker.handle(self.now, Input::Verdict { request, verdict });
-                    }
-                }
-                Output::Media { request, body } => {
-                    if !self.media.push(request, body) {
-                        // The worker refuses the call or asks again, as it does when the media process is busy.
-                        self.statistics.media_overflows += 1;
-                        let reply = Reply::Refused(Refusal::new(RefusalCode::Busy, "too many requests are waiting"));
-                        self.worker.handle(self.now, Input::Media(MediaInput::Reply { request, reply }));
-                    }
-                }
-            }
-        }
-        crossed && !told
-    }
-
-    /// Tells the other workers what they have room for.
-    fn tell(&mut self) {
-        let workers = &self.workers;
-        self.outbox.deliver(|worker, news| workers.tell(worker, news));
-    }
-
-    /// Writes something down. What there is no room for is written with its next change.
-    fn store(&mut self, key: &[u8], value: Option<Vec<u8>>, expires_at: u64) {
-        let Some(store) = &mut self.store else { return };
-        let expires = SystemTime::now() + Duration::from_nanos(expires_at.saturating_sub(self.now));
-        let taken = match value {
-            Some(value) => store.put(BINDINGS, key, value, Some(expires)),
-            None => store.remove(BINDINGS, key),
-        };
-        if let Err(problem) = taken {
-            warn!("a registration is not written down: {problem}");
-        }
-    }
-
-    fn transmit(&mut self, flow: Flow, bytes: Arc<[u8]>) {
-        if flow.transport == Transport::Udp {
-            self.edge.sent_to(self.now, flow);
-            self.udp.send(flow.listener, flow.remote, bytes);
-            return;
-        }
-        // What leaves by another thread must not tell of what is not written down.
-        self.write_marks();
-        if !self.streams.transmit(flow, bytes) {
-            self.statistics.stream_overflows += 1;
-            self.broken.push(flow);
-        }
-    }
-
-    /// Sends what waits, and measures what it tells of.
-    fn flush(&mut self) {
-        self.write_marks();
-        self.udp.flush();
-        self.tell();
-        self.statistics.attempts(self.now, self.worker.counters().attempts);
-        if self.observed.is_empty() && self.forwarded.is_empty() {
-            return;
-        }
-        let now = now_ns();
-        self.observed.drain(..).for_each(|observation| self.statistics.observe(now, observation));
-        self.forwarded.drain(..).for_each(|received_at| self.statistics.forwarded(now, received_at));
-    }
-
-    /// Writes down what is to be known of calls, before anybody hears of it.
-    fn write_marks(&mut self) {
-        match &self.journal {
-            Some(journal) => journal.write(&mut self.marks),
-            None => self.marks.clear(),
-        }
     }
 }
 

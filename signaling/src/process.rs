@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
-use crate::cdr::{Before, Journal, Records};
+use crate::cdr::{Before, Handover, Records, Writer};
 use crate::clock::WallClock;
 use crate::command;
 use crate::event_loop::{EventLoop, Parts, Question};
@@ -74,6 +74,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     let mut store = open_store(&config)?;
     let calls = Arc::default();
     let (records, before) = open_records(&config, &calls)?;
+    let writer = start_writer(records.as_ref(), &limits, count)?;
     let mut policy = policy;
     let configured = policy.clone();
     policy.records.kept = records.is_some();
@@ -113,8 +114,10 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         let (ask, desk) = mpsc::channel(2);
         desks.push(ask);
         let store = store.take();
-        let records = records.as_ref().map(|records| (records.journal(), Arc::clone(&before)));
-        let made = Made { index, datagrams, inbox, streams, workers: workers.clone(), store, records, desk, used };
+        let before = records.is_some().then(|| Arc::clone(&before));
+        let handover = writer.as_ref().map(|writer| writer.handover(index));
+        let workers = workers.clone();
+        let made = Made { index, datagrams, inbox, streams, workers, store, before, handover, desk, used };
         threads.start(config.clone(), shared.clone(), made)?;
     }
     let sources = admin::Sources {
@@ -142,8 +145,26 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     };
     info!(lease_s = config.lease_s, "signaling stops; calls are left to the media process's lease");
     threads.stop();
-    drop(records);
+    if writer.is_none_or(|writer| writer.stop(cdr::PATIENCE)) {
+        drop(records);
+    } else {
+        // They would wait for the same disk.
+        std::mem::forget(records);
+    }
     ended
+}
+
+/// What writes for the workers, if anything is written.
+fn start_writer(
+    records: Option<&Records>,
+    limits: &Arc<Limits>,
+    workers: usize,
+) -> Result<Option<Writer>, SignalingError> {
+    if records.is_none() && !limits.keeps() {
+        return Ok(None);
+    }
+    let writer = Writer::start(records.map(Records::journal), Arc::clone(limits), workers);
+    writer.map(Some).map_err(SignalingError::system("starting the thread that writes records"))
 }
 
 /// The directory of the store where none is configured.
@@ -215,7 +236,8 @@ struct Made {
     workers: Workers,
     /// The first worker's alone.
     store: Option<(Store, Vec<Entry>)>,
-    records: Option<(Journal, Arc<Before>)>,
+    before: Option<Arc<Before>>,
+    handover: Option<Handover>,
     desk: mpsc::Receiver<Question>,
     used: mpsc::Receiver<UsedTrunks>,
 }
@@ -284,7 +306,7 @@ async fn serve_worker(
     made: Made,
     stop: oneshot::Receiver<()>,
 ) -> Result<(), SignalingError> {
-    let Made { index, datagrams, inbox, streams, workers, store, records, desk, used } = made;
+    let Made { index, datagrams, inbox, streams, workers, store, before, handover, desk, used } = made;
     let radius = config.radius.as_ref().map(radius::start).transpose().map_err(SignalingError::Radius)?;
     let udp = UdpTransport::new(datagrams).map_err(SignalingError::system("taking over a socket"))?;
     let (calls, announcements) = (Arc::clone(&shared.calls), Arc::clone(&shared.announcements));
@@ -311,7 +333,8 @@ async fn serve_worker(
         dns: resolver::start(&config.dns),
         radius,
         store,
-        records,
+        records: before,
+        handover,
         desk,
     };
     EventLoop::new(parts).run(async move { drop(stop.await) }).await;

@@ -4,7 +4,6 @@
 mod stand;
 
 use std::fs;
-use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use moorline_bench::load::{self, Plan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
-use stand::Stand;
+use stand::{Stand, left_out};
 
 /// Ends a server with the test.
 struct Server(Child);
@@ -27,16 +26,6 @@ impl Drop for Server {
         let _ended = kill(Pid::from_raw(pid), Signal::SIGINT);
         let _status = self.0.wait();
     }
-}
-
-/// What cannot be tested here, and what to install.
-fn left_out(what: &str, package: &str) {
-    let text = format!("{what}: install {package}");
-    if let Some(path) = std::env::var_os("MOORLINE_SKIPPED") {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).expect("a file");
-        writeln!(file, "{text}").expect("written");
-    }
-    eprintln!("left out: {text}");
 }
 
 /// Where Debian has the newest PostgreSQL's programs.

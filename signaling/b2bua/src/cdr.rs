@@ -311,7 +311,7 @@ impl Media {
 }
 
 /// What a party said, as text of bounded length in one line.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]);
     text.replace(char::is_control, " ")
 }

@@ -101,7 +101,7 @@ pub enum Output {
         /// Its bytes; the transaction that may repeat them keeps them too.
         bytes: Arc<[u8]>,
     },
-    /// Send a request to the media process, in this order with the others.
+    /// Send a request to the media process, in this order with the others of its session.
     Media {
         /// The number that must come back with the reply.
         request: u32,
@@ -129,7 +129,7 @@ pub enum Output {
         expires_at: u64,
     },
     /// How often callees were called has changed: write it down ([`DayCounts::write_changes`]) before anything else is
-    /// carried out, so that what was sent on is counted whatever comes.
+    /// sent, so that what was sent on is counted whatever comes.
     ///
     /// [`DayCounts::write_changes`]: crate::policy::limit::DayCounts::write_changes
     Counted,
@@ -140,8 +140,8 @@ pub enum Output {
         /// The question.
         question: DigestQuestion,
     },
-    /// Write down the record of a call, as it is now. Whoever does so before it carries out the outputs that follow can
-    /// tell of every call that anybody has heard of.
+    /// Write down the record of a call, as it is now. Whoever does so before it sends what the call says from this input
+    /// on, and closes its session, can tell of every call that anybody has heard of.
     Record(Mark),
     /// Something to be counted into a histogram or logged, once per call step, never per packet.
     Observe(Observation),

@@ -1,7 +1,7 @@
 //! The journal: what the workers write down of calls, before anybody hears of it.
 //!
-//! A worker appends its marks with one write to the page cache, which a killed process does not lose. The journal's thread
-//! brings them to the disk, some milliseconds later and many at once, and only then may sinks have them; it removes
+//! What the workers hand over is appended to the page cache, which a killed process does not lose. The journal's thread
+//! brings it to the disk, some milliseconds later and much at once, and only then may sinks have it; it removes
 //! segments that every sink has read, carrying over what is still open in them.
 //!
 //! Where the disk reports that it has not taken what was written, the system forgets that it had to: the same lines are
@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -37,8 +37,15 @@ use crate::config::{CdrConfig, WhenJournalFullConfig};
 const SEGMENT: u64 = 8 << 20;
 
 /// The most bytes of marks that are kept in memory while the journal cannot be written, and as many while what was
-/// written cannot be brought to the disk.
+/// written cannot be brought to the disk. Half of that is for calls that were answered: attempts that were not have no
+/// end.
 const MAX_PENDING: usize = 32 << 20;
+
+/// When so much was written and is not on the disk, more waits.
+const MAX_UNSAFE: usize = MAX_PENDING / 8 * 7;
+
+/// How often it is looked whether there is less.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The segment of marks that are not in any yet.
 const NOWHERE: u64 = u64::MAX;
@@ -60,8 +67,12 @@ pub(crate) struct JournalCounts {
     pub(crate) cut: AtomicU64,
     /// Bytes on disk.
     pub(crate) bytes: AtomicU64,
-    /// 1 while it cannot be written, or is full.
+    /// 1 while it cannot be written, hangs, or is full.
     pub(crate) failing: AtomicU64,
+    /// Marks that were handed over and wait.
+    pub(crate) waiting: AtomicU64,
+    /// Times that its disk began to hang.
+    pub(crate) stalls: AtomicU64,
 }
 
 struct Shared {
@@ -71,6 +82,8 @@ struct Shared {
     calls: Arc<Concurrency>,
     counts: Arc<JournalCounts>,
     medium: Arc<dyn Medium>,
+    /// Its disk hangs. Whoever says so cannot look at the state, which the one who hangs holds.
+    stalled: Arc<AtomicBool>,
     state: Mutex<State>,
     /// The journal's thread is to look again.
     written: Condvar,
@@ -110,6 +123,8 @@ struct State {
     /// It has stopped, and nothing more becomes safe.
     stopped: bool,
     buffer: Vec<u8>,
+    /// Where the lines in it end, and whether the call of each was answered.
+    lines: Vec<(usize, bool)>,
     /// How far each sink has come.
     sinks: Vec<Position>,
     thread: Option<thread::JoinHandle<()>>,
@@ -162,6 +177,7 @@ impl Journal {
             stop: false,
             stopped: false,
             buffer: Vec::new(),
+            lines: Vec::new(),
             sinks: Vec::new(),
             thread: None,
         };
@@ -172,6 +188,7 @@ impl Journal {
             calls,
             counts,
             medium,
+            stalled: Arc::default(),
             state: Mutex::new(state),
             written: Condvar::new(),
             synced: Condvar::new(),
@@ -186,22 +203,20 @@ impl Journal {
         Arc::clone(&self.0.counts)
     }
 
-    /// Writes marks down, and forgets them. When it returns, a process that is killed has not lost them.
-    pub(crate) fn write(&self, marks: &mut Vec<Mark>) {
-        if marks.is_empty() {
-            return;
-        }
+    /// Writes marks down. When it returns, a process that is killed has not lost them. The disk may keep it for long.
+    pub(super) fn write(&self, marks: impl IntoIterator<Item = Mark>) {
         let mut state = self.state();
         let state = &mut *state;
         state.buffer.clear();
-        let (mut written, mut ended) = (0, 0);
-        for Mark { stage, record } in marks.drain(..) {
+        state.lines.clear();
+        let mut ended = 0;
+        for Mark { stage, record } in marks {
             let Ok(id) = record.id.parse::<SessionId>() else { continue };
             if state.ended.contains(&id) {
                 continue;
             }
             line::write(&mut state.buffer, stage, &record);
-            written += 1;
+            state.lines.push((state.buffer.len(), record.answer.is_some()));
             if stage == Stage::Ended {
                 ended += 1;
                 state.open.remove(&id);
@@ -210,19 +225,24 @@ impl Journal {
                 state.marked.push(id);
             }
         }
-        self.0.counts.marks.fetch_add(written, Ordering::Relaxed);
+        self.0.counts.marks.fetch_add(state.lines.len() as u64, Ordering::Relaxed);
         self.0.counts.records.fetch_add(ended, Ordering::Relaxed);
-        self.append(state, written);
+        self.append(state);
     }
 
     /// Appends the buffer to the segment, or keeps it for later where that cannot be.
-    fn append(&self, state: &mut State, marks: u64) {
+    fn append(&self, state: &mut State) {
         let buffer = std::mem::take(&mut state.buffer);
         if !state.pending.is_empty() || self.put(state, &buffer).is_err() {
-            if state.pending.len() + buffer.len() <= MAX_PENDING {
-                state.pending.extend_from_slice(&buffer);
-            } else {
-                self.0.counts.lost.fetch_add(marks, Ordering::Relaxed);
+            let mut from = 0;
+            for (end, answered) in state.lines.drain(..) {
+                let room = if answered { MAX_PENDING } else { MAX_PENDING / 2 };
+                let line = &buffer[std::mem::replace(&mut from, end)..end];
+                if state.pending.len() + line.len() <= room {
+                    state.pending.extend_from_slice(line);
+                } else {
+                    self.0.counts.lost.fetch_add(1, Ordering::Relaxed);
+                }
             }
         } else {
             state.place_marked();
@@ -231,6 +251,45 @@ impl Journal {
         if std::mem::take(&mut state.idle) {
             self.0.written.notify_one();
         }
+    }
+
+    /// Waits while as much as can be kept is not on the disk yet, unless the disk has said that it fails.
+    pub(super) fn wait_for_room(&self) {
+        let mut state = self.state();
+        while state.written_bytes > MAX_UNSAFE && !(state.doubtful || state.failing || state.stop) {
+            let waited = self.0.synced.wait_timeout(state, LOOK_AGAIN);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// So many marks wait to be written, and some have found no room.
+    pub(super) fn waits(&self, marks: usize, lost: u64) {
+        self.0.counts.waiting.store(marks as u64, Ordering::Relaxed);
+        self.0.counts.lost.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    /// Whether the disk hangs: set by whoever waits for it, before that is said with [`Journal::stall`].
+    pub(super) fn stalled(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.stalled)
+    }
+
+    /// The disk has taken nothing for so long. Should it take something at this moment, then the journal's thread corrects
+    /// what is said here.
+    pub(super) fn stall(&self, patience: Duration) {
+        self.0.counts.stalls.fetch_add(1, Ordering::Relaxed);
+        let calls = if self.0.refuse { "new calls are refused" } else { "calls go on" };
+        let so_long = patience.as_secs();
+        error!("the disk of the journal of call records hangs for {so_long} s: {calls} until it takes something");
+        self.0.counts.failing.store(1, Ordering::Relaxed);
+        if self.0.refuse {
+            self.0.calls.shut(true);
+        }
+    }
+
+    /// It has taken something.
+    pub(super) fn resume(&self) {
+        info!("the disk of the journal of call records does not hang any more");
+        self.say(&self.state());
     }
 
     /// Writes whole lines, or nothing of them.
@@ -283,7 +342,8 @@ impl Journal {
 
     /// Says how things stand, where it has changed.
     fn say(&self, state: &State) {
-        let failing = state.failing || state.full || state.doubtful;
+        let stalled = self.0.stalled.load(Ordering::Relaxed);
+        let failing = state.failing || state.full || state.doubtful || stalled;
         self.0.counts.failing.store(u64::from(failing), Ordering::Relaxed);
         self.0.calls.shut(failing && self.0.refuse);
     }

@@ -55,7 +55,7 @@ fn mark(number: u64, stage: Stage) -> Mark {
 }
 
 fn write(records: &Records, marks: impl IntoIterator<Item = Mark>) {
-    records.journal().write(&mut marks.into_iter().collect());
+    records.journal().write(marks);
 }
 
 #[track_caller]

@@ -29,9 +29,9 @@ pub struct CdrConfig {
     /// The most megabytes of the journal, which grows while a sink cannot take records: 16 to 1000000. A call takes about
     /// four kilobytes.
     pub journal_mb: u32,
-    /// What is done when the journal has grown to its bound, or its disk is full or fails: `drop` loses records, the oldest that
-    /// a sink has not taken or those that find no room, and counts them; `refuse` answers new calls 503 until there is
-    /// room.
+    /// What is done when the journal has grown to its bound, or its disk is full, fails, or takes nothing for 2 s: `drop` loses
+    /// records, the oldest that a sink has not taken or those that find no room in memory either, and counts them; `refuse`
+    /// answers new calls 503 until there is room. Calls that are up go on.
     pub when_full: WhenJournalFullConfig,
     /// Files of JSON Lines.
     pub json: Option<FilesConfig>,

@@ -5,6 +5,9 @@
 )]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod parties;
+
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -187,6 +190,16 @@ impl Drop for Stand {
             let _ = self.process.wait();
         }
     }
+}
+
+/// What cannot be tested here, and what to install for it.
+pub(crate) fn left_out(what: &str, package: &str) {
+    let text = format!("{what}: install {package}");
+    if let Some(path) = std::env::var_os("MOORLINE_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("a file");
+        writeln!(file, "{text}").expect("written");
+    }
+    eprintln!("left out: {text}");
 }
 
 pub(crate) fn is_running(pid: Pid) -> bool {

@@ -18,6 +18,7 @@ pub(super) fn encode(counts: &RecordCounts, encoder: &mut DescriptorEncoder<'_>)
         ("marks", "Steps of calls written to the journal", of(&journal.marks)),
         ("records", "Call detail records written to the journal", ended),
         ("lost_marks", "Steps of calls that found no room in the journal", of(&journal.lost)),
+        ("stalls", "Times that the journal's disk began to hang", of(&journal.stalls)),
         ("cut_segments", "Parts of the journal removed before every sink had read them", of(&journal.cut)),
     ] {
         let name = format!("moorline_cdr_{name}");
@@ -27,7 +28,8 @@ pub(super) fn encode(counts: &RecordCounts, encoder: &mut DescriptorEncoder<'_>)
     }
     for (name, help, value) in [
         ("journal_bytes", "Length of the journal", of(&journal.bytes)),
-        ("journal_failing", "1 while the journal cannot be written or is full", of(&journal.failing)),
+        ("journal_failing", "1 while the journal cannot be written, hangs or is full", of(&journal.failing)),
+        ("waiting_marks", "Steps of calls that wait to be written to the journal", of(&journal.waiting)),
     ] {
         let name = format!("moorline_cdr_{name}");
         encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
