@@ -1,23 +1,26 @@
 //! Both processes as children of this one: started, restarted when one dies, and stopped in order.
 
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+mod death;
+
+use death::{Deaths, Reaping};
+
 /// One that dies before this has not started: if it never has before, it will not by trying again.
 const STARTED_AFTER: Duration = Duration::from_secs(2);
 
-/// The pause before a restart, doubled each time up to the longest, and short again after a while alive.
+/// The first to die is followed at once. Then there is a pause, doubled each time up to the longest, and none again
+/// after a while alive.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const STEADY_AFTER: Duration = Duration::from_secs(10);
@@ -96,41 +99,53 @@ async fn keep(
     mut stopped: oneshot::Receiver<()>,
     hangup: Arc<Notify>,
 ) -> Result<(), StartError> {
-    let mut pause = FIRST_PAUSE;
+    // Before the first child, so that no death is missed.
+    let mut deaths = Deaths::watch().map_err(|source| StartError::Spawn { role, source })?;
+    let mut pause = Duration::ZERO;
     let mut has_started = false;
+    let mut reaping = Reaping::default();
     loop {
         let since = Instant::now();
         let mut child = spawn(role, &recipe).map_err(|source| StartError::Spawn { role, source })?;
-        let pid = child.id().unwrap_or_default();
+        let pid = child.id();
         info!(role, pid, "process started");
         let status = loop {
             tokio::select! {
-                status = child.wait() => break status.map_err(|source| StartError::Spawn { role, source })?,
+                status = deaths.of(&child) => break status.map_err(|source| StartError::Spawn { role, source })?,
                 () = hangup.notified() => signal(&child, Signal::SIGHUP),
                 _ = &mut stopped => {
-                    stop(role, child).await;
+                    stop(role, &mut child, &mut deaths).await;
+                    reaping.finish();
                     return Ok(());
                 }
             }
         };
+        reaping.begin(child);
         has_started |= since.elapsed() >= STARTED_AFTER;
         // Killed from outside, it says nothing about whether it can start.
         if !has_started && status.code().is_some() {
             return Err(StartError::Died { role, status });
         }
         if since.elapsed() >= STEADY_AFTER {
-            pause = FIRST_PAUSE;
+            pause = Duration::ZERO;
         }
         warn!(role, pid, %status, restart_in_ms = pause.as_millis(), "process died");
-        tokio::select! {
-            () = sleep(pause) => {}
-            _ = &mut stopped => return Ok(()),
+        if !pause.is_zero() {
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = &mut stopped => {
+                    reaping.finish();
+                    return Ok(());
+                }
+            }
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
     }
 }
 
 fn spawn(role: &'static str, recipe: &Recipe) -> std::io::Result<Child> {
+    use std::os::unix::process::CommandExt as _;
+
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--log-level").arg(recipe.log_level.to_string()).arg(role);
     command.arg("--parent").arg(std::process::id().to_string());
@@ -142,28 +157,24 @@ fn spawn(role: &'static str, recipe: &Recipe) -> std::io::Result<Child> {
         command.stdout(file.try_clone()?).stderr(file);
     }
     // The terminal's Ctrl-C is for this process, which stops the children in their order.
-    command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
+    command.stdin(Stdio::null()).process_group(0);
     command.spawn()
 }
 
-async fn stop(role: &'static str, mut child: Child) {
-    signal(&child, Signal::SIGTERM);
-    match timeout(STOP_PATIENCE, child.wait()).await {
-        Ok(Ok(status)) if status.success() => info!(role, "process stopped"),
-        Ok(Ok(status)) => warn!(role, %status, "process stopped"),
-        Ok(Err(error)) => error!(role, "waiting for the process: {error}"),
-        Err(_) => {
-            warn!(role, "process does not stop: killing it");
-            if let Err(error) = child.kill().await {
-                error!(role, "killing the process: {error}");
-            }
-        }
+async fn stop(role: &'static str, child: &mut Child, deaths: &mut Deaths) {
+    signal(child, Signal::SIGTERM);
+    if timeout(STOP_PATIENCE, deaths.of(child)).await.is_err() {
+        warn!(role, "process does not stop: killing it");
+        signal(child, Signal::SIGKILL);
+    }
+    match child.wait() {
+        Ok(status) if status.success() => info!(role, "process stopped"),
+        Ok(status) => warn!(role, %status, "process stopped"),
+        Err(error) => error!(role, "waiting for the process: {error}"),
     }
 }
 
 fn signal(child: &Child, signal: Signal) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // It may have died meanwhile, which is as good.
-        let _gone = kill(Pid::from_raw(pid), signal);
-    }
+    // It may be dead already, which is as good; its number is its own until it is reaped.
+    let _dead = kill(death::pid_of(child), signal);
 }

@@ -24,6 +24,24 @@ fn a_killed_child_is_started_again() {
 }
 
 #[test]
+fn the_first_to_die_is_followed_at_once_and_the_next_after_a_pause() {
+    let mut stand = Stand::up(8, &[]);
+    for _ in 0..3 {
+        stand.kill_and_await_successor("signaling");
+    }
+    stand.until_connected();
+    let log = stand.log();
+    let pauses: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once("restart_in_ms=")).map(|(_, ms)| ms).collect();
+    let pauses: Vec<&str> = pauses.iter().filter_map(|ms| ms.split_whitespace().next()).collect();
+    assert_eq!(pauses.len(), 3, "{log}");
+    assert_eq!(pauses[0], "0", "{log}");
+    // One that has been up for a while is followed at once again.
+    assert!(pauses[1..].iter().all(|pause| ["0", "50", "100"].contains(pause)), "{log}");
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0));
+}
+
+#[test]
 fn both_signals_stop_both_processes_cleanly() {
     for (net, signal) in [(2, Signal::SIGTERM), (3, Signal::SIGINT)] {
         let mut stand = Stand::up(net, &[]);
