@@ -24,8 +24,13 @@ require() {
 start() {
     local name=$1 namespace=$2
     shift 2
-    ip netns exec "$namespace" "$@" >"$name.log" 2>&1 &
+    # In the place of this shell's child, so that signals reach the command.
+    exec_in_ns "$namespace" "$@" >"$name.log" 2>&1 &
     started=$!
+}
+
+exec_in_ns() {
+    exec nsenter --net="/run/netns/$1" -- "${@:2}"
 }
 
 # The value of KEY in a file of key=value lines; of a sum of keys if there are several.
@@ -155,14 +160,26 @@ start_moorline() {
             in_ns "$side" ethtool -K sbc gro on
         done
     fi
-    # Each has a BPF file system of its own, for what outlives the media process.
+    # Each has a BPF file system of its own, for what outlives the media process, and sees its links in /sys.
     # shellcheck disable=SC2016
-    start moorline sbc bash -c 'mount -t bpf bpf /sys/fs/bpf; exec "$@"' bash "$MOORLINE" up --config moorline.toml
-    moorline_pid=$started
-    in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >before.scrape || {
-        fault "moorline is not ready: $(tail -n 3 moorline.log | tr '\n' ' ')"
-        return 1
-    }
+    ip netns exec sbc bash -c 'mount -t bpf bpf /sys/fs/bpf; exec "$@"' bash "$MOORLINE" up --config moorline.toml \
+        >moorline.log 2>&1 &
+    moorline_pid=$!
+    await_ready before
+}
+
+# How long what must come may take, on however busy a machine: nothing is judged by it, and who waits longer waits in vain.
+patience_s=60
+
+# await_ready NAME: until both processes answer, and signaling has media's connection; the figures are in NAME.scrape.
+await_ready() {
+    local end=$((SECONDS + patience_s))
+    until in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 1 >"$1.scrape"; do
+        if ((SECONDS > end)) || ! kill -0 "$moorline_pid"; then
+            fault "moorline is not ready: $(tail -n 3 moorline.log | tr '\n' ' ')"
+            return 1
+        fi
+    done
 }
 
 # Stops Moorline as systemd would; nothing of it may be left.
@@ -187,24 +204,30 @@ child_of_moorline() {
     pgrep -P "$moorline_pid" -f " $1 "
 }
 
+# follows ROLE VICTIM: whether another process has its role.
+follows() {
+    local present
+    present=$(child_of_moorline "$1") && [[ $present != "$2" ]]
+}
+
 # What Moorline counts now, in NAME.scrape.
 look() {
     in_ns sbc "$MOORLINE_BENCH" scrape >"$1.scrape"
 }
 
 # Waits until no call, session or port is in use, and leaves the figures in after.scrape. With --transactions it waits
-# for those too, for half a minute in which others may have the machine.
+# for those too, which run out 32 s after the last message (RFC 3261, timers D, J and L): others may have the machine meanwhile.
 await_idle() {
     [[ " $* " != *" --transactions "* ]] || : >quiet
-    in_ns sbc "$MOORLINE_BENCH" scrape --until-idle "$@" >after.scrape ||
+    in_ns sbc "$MOORLINE_BENCH" scrape --until-idle "$((patience_s + 40))" "$@" >after.scrape ||
         fault "still in use: $(grep -E '^(calls_active|transactions_active|media_sessions|media_ports_in_use)=' after.scrape | tr '\n' ' ')"
 }
 
-# await WHAT COMMAND...: until the command succeeds, for at most $patience_s or 10 seconds.
+# await WHAT COMMAND...: until the command succeeds.
 await() {
-    local what=$1 patience_s=${patience_s:-10} attempt
+    local what=$1 end=$((SECONDS + patience_s))
     shift
-    for ((attempt = 0; attempt < patience_s * 20; attempt++)); do
+    while ((SECONDS <= end)); do
         if "$@"; then
             return
         fi
@@ -237,7 +260,7 @@ make_speech() {
 }
 
 # start_sipp NAME NAMESPACE IP PORT OPTION...: before Moorline where cores are scarce, for what it sends late, behind its BYE,
-# is lost.
+# is lost. The scenarios send again after 2 s: sooner, a busy machine alone would have them do so.
 start_sipp() {
     local name=$1 namespace=$2 ip=$3 port=$4 control=$3
     shift 4
@@ -246,12 +269,12 @@ start_sipp() {
     # -ci: without it the control socket is bound on all addresses.
     start "sipp-$name" "$namespace" nice -n "${PRIORITY:--10}" sipp -i "$ip" -p "$port" -mi "$ip" -ci "$control" -nostdin -buff_size 8388608 \
         -cid_str '%u.%p' -trace_err -error_file "sipp-$name.errors" -trace_stat -stf "sipp-$name.csv" -fd 1 \
-        -timeout 90 "$@"
+        -timeout 240 "$@"
 }
 
 # Datagrams of a namespace for which a socket had no room: the receiver's loss, not Moorline's.
 overflows() {
-    ip netns exec "$1" awk '$1 == "Udp:" { if (!names) { names = split($0, name) } else { split($0, value) } }
+    in_ns "$1" awk '$1 == "Udp:" { if (!names) { names = split($0, name) } else { split($0, value) } }
         END { for (i = 1; i <= names; i++) if (name[i] == "RcvbufErrors") print value[i] }' /proc/net/snmp
 }
 

@@ -72,6 +72,18 @@ answers() {
         END { print n + 0 }'
 }
 
+# let_through CAPTURE TEXT FROM_CAPTURE PORT: how many calls went on whose INVITE has that text in its first line, and how
+# many milliseconds there were from the first INVITE that came from that port to the last of theirs.
+let_through() {
+    local first
+    first=$(tcpdump -tt -n -r "$3" "udp dst port 5060 and src port $4" 2>/dev/null | awk '/SIP: INVITE/ && !n++ { print $1 }')
+    tcpdump -tt -n -r "$1" -A "udp dst port 5060" 2>/dev/null | tr -d '\r' | awk -v text="$2" -v first="$first" '
+        / IP / { at = $1 }
+        /INVITE sip:/ { invite = index($0, text) }
+        /^Call-ID: / { if (invite && !seen[$2]++) { n++; last = at } invite = 0 }
+        END { printf "%d %d\n", n, n ? (last - first) * 1000 : 0 }'
+}
+
 # The answer codes of carrier A.
 carrier_codes=(470:CONFIG_ERROR 471:NO_AVAILABLE_LINE 472:ILLEGAL_CALLER_NUMBER 473:CALLED_FREQUENCY_LIMIT
     474:CALLED_BLACKLIST_LIMIT 475:CALL_CAPS_LIMIT 476:ACCOUNT_STOP_LIMIT 477:CALLER_FREQUENCY_LIMIT)
@@ -82,7 +94,7 @@ start_carrier_a() {
     for code in "${carrier_codes[@]}"; do
         cat <<XML
   <label id="refuse_${code%:*}"/>
-  <send retrans="500" next="refused">
+  <send retrans="2000" next="refused">
     <![CDATA[
 
       SIP/2.0 ${code%:*} ${code#*:}

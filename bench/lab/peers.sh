@@ -153,7 +153,7 @@ end_phone_call() {
 # The end of a test with phones: nothing is in use, and all that the captures saw went the named way. With
 # --transactions it waits for those too, which takes 32 s (RFC 3261, timers D, J and L).
 end_phone_test() {
-    await_idle 40 "$@"
+    await_idle "$@"
     require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" -eq "$phone_packets"
     stop_moorline
 }
@@ -187,7 +187,7 @@ baresip_calls() {
 
 # Whether a UDP socket is bound there.
 listens() {
-    [[ -n $(ip netns exec "$1" ss -H -l -u -n "src $2") ]]
+    [[ -n $(in_ns "$1" ss -H -l -u -n "src $2") ]]
 }
 
 # The file that linphonec reads: no network but the one address, and no questions to anybody.

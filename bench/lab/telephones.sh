@@ -111,3 +111,9 @@ has_bindings() {
     look registered
     [[ $(figure registered.scrape bindings) -eq $1 ]]
 }
+
+# heard_keep_alives COUNT: whether so many were sent and answered by now, as keep-alives.log has them from a capture.
+# Questions and answers have the line.
+heard_keep_alives() {
+    (($(grep -c '^CSeq: 1 OPTIONS' keep-alives.log || true) >= 2 * $1))
+}

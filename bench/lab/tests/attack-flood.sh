@@ -21,5 +21,5 @@ lost_elsewhere=$((lost > spared ? lost - spared : 0))
 require "packets lost at ports that were not flooded" "$lost_elsewhere" -le \
     "$(($(figure flooded.log rtp_sent) * margin_ppm / 1000000))"
 summary "$attack_calls calls lost $lost of $(figure flooded.log rtp_sent) packets"
-await_idle 10
+await_idle
 stop_moorline

@@ -8,7 +8,7 @@ margin_ppm=20000
 start_moorline
 start_calls control 3 1
 end_calls control
-await_idle 10
+await_idle
 
 watch_forged
 note_flows
@@ -32,5 +32,5 @@ for name in party stream rtcp-party; do
 done
 summary "$attack_calls calls lost $(figure attacked.log rtp_lost) of $(figure attacked.log rtp_sent) packets;" \
     "without the attack $(figure control.log rtp_lost) of $(figure control.log rtp_sent)"
-await_idle 10
+await_idle
 stop_moorline

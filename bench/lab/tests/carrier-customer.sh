@@ -7,7 +7,7 @@ ip -n sbc -o -4 address show dev carrier | awk '$4 ~ /^47\./ { print "address de
     ip -n sbc -batch -
 in_ns carrier ip route del "$media_range"
 media_range=$sbc_carrier_ip/32
-for address in 47.103.169.{65,66,75,76,80} 39.96.156.{225,226,227,228,229,230} 120.77.136.{225,226,227,228,230}; do
+for address in 47.103.169.{65,66,75,76,80} 39.96.156.{225,226,227,228,229,230,231} 120.77.136.{225,226,227,228,230}; do
     echo "address add $address/32 dev sbc"
 done | ip -n carrier -batch -
 for network in 47.103.169.64 39.96.156.224 120.77.136.224; do
@@ -38,12 +38,17 @@ add_region shanghai shanghai "$right" "probe_s = 0" "failover_s = 1"
 add_region beijing beijing "$right" 'preset_without = ["limits.outbound.calls_per_second"]' \
     'sources = ["39.96.156.225/32"]' 'targets = ["39.96.156.225:5060"]'
 add_region shenzhen shenzhen "$right" 'limits.outbound.uncounted_callees = ["07559"]'
+# Its calls begin with any of its addresses.
+add_region scattered beijing "$right" "spread = true" "probe_s = 0" \
+    'sources = ["39.96.156.227/32", "39.96.156.228/32", "39.96.156.231/32"]' \
+    'targets = ["39.96.156.227:5060", "39.96.156.228:5060", "39.96.156.231:5060"]'
 add_region astray beijing "$secret" 'sources = ["39.96.156.226/32"]' 'targets = ["39.96.156.226:5060"]'
 sed -i 's/^to = "carrier"$/&\nprefix = "8"/' moorline.toml
 add_route 021 'to = "shanghai"'
 add_route 010 'to = "beijing"'
 add_route 0755 'to = "shenzhen"'
 add_route 020 'to = "astray"'
+add_route 029 'to = "scattered"'
 add_route 028 'to = [{ trunk = "shanghai", weight = 50 }, { trunk = "beijing", weight = 50 }]'
 make_speech 2
 start_moorline
@@ -53,6 +58,11 @@ start_refuser sh-65 47.103.169.65 503 "Service Unavailable"
 start_carrier_a sh-75 47.103.169.75 47.103.169.80 "$prefix"
 start_carrier_a bj-225 39.96.156.225 39.96.156.230 "$prefix"
 start_carrier_a bj-226 39.96.156.226 39.96.156.229 "$prefix"
+scattered=()
+for host in 227 228 231; do
+    start_carrier_a "bj-$host" "39.96.156.$host" "39.96.156.$host" "$prefix"
+    scattered+=("$host:$started")
+done
 # This one sends media from where it should not.
 start_carrier_a sz-225 120.77.136.225 "$carrier_ip" "$prefix"
 
@@ -79,8 +89,24 @@ for one in "${callers[@]}"; do
     await_callers "$name" "${one%:*}" "${one#*:}"
 done
 start_many spread 5220 0289 20 10 300 475 CALL_CAPS_LIMIT
-await_callers spread "$started" 20
+callers=("spread:$started:20")
+start_many scattered 5230 0299 30 15 300 475 CALL_CAPS_LIMIT
+callers+=("scattered:$started:30")
+for one in "${callers[@]}"; do
+    name=${one%%:*} one=${one#*:}
+    await_callers "$name" "${one%:*}" "${one#*:}"
+done
 stop_captures
+spread_over="" sum=0
+for one in "${scattered[@]}"; do
+    kill -USR1 "${one#*:}"
+    wait "${one#*:}" || true
+    took=$(sipp_statistic "bj-${one%:*}" 'SuccessfulCall(C)')
+    require "calls of 30 that SIPp took at 39.96.156.${one%:*}" "$took" -ge 1
+    verify_sipp "bj-${one%:*}" "$took"
+    spread_over+=${spread_over:+, }$took sum=$((sum + took))
+done
+require "calls that were spread over three addresses" "$sum" -eq 30
 
 # invites IP: how many INVITEs went there, each sent again or not.
 invites() {
@@ -107,15 +133,13 @@ require "packets from outside the region's range" "$(packets carrier "src host $
 require "packets of them that the caller was sent" "$(packets core "udp dst port ${port:-0} and src host $sbc_core_ip")" -eq 0
 # What the carrier refused itself, and what did not get there.
 require "calls that Beijing refused of 60 at once" "$(answers carrier.pcap 475 39.96.156.225)" -ge 2
-took_ms=$(tcpdump -tt -n -r core.pcap "udp dst port 5060 and src port 5210" 2>/dev/null |
-    awk '/SIP: INVITE/ { if (!first) first = $1; last = $1 } END { printf "%d\n", (last - first) * 1000 }')
-sent=$(($(invites 120.77.136.225) - 1))
+read -r sent took_ms < <(let_through carrier.pcap "sip:${prefix}07559" core.pcap 5210)
 require "calls sent to Shenzhen of 60 at once in $took_ms ms" "$sent" -le $((20 + took_ms / 50 + 1))
 require "calls sent to Shenzhen of 60 at once" "$sent" -ge 20
 shanghai=$(($(invites 47.103.169.75) - 1))
 require "calls of 20 that went to Shanghai" "$shanghai" -ge 1
 require "calls of 20 that went to Shanghai" "$shanghai" -le 19
-summary "$shanghai of 20 calls went to one of two regions; $sent of 60 within $took_ms ms were sent on"
-await_idle 10
+summary "$shanghai of 20 calls went to one of two regions, $spread_over of 30 to three addresses of one; $sent of 60 within $took_ms ms were sent on"
+await_idle
 require "packets refused for the network that they came from" "$(figure after.scrape media_dropped_source_network)" -eq 100
 stop_moorline

@@ -94,5 +94,5 @@ require "such fields before" "$(tcpdump -n -r core.pcap -A 2>/dev/null | grep -c
 require "fields of the carrier in its answers" "$(tcpdump -n -r carrier.pcap -A 2>/dev/null | grep -c "^X-Carrier" || true)" -ge 1
 require "fields of the carrier that the caller saw" "$(tcpdump -n -r core.pcap -A 2>/dev/null | grep -c "^X-Carrier" || true)" -eq 0
 require "calls that went to the trunk without a codec in common" "$(invited 5067 | grep -c INVITE || true)" -eq 0
-await_idle 10
+await_idle
 stop_moorline

@@ -21,12 +21,12 @@ joined() {
 }
 
 joined crossing
-await_idle 10
+await_idle
 stop_moorline
 
 sed -i 's/^name = "telephones"/&\nrefer = "handle"/' moorline.toml
 start_moorline
 joined carried-out
-await_idle 10
+await_idle
 require "REFERs that were carried out" "$(grep -c "^REFER" pjsua-6001-carried-out.log || true)" -eq 0
 stop_moorline

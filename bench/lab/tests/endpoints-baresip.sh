@@ -10,11 +10,6 @@ make_voice 10
 make_speech 3
 start_moorline
 
-# heard_keep_alives COUNT: whether so many were sent and answered over TCP. Questions and answers have the line.
-heard_keep_alives() {
-    (($(grep -c '^CSeq: 1 OPTIONS' keep-alives.log || true) >= 2 * $1))
-}
-
 # write_telephone USER TRANSPORT PORT OF_REGISTRAR PORT
 write_telephone() {
     transport=$2 server="$sbc_core_ip:$3" write_baresip "$1" core "$4" \
@@ -39,7 +34,7 @@ start_caller from-carrier carrier "$carrier_ip" 5070 "$sbc_carrier_ip:5060" 6002
 await_callers from-carrier "$started" 1
 wait "$caller" || fault "baresip ended with status $?"
 # Its call is over, and its binding gone.
-await_idle 10
+await_idle
 await "the end of its binding" has_bindings 2
 await "two keep-alives over TCP" heard_keep_alives 2
 kill -TERM "$keep_alives"
@@ -53,8 +48,10 @@ require "telephones that sent them" "$(tcpdump -n -r telephones.pcap 2>/dev/null
 
 # A telephone whose stream went with the process before is called over another one.
 start_captures not "(udp[2:2] & 1 = 1)"
-kill -KILL "$(child_of_moorline signaling)"
-await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape
+victim=$(child_of_moorline signaling)
+kill -KILL "$victim"
+await "the next signaling process" follows signaling "$victim"
+await_ready restarted
 require "bindings after the restart" "$(figure restarted.scrape bindings)" -eq 2
 start_caller after-restart carrier "$carrier_ip" 5071 "$sbc_carrier_ip:5060" 6000 3400
 await_callers after-restart "$started" 1
@@ -62,7 +59,7 @@ stop_captures
 verify_media --outward 100 --inward 150 --lost 5
 kill -KILL "${telephones[@]}"
 await "the end of the bindings" has_bindings 0
-await_idle 10
+await_idle
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" \
     -eq $((carried + $(figure captures.figures rtp_outward_relayed rtp_inward_relayed)))
 stop_moorline

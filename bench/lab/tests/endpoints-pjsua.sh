@@ -39,7 +39,7 @@ verify_media --outward 100 --inward 150 --lost 5
 tcpdump -n -r core.pcap -A "udp port 5062" >core.sip 2>/dev/null
 require "REGISTERs with SHA-256" "$(grep -c '^Authorization:.*algorithm=SHA-256' core.sip)" -ge 1
 require "CANCELs of who was slower" "$(grep -c '^Reason:.*Call completed elsewhere' core.sip)" -ge 1
-await_idle 10
+await_idle
 require "bindings in the end" "$(figure after.scrape bindings)" -eq 0
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" \
     -eq "$(figure captures.figures rtp_outward_relayed rtp_inward_relayed)"

@@ -36,16 +36,18 @@ answerers+=("$started")
 start_captures
 start_capture telephones core lo udp
 start_called_party
-call_header=X-Telephone start_telephone_call 6000-6001 6000 "$core_ip" 5081 6001 3900
+call_header=X-Telephone start_telephone_call 6000-6001 6000 "$core_ip" 5081 6001 7000
 pids=("$started")
-call_header=X-Telephone start_telephone_call 6001-6000 6001 "$core_proxy_ip" 5081 6000 3900
+call_header=X-Telephone start_telephone_call 6001-6000 6001 "$core_proxy_ip" 5081 6000 7000
 pids+=("$started")
-start_telephone_call 6000-carrier 6000 "$core_ip" 5082 8610086 3900
+start_telephone_call 6000-carrier 6000 "$core_ip" 5082 8610086 7000
 pids+=("$started")
 await_calls_up 3
 sed -i 's/^media = "bypass"/media = "anchor"/' moorline.toml
-kill -KILL "$(child_of_moorline signaling)"
-await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape
+victim=$(child_of_moorline signaling)
+kill -KILL "$victim"
+await "the next signaling process" follows signaling "$victim"
+await_ready restarted
 require "bindings after the restart" "$(figure restarted.scrape bindings)" -eq 3
 require "calls taken back" "$(figure restarted.scrape sip_restored)" -eq 3
 await_callers 6000-6001 "${pids[0]}" 1
@@ -85,7 +87,7 @@ done
 stop_answerer 6000 "${answerers[0]}" 1
 stop_answerer 6001 "${answerers[1]}" 2
 stop_answerer 6002 "${answerers[2]}" 1
-await_idle 10
+await_idle
 require "RTP packets carried by $datapath in all" "$(figure after.scrape "media_rtp_$datapath")" -eq $((carried + 200))
 verify_no_drops
 stop_moorline

@@ -20,14 +20,14 @@ transferred() {
 }
 
 transferred crossing
-await_idle 10
+await_idle
 require "calls" "$(figure after.scrape sip_calls)" -eq 2
 stop_moorline
 
 sed -i 's/^name = "telephones"/&\nrefer = "handle"/' moorline.toml
 start_moorline
 transferred carried-out
-await_idle 10
+await_idle
 require "REFERs that crossed" "$(grep -c "^REFER" pjsua-6001-crossing.log || true)" -eq 1
 require "REFERs that were carried out" "$(grep -c "^REFER" pjsua-6001-carried-out.log || true)" -eq 0
 stop_moorline

@@ -26,7 +26,7 @@ await_callers callers "$callers_pid" 20
 stop_captures
 stop_called_party 20
 verify_captures --calls 20
-await_idle 10
+await_idle
 for counter in sip_malformed sip_unknown_source sip_bad_requests; do
     require "$counter" "$(figure after.scrape $counter)" -gt "$(figure before.scrape $counter)"
 done

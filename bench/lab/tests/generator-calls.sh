@@ -14,7 +14,7 @@ require "RTCP packets received" "$(figure load.figures rtcp_received)" -gt 0
 verify_captures --calls "$calls" --call-header X-Load-Call
 require "RTP packets seen on both sides" "$(figure captures.figures rtp_outward_sent rtp_inward_sent)" \
     -eq "$(figure load.figures rtp_sent)"
-await_idle 10
+await_idle
 verify_datapath
 verify_no_drops
 stop_moorline

@@ -27,7 +27,7 @@ require "descriptions of IPv4 shown to the carrier" "$(shown carrier "IN IP4")" 
 require "descriptions of IPv6 shown to the core" "$(shown core "IN IP6")" -eq 0
 require "addresses of the core shown to the carrier" "$(shown carrier "192\.0\.2\.")" -eq 0
 require "addresses of the carrier shown to the core" "$(shown core "2001:db8:c:")" -eq 0
-await_idle 40 --transactions
+await_idle --transactions
 verify_datapath
 verify_no_drops
 stop_moorline

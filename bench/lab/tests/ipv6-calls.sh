@@ -19,7 +19,7 @@ require "RTP packets sent back" "$(figure captures.figures rtp_inward_sent)" -eq
 for side in core carrier; do
     require "IPv4 packets on the $side's side" "$(packets "$side" "ip and udp")" -eq 0
 done
-await_idle 10
+await_idle
 verify_datapath
 verify_no_drops
 stop_moorline

@@ -12,13 +12,14 @@ await_calls_up 20
 await_media 3000
 victim=$(child_of_moorline signaling)
 kill -KILL "$victim"
-await "the next signaling process" in_ns sbc "$MOORLINE_BENCH" scrape --until-ready 10 >restarted.scrape
+await "the next signaling process" follows signaling "$victim"
+await_ready restarted
 await_callers callers "$callers_pid" 10
 await_callers hung-up "$hung_up_pid" 10
 stop_captures
 stop_called_party 20
 verify_captures --calls 20
-await_idle 10
+await_idle
 require "calls taken back" "$(figure after.scrape sip_restored)" -eq 20
 require "sessions that belonged to no call" "$(figure after.scrape sip_not_restored)" -eq 0
 require "another signaling process" "$(child_of_moorline signaling)" -ne "$victim"

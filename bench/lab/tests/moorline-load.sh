@@ -15,7 +15,7 @@ done
 grep -q 'One way over time' load.html || fault "the page has no plot of one-way delay"
 load --ramp 20..40/20 --duration 2 --talk 1 --no-media >ramp.log || fault "the ramp is not clean: $(tr '\n' ' ' <ramp.log)"
 grep -q 'the highest clean rate was 40 calls per second' ramp.log || fault "the ramp ends early: $(tr '\n' ' ' <ramp.log)"
-await_idle 10
+await_idle
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" \
     -ge "$(sed -n 's/^ *"packets_received": \([0-9]*\),$/\1/p' load.json | head -1)"
 verify_no_drops

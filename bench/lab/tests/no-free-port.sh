@@ -10,7 +10,7 @@ await_callers callers "$callers_pid" 15
 stop_captures
 stop_called_party 10
 verify_captures --calls 10 --refused 5
-await_idle 10
+await_idle
 verify_datapath
 verify_no_drops
 summary "$(figure captures.figures calls_refused_retry_after) calls refused with 503 and Retry-After"

@@ -20,6 +20,6 @@ await_pjsua 7000 "$answerer"
 require "what the transferor was told" "$(figure pjsua-2000.log transfer_status)" -eq 200
 stop_called_party 1
 stop_captures
-await_idle 40 --transactions
+await_idle --transactions
 require "calls answered" "$(figure after.scrape sip_answered)" -eq 2
 stop_moorline

@@ -21,7 +21,7 @@ start_captures
 stop_captures
 require "calls completed" "$(figure load.figures calls_completed)" -eq "$calls"
 verify_captures --calls "$calls" --call-header X-Load-Call
-await_idle 10
+await_idle
 for side in core carrier; do
     for queue in 0 1; do
         require "packets by queue $queue of $side" \

@@ -30,7 +30,7 @@ grep -q "WARN.*the RADIUS server is asked last.*127.0.0.1:1812" moorline.log || 
 start_radius
 judged again 6000 1234 200
 grep -q "the RADIUS server answers again" moorline.log || fault "nothing is said of the RADIUS server that is back"
-await_idle 10
+await_idle
 require "bindings" "$(figure after.scrape bindings)" -eq 1
 require "wrong credentials" "$(figure after.scrape sip_wrong_credentials)" -eq 2
 verify_no_drops

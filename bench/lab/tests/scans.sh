@@ -11,7 +11,7 @@ start_captures
 
 # start_scan NAME COMMAND...: a scanner in the carrier's namespace. Whatever it finds is in scan-NAME.log.
 start_scan() {
-    start "scan-$1" carrier timeout 8 "${@:2}"
+    start "scan-$1" carrier timeout 60 "${@:2}"
     scans+=("$started")
 }
 
@@ -33,7 +33,7 @@ scan_all stranger
 in_ns carrier ip route del "$sbc_carrier_ip/32"
 scan_all trunk
 stop_captures
-await_idle 10
+await_idle
 
 # answers PORTS: the statuses that were sent to the scanners there.
 answers() {

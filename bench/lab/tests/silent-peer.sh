@@ -6,7 +6,7 @@ add_trunk phone 7 "$carrier_ip:5090"
 cat >>moorline.toml <<TOML
 
 [signaling.limits]
-media_timeout_s = 2
+media_timeout_s = 4
 TOML
 make_speech 5
 start_moorline

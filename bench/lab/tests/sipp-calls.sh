@@ -16,9 +16,8 @@ require "RTP packets sent by callers" "$(figure captures.figures rtp_outward_sen
 overflowed=$(($(overflows carrier) - overflowed))
 ((overflowed == 0)) || summary "SIPp itself missed $overflowed packets, which it did not echo"
 require "RTP packets sent back" "$(figure captures.figures rtp_inward_sent)" -eq $((calls * 250 - overflowed))
-# Transactions run out 32 s after the last message (RFC 3261, timers D, J and L).
-await_idle 40 --transactions
+await_idle --transactions
 verify_datapath
 verify_no_drops
-require "SIP messages sent again by Moorline" "$(figure after.scrape sip_retransmissions)" -eq 0
+require "SIP messages sent again by Moorline" "$(figure after.scrape sip_retransmissions)" -le "$(may_be_sent_again --calls "$calls")"
 stop_moorline

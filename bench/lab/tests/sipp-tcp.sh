@@ -20,7 +20,7 @@ start_moorline
 sipp_over 7000 tcp tcp 40
 sipp_over 7000 udp tcp 20
 sipp_over 8610086 tcp udp 20
-await_idle 40 --transactions
+await_idle --transactions
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" -eq "$carried"
 verify_no_drops
 stop_moorline

@@ -32,6 +32,13 @@ is_registered() {
     [[ $(figure registered.scrape registered) -eq 2 ]]
 }
 
+have_refreshed() {
+    local account
+    for account in 1 2; do
+        (($(registers "+861234567$account" | wc -l) >= 3)) || return
+    done
+}
+
 write_config
 add_account one 71 +8612345671 carrier false
 cat >>moorline.toml <<TOML
@@ -44,7 +51,7 @@ add_account two 72 +8612345672 carrier-2 true
 add_trunk inside +86 "$core_ip:5090" core
 make_speech 2
 captures=()
-start_capture registrar carrier sbc host "$carrier_proxy_ip"
+start_capture registrar carrier sbc -U host "$carrier_proxy_ip"
 registering=("${captures[@]}")
 start_registrar
 start_moorline
@@ -79,8 +86,10 @@ stop_captures
 for way in src dst; do
     require "RTP packets of the carrier's calls" "$(packets carrier "net $media_range and $way host $carrier_ip")" -eq 200
 done
-await_idle 10
+await_idle
 require "RTP packets carried by $datapath" "$(figure after.scrape "media_rtp_$datapath")" -eq $((carried + 400))
+# Each is granted 4 s.
+await "the refreshed registrations" have_refreshed
 captures=("${registering[@]}")
 stop_captures
 
