@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::command::{Commands, Fault, Reply, Request};
+use crate::command::{self, Commands, Fault, Reply, Request};
 use crate::config::ListRowConfig;
 pub(crate) use guard::Guard;
 use query::Query;
@@ -137,8 +137,7 @@ fn is_white(list: &str) -> Option<bool> {
     }
 }
 
-/// A body. An array is none: what reads fields by name would take one for them in their order, and an empty one for all
-/// their defaults.
+/// A body.
 fn object<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     match body.trim_ascii_start().first() {
         Some(b'{') => read(body),
@@ -147,7 +146,7 @@ fn object<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: impl AsRef<[u8]>) -> Result<T, Refused> {
-    serde_json::from_slice(text.as_ref()).map_err(|fault| bad(format!("not understood: {fault}")))
+    command::json::read(text.as_ref()).map_err(|fault| bad(format!("not understood: {fault}")))
 }
 
 /// There is no such thing, or it cannot be done with it.

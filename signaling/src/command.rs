@@ -7,6 +7,7 @@
 mod commands;
 mod desk;
 mod http;
+pub(crate) mod json;
 mod protocol;
 mod replies;
 mod socket;
@@ -134,7 +135,7 @@ async fn converse(first: [u8; 1], stream: UnixStream, commands: Commands) -> io:
 
 /// What a line asks for, done.
 async fn answer(line: &[u8], commands: &Commands) -> Reply {
-    let request: Request = match serde_json::from_slice(line) {
+    let request: Request = match json::read(line) {
         Ok(request) => request,
         Err(fault) => return Reply::Error(format!("not understood: {fault}")),
     };

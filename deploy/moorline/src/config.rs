@@ -6,6 +6,7 @@ mod control_path;
 mod fault;
 mod locate;
 mod read;
+mod tables;
 
 use std::path::{Path, PathBuf};
 

@@ -254,6 +254,8 @@ fn what_is_not_there_or_not_understood_is_refused() {
         ("PUT", "drain", "", "true"),
         ("PUT", "drain", "", r#"{"draining":true,"wait":1}"#),
         ("POST", "blacklist", "", "[]"),
+        ("POST", "blacklist", "", r#"{"caller":["1"]}"#),
+        ("PATCH", "limits/pbx", "", r#"[["inbound.calls","7"]]"#),
         ("PATCH", "limits/pbx", "", r#"{"inbound.calls":7}"#),
     ] {
         assert_eq!(status(method, path, query, body), StatusCode::BAD_REQUEST, "{method} {path}?{query} {body}");

@@ -152,6 +152,17 @@ fn what_is_no_command_is_told_so_and_too_much_is_cut_off() {
         for text in [&b"garbage\n"[..], b"{}\n", b"{\"command\":\"limits_show\",\"more\":1}\n", b"\xff\n", b"\n"] {
             assert!(asked(text).starts_with(r#"{"error":"not understood: "#), "{text:?}");
         }
+        for list in [
+            r#"["limits_show"]"#,
+            r#"{"command":"list_add","white":false,"row":[]}"#,
+            r#"{"command":"list_add","white":false,"row":["1","2"]}"#,
+            r#"{"command":"limits_set","trunk":"pbx","values":[["inbound.calls","7"]]}"#,
+            r#"{"command":["status"]}"#,
+            r#"{"command":"reload","dry_run":[]}"#,
+        ] {
+            let said = asked(format!("{list}\n").as_bytes());
+            assert!(said.contains("not understood: invalid type: sequence") && said.contains("column"), "{said}");
+        }
         assert_eq!(asked(b""), "");
         assert!(asked(&vec![b' '; MAX_LINE + 1]).contains("at most"));
         // As many as there may be, and one more, which is hung up on; they give their places back.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 use super::locate::{Document, find, remove};
+use super::tables::{NESTED, NO_TABLE, Strict};
 use super::{Fault, File};
 use crate::preset::{self, Misuse};
 
@@ -37,7 +38,7 @@ pub(super) fn read(text: &str) -> Result<(File, Document<'_>), Vec<Fault>> {
     // serde stops at the first fault: take what is at fault out, and read the rest again.
     let mut rest = root;
     loop {
-        match File::deserialize(Deserializer::from(rest.clone())) {
+        match File::deserialize(Strict::new(Deserializer::from(rest.clone()))) {
             Ok(file) if faults.is_empty() => return Ok((file, document)),
             Ok(_) => break,
             Err(error) => {
@@ -80,6 +81,9 @@ fn remedy(message: &str) -> String {
     }
     if message.starts_with("missing field") {
         return format!("add `{} = ...` here", quoted.first().unwrap_or(&"it"));
+    }
+    if [NO_TABLE, NESTED].contains(&message) || message.ends_with("expected a table") {
+        return "write a table: `key = value` lines below a [header], or { key = value }".into();
     }
     let expects = |what: &str| message.rsplit("expected ").next().is_some_and(|rest| rest.starts_with(what));
     if message.contains("socket address") {

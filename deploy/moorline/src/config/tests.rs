@@ -162,6 +162,34 @@ fn overlapping_ranges_are_refused() {
 }
 
 #[test]
+fn a_list_is_no_table() {
+    const TRUNK: &str = "name = \"customer\"";
+    for (old, new, key) in [
+        ("[signaling]", "[signaling]\nlimits = []", "signaling.limits"),
+        ("[signaling]", "[signaling]\noverload = [1, 2]", "signaling.overload"),
+        ("[signaling]", "[signaling]\nradius = []", "signaling.radius"),
+        ("[signaling]", "[signaling]\nblacklist = [[\"1\", \"2\"]]", "signaling.blacklist[0]"),
+        ("[signaling]", "[signaling]\ncdr.json = []", "signaling.cdr.json"),
+        (TRUNK, "name = \"customer\"\nsession_timer = []", "signaling.trunks[0].session_timer"),
+        (TRUNK, "name = \"customer\"\nsecret_prefix = []", "signaling.trunks[0].secret_prefix"),
+        (TRUNK, "name = \"customer\"\nlimits.inbound = []", "signaling.trunks[0].limits.inbound"),
+        (TRUNK, "name = \"customer\"\nlimits.refusals.barred = [403]", "signaling.trunks[0].limits.refusals.barred"),
+        (TRUNK, "name = \"customer\"\nnumbers.called_in = [[]]", "signaling.trunks[0].numbers.called_in[0]"),
+        (TRUNK, "name = \"customer\"\nanswers = [[]]", "signaling.trunks[0].answers[0]"),
+        ("to = \"carrier\"", "to = [[\"carrier\", 0, 1]]", "signaling.routes[0].to[0]"),
+        ("to = \"carrier\"", "to = \"carrier\"\nnumbers = []", "signaling.routes[0].numbers"),
+        ("[media]", "[media]\nxdp = []", "media.xdp"),
+    ] {
+        let fault = one(old, new);
+        assert_eq!(fault.key, key, "{fault:?}");
+        assert!(fault.remedy.starts_with("write a table"), "{fault:?}");
+    }
+    for text in ["signaling = []", "signaling.trunks = [[\"a\", \"b\"]]", "media.ranges = [[\"a\", \"127.0.0.0/8\"]]"] {
+        assert!(Configuration::parse("test.toml", text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn every_wrong_key_is_found_at_once() {
     let text = BUILT_IN
         .replacen("first_port = 16384", "frist_port = 1\nfirst_port = 16384", 1)
