@@ -20,6 +20,7 @@ use crate::clock::now_ns;
 use crate::event_loop::Question;
 use crate::limits::Limits;
 use crate::metrics::{self, Page};
+use crate::reload::Reloads;
 use crate::transport::streams::StreamCounts;
 
 /// The event loop answers between two turns; one that does not is stuck.
@@ -38,6 +39,8 @@ pub(crate) struct Sources {
     pub(crate) records: Option<RecordCounts>,
     /// What trunks are limited to.
     pub(crate) limits: Arc<Limits>,
+    /// What became of reloads.
+    pub(crate) reloads: Arc<Reloads>,
 }
 
 /// Serves until the runtime ends.
@@ -92,5 +95,6 @@ pub(crate) async fn ask(sources: &Sources) -> Option<Page> {
     let (streams, calls) = (Arc::clone(&sources.streams), Arc::clone(&sources.calls));
     let records = sources.records.clone();
     let (limiter, unwritten) = (Arc::clone(&sources.limits.limiter), sources.limits.is_failing());
-    Some(Page { sum, workers: sources.workers.len(), streams, calls, records, limiter, unwritten, now_ns: now_ns() })
+    let (workers, reloads, now_ns) = (sources.workers.len(), Arc::clone(&sources.reloads), now_ns());
+    Some(Page { sum, workers, streams, calls, records, limiter, unwritten, reloads, now_ns })
 }

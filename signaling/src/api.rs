@@ -30,7 +30,7 @@ const ROOT: &str = "/api/v1/";
 const MAX_BODY: usize = 64 * 1024;
 
 /// What there is, and what can be done with it.
-const RESOURCES: [(&str, &str); 9] = [
+const RESOURCES: [(&str, &str); 11] = [
     ("status", "GET"),
     ("trunks", "GET"),
     ("calls", "GET"),
@@ -40,6 +40,8 @@ const RESOURCES: [(&str, &str); 9] = [
     ("limits/{trunk}", "PATCH"),
     ("blacklist", "GET, POST, DELETE"),
     ("whitelist", "GET, POST, DELETE"),
+    ("reload", "POST"),
+    ("rollback", "POST"),
 ];
 
 /// Serves the interface to those whom the guard lets in.
@@ -51,7 +53,7 @@ pub(crate) fn routes(commands: Commands, guard: Guard) -> Router {
 async fn answer(State((commands, guard)): State<(Commands, Guard)>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     match done(&commands, &guard, &parts.method, &parts.uri, &parts.headers, body).await {
-        Ok(answer) => json_response(StatusCode::OK, &answer),
+        Ok((status, answer)) => json_response(status, &answer),
         Err(refused) => refused.into_response(),
     }
 }
@@ -63,7 +65,7 @@ async fn done(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Value, Refused> {
+) -> Result<(StatusCode, Value), Refused> {
     let path = uri.path().strip_prefix(ROOT).ok_or_else(not_there)?;
     guard.judge(headers, method != Method::GET)?;
     let body = to_bytes(body, MAX_BODY)
@@ -71,7 +73,15 @@ async fn done(
         .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {MAX_BODY} bytes")))?;
     let request = asked(method.as_str(), path, uri.query().unwrap_or_default(), &body)?;
     let reply = commands.carry_out(request).await?;
-    Ok(content(&reply))
+    Ok((status(&reply), content(&reply)))
+}
+
+/// A configuration that is refused is in conflict with what runs, or with itself; the reply says why.
+fn status(reply: &Reply) -> StatusCode {
+    match reply {
+        Reply::Reload(reply) if !reply.refused.is_empty() => StatusCode::CONFLICT,
+        _ => StatusCode::OK,
+    }
 }
 
 /// What a reply holds, without its name.
@@ -117,6 +127,8 @@ fn asked(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Request, 
             let row = ListRowConfig { caller, called, from: query.take("from"), percent: None };
             Request::ListRemove { white, row }
         }
+        ("POST", ["reload"]) => Request::Reload { dry_run: tried(body)?.dry_run },
+        ("POST", ["rollback"]) => Request::Rollback { dry_run: tried(body)?.dry_run },
         (_, segments) => return Err(not_done(segments)),
     };
     query.end()?;
@@ -127,6 +139,17 @@ fn asked(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Request, 
 #[serde(deny_unknown_fields)]
 struct Wanted {
     draining: bool,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Tried {
+    dry_run: bool,
+}
+
+/// Whether a reload or a rollback is only tried; without a body it is not.
+fn tried(body: &[u8]) -> Result<Tried, Refused> {
+    if body.trim_ascii().is_empty() { Ok(Tried::default()) } else { object(body) }
 }
 
 fn is_white(list: &str) -> Option<bool> {

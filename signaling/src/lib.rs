@@ -56,4 +56,4 @@ pub use moorline_b2bua::cdr::{Party, Record};
 pub use moorline_b2bua::inspect;
 pub use moorline_b2bua::policy::Policy;
 pub use process::run;
-pub use reload::{Change, ReloadReply, Source};
+pub use reload::{Change, ConfigurationReply, ReloadReply, Source, TakenOverBy};

@@ -13,6 +13,7 @@ use moorline_control::SessionReport;
 use tracing::{info, warn};
 
 use crate::cdr::RecordCounts;
+use crate::reload::Reloads;
 use crate::transport::streams::StreamCounts;
 
 pub(crate) use page::text;
@@ -35,6 +36,8 @@ pub(crate) struct Page {
     pub(crate) limiter: Arc<Limiter>,
     /// The calls of the day cannot be written down.
     pub(crate) unwritten: bool,
+    /// What became of reloads.
+    pub(crate) reloads: Arc<Reloads>,
     /// When it is shown.
     pub(crate) now_ns: u64,
 }

@@ -126,6 +126,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         calls: Arc::clone(&shared.calls),
         records: records.as_ref().map(Records::counts),
         limits: Arc::clone(&shared.limits),
+        reloads: reload.outcomes(),
     };
     let served = command::Commands::new(sources.clone(), Arc::clone(&reload), &config);
     let operators = api::routes(served.clone(), guard);

@@ -8,6 +8,7 @@
 mod difference;
 mod fixed;
 mod history;
+mod outcomes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -25,6 +26,8 @@ use crate::limits::Limits;
 pub use difference::Change;
 use difference::difference;
 use history::{History, digest};
+pub use outcomes::{ConfigurationReply, TakenOverBy};
+pub(crate) use outcomes::{Outcome, Reloads};
 
 /// Where the configuration of a running process is read from.
 pub trait Source: Send + Sync {
@@ -85,6 +88,7 @@ pub(crate) struct Reload {
     policies: watch::Sender<Arc<Policy>>,
     workers: Vec<mpsc::Sender<UsedTrunks>>,
     history: Option<History>,
+    outcomes: Arc<Reloads>,
     state: Mutex<State>,
 }
 
@@ -136,7 +140,8 @@ impl Reload {
             }
         });
         let state = State { running, before: None, retired: HashMap::new() };
-        Reload { source, limits, policies, workers, history, state: Mutex::new(state) }
+        let outcomes = Arc::new(Reloads::new(source.name()));
+        Reload { source, limits, policies, workers, history, outcomes, state: Mutex::new(state) }
     }
 
     /// Writes down by which configuration this process has started. May wait for the disk.
@@ -154,7 +159,37 @@ impl Reload {
 
     /// Reads the configuration again and has all workers go on by it, unless `dry_run`. May wait for the disk.
     pub(crate) fn reload(&self, dry_run: bool) -> ReloadReply {
+        self.counted(self.read_again(dry_run), dry_run, TakenOverBy::Reload)
+    }
+
+    /// Goes back to the configuration before, unless `dry_run`. May wait for the disk.
+    pub(crate) fn roll_back(&self, dry_run: bool) -> ReloadReply {
+        self.counted(self.go_back(dry_run), dry_run, TakenOverBy::Rollback)
+    }
+
+    /// What reloads have come to.
+    pub(crate) fn outcomes(&self) -> Arc<Reloads> {
+        Arc::clone(&self.outcomes)
+    }
+
+    /// The listener of a trunk that a reload took away.
+    pub(crate) fn listener_of_retired(&self, trunk: &str) -> Option<String> {
+        let policy = self.policies.borrow();
+        let retired = policy.trunks.iter().find(|known| known.retired && known.name == trunk)?;
+        Some(policy.listeners.get(retired.listener)?.name.clone())
+    }
+
+    fn counted(&self, reply: ReloadReply, dry_run: bool, by: TakenOverBy) -> ReloadReply {
+        if !dry_run {
+            self.outcomes.count(&reply, self.source.name(), by);
+        }
+        reply
+    }
+
+    fn read_again(&self, dry_run: bool) -> ReloadReply {
         let configuration = self.source.name();
+        // Whoever reloads at the same time waits here, and reads what the file says then.
+        let mut state = self.state();
         let text = match self.source.text() {
             Ok(Some(text)) => text,
             Ok(None) => {
@@ -165,7 +200,6 @@ impl Reload {
             }
             Err(error) => return refused(configuration, format!("it cannot be read: {error}")),
         };
-        let mut state = self.state();
         match self.source.read(&text, None) {
             Ok((config, policy)) => {
                 let next = Version::new(text, config, policy);
@@ -176,8 +210,7 @@ impl Reload {
         }
     }
 
-    /// Goes back to the configuration before, unless `dry_run`. May wait for the disk.
-    pub(crate) fn roll_back(&self, dry_run: bool) -> ReloadReply {
+    fn go_back(&self, dry_run: bool) -> ReloadReply {
         let mut state = self.state();
         let configuration = "the configuration before".to_owned();
         let next = match (state.before.take(), self.history.as_ref().and_then(History::before)) {

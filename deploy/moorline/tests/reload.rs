@@ -3,6 +3,8 @@
 
 mod stand;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -17,6 +19,10 @@ fn moorline(stand: &Stand, args: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].concat().iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("JSON, not {}", said(output)))
 }
 
 /// Changes the file that the stand was started with.
@@ -46,11 +52,14 @@ const CALLER: &str = "name = \"caller\"\n";
 fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() {
     let stand = up(91);
     let mut reloaded = None;
+    let (mut trunks, mut leaving) = (String::new(), serde_json::Value::Null);
     let report = load::run(&plan(&stand, 20, 4, 1), &mut |progress| {
         if progress.active == 20 && reloaded.is_none() {
             // The callers' trunk is another one from now on, and takes three calls.
             edit(&stand, CALLER, "name = \"callers\"\nlimits.inbound.calls = 3\n");
             reloaded = Some(moorline(&stand, &["reload"]));
+            trunks = said(&moorline(&stand, &["trunks"]));
+            leaving = json(&moorline(&stand, &["trunks", "caller", "--json"]))["trunks"][0].clone();
         }
     });
     let report = report.expect("the load runs");
@@ -60,6 +69,12 @@ fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() 
     assert!(told.contains("- signaling.trunks[caller]: ") && told.contains("+ signaling.trunks[callers]: "), "{told}");
     assert!(told.contains("2 changes, in force"), "{told}");
     assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    assert!(trunks.contains("leaving: not configured any more"), "{trunks}");
+    let expected = (&20.into(), &0.into(), &true.into(), &"test".into());
+    assert_eq!((&leaving["calls_in"], &leaving["calls_out"], &leaving["leaving"], &leaving["listener"]), expected);
+    stand.until("the trunk is not shown any more", || !moorline(&stand, &["trunks", "caller"]).status.success());
+    assert!(!said(&moorline(&stand, &["trunks"])).contains("leaving"));
+    assert!(said(&moorline(&stand, &["status"])).contains("up.toml, by a reload at 20"));
 
     let report = load::run(&plan(&stand, 10, 2, 2), &mut |_| {}).expect("the load runs");
     let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.status == Some(503)).map(|(_, n)| n).sum();
@@ -70,11 +85,49 @@ fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() 
     assert!(back.status.success() && said(&back).contains("note: a restart reads"), "{}", said(&back));
     let report = load::run(&plan(&stand, 10, 2, 3), &mut |_| {}).expect("the load runs");
     assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
-    let forth = moorline(&stand, &["reload", "--dry-run", "--json"]);
-    let reply: serde_json::Value = serde_json::from_slice(&forth.stdout).expect("JSON");
+    assert!(said(&moorline(&stand, &["status"])).contains("the one before, by a rollback at 20"));
+    let reply = json(&moorline(&stand, &["reload", "--dry-run", "--json"]));
     assert_eq!(reply["reload"]["applied"], false);
     assert_eq!(reply["reload"]["changes"].as_array().map(Vec::len), Some(2), "{reply}");
+    let page = stand.signaling().expect("metrics");
+    let reloads = |outcome| page.value("moorline_sip_reloads_total", &[("outcome", outcome)]);
+    assert_eq!(["applied", "refused", "unchanged"].map(reloads), [Some(2.0), Some(0.0), Some(0.0)]);
     stand.until_nothing_is_left();
+}
+
+#[test]
+fn http_reloads_and_rolls_back_as_commands_do() {
+    let stand = up(94);
+    let post = |path: &str, body: &str| {
+        let mut stream = UnixStream::connect(stand.folder.path().join("signaling.sock")).expect("a connection");
+        let length = body.len();
+        let head = format!("POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close");
+        write!(stream, "{head}\r\n\r\n{body}").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answered");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str::<serde_json::Value>(body).expect("JSON"))
+    };
+    edit(&stand, CALLER, "name = \"caller\"\nlimits.inbound.calls = 0\n");
+    let (status, tried) = post("reload", r#"{"dry_run":true}"#);
+    assert_eq!(
+        (status, &tried["applied"], &tried["changes"][0]["after"]),
+        (200, &false.into(), &"{ inbound = { calls = 0 } }".into()),
+        "{tried}"
+    );
+    let (status, done) = post("reload", "");
+    assert_eq!((status, &done["applied"]), (200, &true.into()), "{done}");
+    let report = load::run(&plan(&stand, 3, 1, 7), &mut |_| {}).expect("the load runs");
+    assert_eq!(report.completed, 0, "{report:#?}");
+    edit(&stand, "workers = 2", "workers = 3");
+    let (status, refused) = post("reload", "");
+    assert_eq!((status, &refused["applied"]), (409, &false.into()), "{refused}");
+    assert!(refused["refused"][0].as_str().is_some_and(|why| why.contains("signaling.workers")), "{refused}");
+    let (status, back) = post("rollback", "{}");
+    assert_eq!((status, &back["applied"]), (200, &true.into()), "{back}");
+    let report = load::run(&plan(&stand, 3, 1, 8), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
 }
 
 #[test]

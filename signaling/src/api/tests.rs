@@ -8,6 +8,7 @@ use crate::command::{
     CallCounts, CallDetail, CallRow, CallsReply, DirectionReply, DrainReply, HungUpReply, ListReply, ListedRow,
     ListenerReply, RecordsReply, SinkReply, StatusReply, StreamFigures, TrunkReply, TrunkState,
 };
+use crate::reload::{Change, ConfigurationReply, ReloadReply, TakenOverBy};
 
 fn document() -> Value {
     serde_json::from_str(OPENAPI).expect("JSON")
@@ -83,6 +84,7 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
             lost: 1,
             sinks: vec![SinkReply { sink: "json".into(), failing: false, waiting: 1 }],
         }),
+        configuration: ConfigurationReply { source: "/etc/moorline.toml".into(), since: time, by: TakenOverBy::Reload },
     };
     let hop = HopReach { address: at.expect("an address"), rests_ms: Some(1) };
     let reach = TrunkReach {
@@ -91,7 +93,7 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
         targets: vec![TargetReach { target: "carrier.example".into(), hops: vec![hop] }],
         registration: Some(RegistrationState { registered: true, expires_in_ms: Some(1), failures: 0 }),
     };
-    let trunks = vec![TrunkState { reach, arrears: false, calls_in: 1, calls_out: 1 }];
+    let trunks = vec![TrunkState { reach, arrears: false, calls_in: 1, calls_out: 1, leaving: true }];
     let row = CallRow {
         call: "1".into(),
         state: CallState::Up,
@@ -144,6 +146,15 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
     let list = ListReply { rows: vec![listed], next: Some(1) };
     let done = Reply::Done { kept: true, replaced: false };
     let drain = DrainReply { draining: true, calls: 1 };
+    let change = Change { key: "signaling.trunks[a]".into(), before: Some("1".into()), after: Some("2".into()) };
+    let reload = ReloadReply {
+        configuration: "/etc/moorline.toml".into(),
+        applied: true,
+        changes: vec![change],
+        more: 1,
+        refused: vec!["why".into()],
+        notes: vec!["what else".into()],
+    };
     vec![
         ("status", "get", Reply::Status(Box::new(status))),
         ("trunks", "get", Reply::Trunks(trunks)),
@@ -160,6 +171,8 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
         ("whitelist", "get", Reply::List(list)),
         ("whitelist", "post", done.clone()),
         ("whitelist", "delete", done),
+        ("reload", "post", Reply::Reload(reload.clone())),
+        ("rollback", "post", Reply::Reload(reload)),
     ]
 }
 
@@ -194,6 +207,15 @@ fn every_answer_is_as_documented_and_every_documented_field_is_answered() {
     fits(&document, &json!({ "$ref": "#/components/schemas/Error" }), &error, "error", &mut seen);
     let drain = json!({ "draining": true });
     fits(&document, &json!({ "$ref": "#/components/schemas/DrainWanted" }), &drain, "drain", &mut seen);
+    let reload = json!({ "dry_run": true });
+    fits(&document, &json!({ "$ref": "#/components/schemas/ReloadWanted" }), &reload, "reload", &mut seen);
+    for path in ["reload", "rollback"] {
+        let refused = &document["paths"][format!("{ROOT}{path}")]["post"]["responses"]["409"];
+        let schema = &resolved(&document, refused)["content"]["application/json"]["schema"];
+        let (_, _, reply) = answers.iter().find(|(known, ..)| *known == path).expect("an answer");
+        fits(&document, schema, &content(reply), path, &mut seen);
+        assert_eq!(status(reply), StatusCode::CONFLICT);
+    }
     for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
         for field in schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys()) {
             assert!(seen.contains(&format!("{name}.{field}")), "{name}.{field} is documented, and never answered");
@@ -220,6 +242,7 @@ fn every_documented_operation_is_taken_with_its_parameters_and_no_others() {
         let body = match method.as_str() {
             "put" => r#"{"draining":true}"#,
             "patch" => r#"{"inbound.calls":"7"}"#,
+            "post" if path.starts_with("re") || path.starts_with("ro") => r#"{"dry_run":true}"#,
             "post" => r#"{"caller":"1"}"#,
             _ => "",
         };
@@ -254,12 +277,21 @@ fn what_is_not_there_or_not_understood_is_refused() {
         ("PUT", "drain", "", "true"),
         ("PUT", "drain", "", r#"{"draining":true,"wait":1}"#),
         ("POST", "blacklist", "", "[]"),
+        ("POST", "reload", "", "[]"),
+        ("POST", "reload", "dry_run=true", ""),
+        ("POST", "rollback", "", r#"{"dry_run":1}"#),
+        ("POST", "rollback", "", r#"{"try":true}"#),
         ("POST", "blacklist", "", r#"{"caller":["1"]}"#),
         ("PATCH", "limits/pbx", "", r#"[["inbound.calls","7"]]"#),
         ("PATCH", "limits/pbx", "", r#"{"inbound.calls":7}"#),
     ] {
         assert_eq!(status(method, path, query, body), StatusCode::BAD_REQUEST, "{method} {path}?{query} {body}");
     }
+    assert_eq!(asked("POST", "reload", "", b"").expect("taken"), Request::Reload { dry_run: false });
+    assert_eq!(
+        asked("POST", "rollback", "", br#"{"dry_run":true}"#).expect("taken"),
+        Request::Rollback { dry_run: true }
+    );
     let request = asked("GET", "calls", "number=+8610&trunk=a%20%2Fb", b"").expect("taken");
     let Request::Calls { number, trunk, .. } = request else { panic!("calls were asked for") };
     assert_eq!((number.as_deref(), trunk.as_deref()), (Some("+8610"), Some("a /b")));

@@ -88,12 +88,18 @@ impl Commands {
     async fn trunks(&self, wanted: Option<String>) -> Result<Reply, Fault> {
         let reach = self.desk.reach().await?;
         let limits: Vec<TrunkReply> = self.limits.limiter.view().into_iter().map(TrunkReply::from).collect();
-        let shown = reach.into_iter().filter(|reach| wanted.as_ref().is_none_or(|name| reach.trunk == *name));
-        let states = shown.map(|reach| {
+        let has_calls = |limits: &TrunkReply| limits.inbound.calls > 0 || limits.outbound.calls > 0;
+        let is_configured = |limits: &TrunkReply| reach.iter().any(|reach| reach.trunk == limits.trunk);
+        let leaving = limits.iter().filter(|limits| has_calls(limits) && !is_configured(limits)).map(|limits| {
+            TrunkState::leaving(limits, self.reload.listener_of_retired(&limits.trunk).unwrap_or_default())
+        });
+        let leaving: Vec<TrunkState> = leaving.collect();
+        let configured = reach.into_iter().map(|reach| {
             let limits = limits.iter().find(|limits| limits.trunk == reach.trunk);
             TrunkState::of(reach, limits)
         });
-        let states: Vec<TrunkState> = states.collect();
+        let mut states: Vec<TrunkState> = configured.chain(leaving).collect();
+        states.retain(|state| wanted.as_ref().is_none_or(|name| state.reach.trunk == *name));
         match wanted {
             Some(name) if states.is_empty() => Err(unknown_trunk(&self.limits, &name)),
             _ => Ok(Reply::Trunks(states)),

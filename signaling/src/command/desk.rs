@@ -77,6 +77,7 @@ impl Desk {
             listeners: self.listeners.clone(),
             records: page.records.as_ref().map(RecordsReply::from),
             shut: calls.is_shut(),
+            configuration: self.sources.reloads.in_force(),
         })
     }
 

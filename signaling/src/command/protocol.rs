@@ -127,7 +127,7 @@ pub enum Reply {
     Reload(ReloadReply),
     /// The process.
     Status(Box<StatusReply>),
-    /// Trunks, in the order of the configuration.
+    /// Trunks, in the order of the configuration; behind them those that a reload took away and that still have calls.
     Trunks(Vec<TrunkState>),
     /// Whether new calls are taken.
     Drain(DrainReply),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::TrunkReply;
 use crate::ListenerConfig;
 use crate::cdr::RecordCounts;
+use crate::reload::ConfigurationReply;
 
 /// How the process is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct StatusReply {
     pub shut: bool,
     /// Its connection to the media process stands.
     pub media_connected: bool,
+    /// The configuration in force.
+    #[serde(default)]
+    pub configuration: ConfigurationReply,
     /// Its calls.
     pub calls: CallCounts,
     /// Subscriptions outside calls.
@@ -113,6 +117,9 @@ pub struct TrunkState {
     pub calls_in: u32,
     /// Calls that were sent to it.
     pub calls_out: u32,
+    /// A reload has taken it away: it is here until its calls have ended, and gets no new ones.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// A page of calls.
@@ -237,7 +244,15 @@ impl TrunkState {
             arrears: limits.is_some_and(|limits| limits.arrears),
             calls_in: limits.map_or(0, |limits| limits.inbound.calls),
             calls_out: limits.map_or(0, |limits| limits.outbound.calls),
+            leaving: false,
         }
+    }
+
+    /// A trunk that is not configured any more, and still has calls.
+    pub(super) fn leaving(limits: &TrunkReply, listener: String) -> TrunkState {
+        let trunk = limits.trunk.clone();
+        let reach = TrunkReach { trunk, listener, targets: Vec::new(), registration: None };
+        TrunkState { leaving: true, ..TrunkState::of(reach, Some(limits)) }
     }
 }
 

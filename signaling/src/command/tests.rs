@@ -38,8 +38,14 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
         assert!(CommandSocket::listen(&path).is_err(), "it is served already");
         let listener = UnixListener::from_std(listener).expect("a listener");
         let reload = reload_of(&limits, &config);
-        let sources =
-            Sources { workers: Vec::new(), streams: Arc::default(), calls: Arc::clone(&calls), records: None, limits };
+        let sources = Sources {
+            workers: Vec::new(),
+            streams: Arc::default(),
+            calls: Arc::clone(&calls),
+            records: None,
+            limits,
+            reloads: reload.outcomes(),
+        };
         let server = spawn_local(serve(listener, Commands::new(sources, reload, &config)));
         let done = spawn_blocking(move || client(path));
         done.await.expect("the client is content");

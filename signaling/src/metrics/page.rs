@@ -13,6 +13,7 @@ use super::Page;
 mod edge;
 mod limits;
 mod records;
+mod reloads;
 
 /// Upper bounds in seconds of what a caller waits for: 10 µs to 30 s.
 const WAIT_S: [f64; 21] = [
@@ -103,6 +104,7 @@ impl Collector for Page {
         edge::encode(self, &mut encoder)?;
         self.records.as_ref().map_or(Ok(()), |counts| records::encode(counts, &mut encoder))?;
         limits::encode(self, &mut encoder)?;
+        reloads::encode(&self.reloads, &mut encoder)?;
         let name = "moorline_sip_registered";
         let help = "1 while Moorline is registered with the trunk";
         let mut registered = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

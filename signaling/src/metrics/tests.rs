@@ -14,8 +14,18 @@ fn page(observations: impl IntoIterator<Item = Observation>) -> String {
     let counters = Counters { messages: 7, calls: 2, calls_active: 1, ..Counters::default() };
     let sum = Snapshot { counters, statistics, received: 5, sent: 6, unsent: 0, media_connected: true };
     let (streams, calls, limiter) = (Arc::default(), Arc::default(), Arc::default());
-    text(Page { sum, workers: 2, streams, calls, records: None, limiter, unwritten: false, now_ns: NOW })
-        .expect("a page")
+    text(Page {
+        sum,
+        workers: 2,
+        streams,
+        calls,
+        records: None,
+        limiter,
+        unwritten: false,
+        reloads: Arc::default(),
+        now_ns: NOW,
+    })
+    .expect("a page")
 }
 
 fn ended(outcome: Outcome) -> Observation {
@@ -35,6 +45,9 @@ fn counters_and_gauges_have_their_names() {
     has(&page, "moorline_sip_calls_active 1");
     has(&page, "moorline_sip_media_connected 1");
     has(&page, "moorline_sip_retransmissions_total 0");
+    has(&page, r#"moorline_sip_reloads_total{outcome="refused"} 0"#);
+    has(&page, "moorline_sip_configuration_timestamp_seconds 0");
+    assert!(!page.contains("moorline_sip_last_reload_timestamp_seconds{"), "there was none");
     assert!(page.ends_with("# EOF\n"));
 }
 
@@ -98,6 +111,7 @@ fn forwarding_is_measured_from_when_the_message_came() {
         records: None,
         limiter: Arc::default(),
         unwritten: false,
+        reloads: Arc::default(),
         now_ns: NOW,
     })
     .expect("text");
@@ -129,6 +143,7 @@ fn workers_are_added_up() {
         records: None,
         limiter: Arc::default(),
         unwritten: false,
+        reloads: Arc::default(),
         now_ns: NOW,
     })
     .expect("text");

@@ -123,6 +123,29 @@ fn what_a_file_says_is_shown_and_then_holds_for_all() {
 }
 
 #[test]
+fn it_is_counted_what_reloads_come_to_and_known_what_is_in_force() {
+    let process = Process::new(CONFIG);
+    let outcomes = process.reload.outcomes();
+    let counts = || Outcome::ALL.map(|outcome| outcomes.of(outcome).0);
+    assert_eq!(
+        (counts(), outcomes.in_force().by, outcomes.in_force().source),
+        ([0; 3], TakenOverBy::Start, "test.toml".into())
+    );
+    let started = outcomes.in_force().since;
+    process.write(&CONFIG.replace("calls = 5", "calls = 7"));
+    assert!(process.reload.reload(true).changes.len() == 1);
+    assert_eq!(counts(), [0; 3], "it was only tried");
+    process.reload.reload(false);
+    process.reload.reload(false);
+    process.write("= not TOML");
+    process.reload.reload(false);
+    assert_eq!((counts(), outcomes.in_force().by), ([1, 1, 1], TakenOverBy::Reload));
+    assert!(outcomes.in_force().since >= started && outcomes.of(Outcome::Refused).1 >= Some(started));
+    process.reload.roll_back(false);
+    assert_eq!((counts(), outcomes.in_force().by), ([2, 1, 1], TakenOverBy::Rollback));
+}
+
+#[test]
 fn what_has_faults_is_refused_whole() {
     let process = Process::new(CONFIG);
     process.write(&CONFIG.replace("calls = 5", "calls = 7").replace("to = 'carrier'", "to = 'carier'"));

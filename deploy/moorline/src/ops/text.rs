@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use moorline_signaling::ConfigurationReply;
 use moorline_signaling::command::{CallDetail, CallsReply, DrainReply, StatusReply, StreamFigures, TrunkState};
 use moorline_signaling::inspect::{CallState, HopReach, TrunkReach};
-use moorline_signaling::{Party, Record};
+use moorline_signaling::{Party, Record, TakenOverBy};
 
 pub(super) fn status(status: &StatusReply) -> String {
     let StatusReply { version, node, started, uptime_s, workers, calls, .. } = status;
@@ -19,6 +20,12 @@ pub(super) fn status(status: &StatusReply) -> String {
     // Writing into a string does not fail.
     _ = writeln!(text, "new calls     {taken}");
     _ = writeln!(text, "media process {}", if status.media_connected { "connected" } else { "not connected" });
+    let ConfigurationReply { source, since, by } = &status.configuration;
+    _ = match by {
+        TakenOverBy::Start => writeln!(text, "configuration {source}, since the start"),
+        TakenOverBy::Reload => writeln!(text, "configuration {source}, by a reload at {since}"),
+        TakenOverBy::Rollback => writeln!(text, "configuration the one before, by a rollback at {since} ({source})"),
+    };
     _ = writeln!(text, "calls         {} now, {} at most", calls.now, calls.peak);
     _ = writeln!(text, "attempts      {}, {} admitted, {} answered", calls.attempts, calls.admitted, calls.answered);
     let StatusReply { subscriptions, bindings, targets_resting, .. } = status;
@@ -79,8 +86,13 @@ fn standing(trunk: &TrunkState) -> String {
         true => "registered".to_owned(),
         false => format!("not registered, {} failures", registration.failures),
     });
-    let all =
-        [registered, down.then(|| "no target answers".to_owned()), trunk.arrears.then(|| "in arrears".to_owned())];
+    let leaving = trunk.leaving.then(|| "leaving: not configured any more".to_owned());
+    let all = [
+        leaving,
+        registered,
+        down.then(|| "no target answers".to_owned()),
+        trunk.arrears.then(|| "in arrears".to_owned()),
+    ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
