@@ -299,6 +299,43 @@ start_answerer() {
     await "SIPp ($1)" grep -qs . "sipp-$1.csv"
 }
 
+# hold_calls WORD [LOOPS]: with "held", calls by the scenarios of this lab last until let_calls_end, however short they were
+# told to be, and those that begin afterwards speak until then, or so many times; with "over" they last as they were told.
+hold_calls() {
+    # SIPp reads it whole, at any moment.
+    printf %s "$1" >talk.next
+    mv talk.next talk
+    call_loops=${2:-1}
+    [[ $1$# != held1 ]] || call_loops=-1
+}
+
+# Has calls that were held end: when all are silent, so that no packet is under way at a BYE.
+let_calls_end() {
+    hold_calls silent
+    await "silence" media_is_still
+    hold_calls over
+}
+
+# Whether no RTP was relayed for a while.
+media_is_still() {
+    local before
+    look now
+    before=$(figure now.scrape "media_rtp_$datapath" media_rtp_xdp)
+    sleep 1
+    look now
+    (($(figure now.scrape "media_rtp_$datapath" media_rtp_xdp) == before))
+}
+
+# spoken SCENARIO: that one, in which the callers speak as long as hold_calls has said.
+spoken() {
+    local name
+    name=$(basename "$1" .xml)$call_loops.xml
+    sed "s/\.alaw,1,8/.alaw,$call_loops,8/" "$1" >"$name.next"
+    # Another SIPp may be reading the last one.
+    mv "$name.next" "$name"
+    echo "$name"
+}
+
 # start_callers CALLS RATE TALK_MS [NUMBER]: calls that the caller ends, over CORE_TRANSPORT or UDP.
 start_callers() {
     start_caller callers core "$core_ip" 5060 "$(at "$sbc_core_ip" 5060)" "${4:-8610086}" "$3" -m "$1" -r "$2" -l 1000 \
@@ -308,13 +345,13 @@ start_callers() {
 
 # start_caller NAME NAMESPACE IP PORT SERVER NUMBER TALK_MS OPTION...: a call, or as many as -m says.
 start_caller() {
-    start_sipp "$1" "$2" "$3" "$4" "$5" -sf "$lab_dir/scenarios/uac.xml" -s "$6" -d "$7" -m 1 \
+    start_sipp "$1" "$2" "$3" "$4" "$5" -sf "$(spoken "$lab_dir/scenarios/uac.xml")" -s "$6" -d "$7" -m 1 \
         -key caller "${caller:-01000000}" -key call_header "${call_header:-X-Call}" "${@:8}"
 }
 
 # start_hung_up_callers CALLS RATE [NUMBER]: calls that the called party ends.
 start_hung_up_callers() {
-    start_sipp hung-up core "$core_ip" 5070 "$(at "$sbc_core_ip" 5060)" -sf "$lab_dir/scenarios/uac-hung-up.xml" \
+    start_sipp hung-up core "$core_ip" 5070 "$(at "$sbc_core_ip" 5060)" -sf "$(spoken "$lab_dir/scenarios/uac-hung-up.xml")" \
         -s "${3:-8610086}" -m "$1" -r "$2" -l 1000
     hung_up_pid=$started
 }

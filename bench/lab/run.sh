@@ -224,6 +224,7 @@ run_test() {
         trap 'echo "stopped at line $LINENO of $BASH_SOURCE: $BASH_COMMAND" >>"$logs/faults"' ERR
         set -E
         cd "$logs"
+        hold_calls over
         # shellcheck disable=SC1090
         source "$lab_dir/tests/${test%@*}.sh"
     ) >"$logs/test.log" 2>&1 </dev/null &

@@ -29,7 +29,8 @@ called_pid=$started
 # Five calls to one callee are all that a day has; and a caller has all of its calls up.
 start_caller fifth core "$core_ip" 5100 "$sbc_core_ip:5060" "${prefix}01055550000" 300 -m 5 -r 20
 await_callers fifth "$started" 5
-caller=01077770000 start_caller twenty core "$core_ip" 5101 "$sbc_core_ip:5060" "${prefix}01080000000" 8000 -m 20 -r 15
+hold_calls held
+caller=01077770000 start_caller twenty core "$core_ip" 5101 "$sbc_core_ip:5060" "${prefix}01080000000" 1000 -m 20 -r 15
 twenty=$started
 await_calls_up 25
 caller=01077770000 start_refused twenty-first 5180 "${prefix}01012345678" 477 CALLER_FREQUENCY_LIMIT announced
@@ -56,6 +57,7 @@ for one in "${refused[@]}"; do
     await_callers "${one%:*}" "${one#*:}" 1
 done
 await_callers many "$many" 60
+let_calls_end
 await_callers twenty "$twenty" 20
 
 # An account runs out of money while calls are up, and is filled up again.

@@ -36,11 +36,12 @@ answerers+=("$started")
 start_captures
 start_capture telephones core lo udp
 start_called_party
-call_header=X-Telephone start_telephone_call 6000-6001 6000 "$core_ip" 5081 6001 7000
+hold_calls held 1
+call_header=X-Telephone start_telephone_call 6000-6001 6000 "$core_ip" 5081 6001 2400
 pids=("$started")
-call_header=X-Telephone start_telephone_call 6001-6000 6001 "$core_proxy_ip" 5081 6000 7000
+call_header=X-Telephone start_telephone_call 6001-6000 6001 "$core_proxy_ip" 5081 6000 2400
 pids+=("$started")
-start_telephone_call 6000-carrier 6000 "$core_ip" 5082 8610086 7000
+start_telephone_call 6000-carrier 6000 "$core_ip" 5082 8610086 2400
 pids+=("$started")
 await_calls_up 3
 sed -i 's/^media = "bypass"/media = "anchor"/' moorline.toml
@@ -50,6 +51,7 @@ await "the next signaling process" follows signaling "$victim"
 await_ready restarted
 require "bindings after the restart" "$(figure restarted.scrape bindings)" -eq 3
 require "calls taken back" "$(figure restarted.scrape sip_restored)" -eq 3
+let_calls_end
 await_callers 6000-6001 "${pids[0]}" 1
 await_callers 6001-6000 "${pids[1]}" 1
 await_callers 6000-carrier "${pids[2]}" 1

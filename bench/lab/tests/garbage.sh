@@ -8,12 +8,13 @@ in_ns carrier ip address add "$stranger_carrier/24" dev sbc
 
 # Few ports, so that most of the garbage hits open ones.
 write_config carrier_network=47.103.169.70/32 "carrier_ports=16384 16431" "core_ports=16384 16431" cores=0
-make_speech 8
+make_speech 5
+hold_calls held
 start_moorline
 # Without the garbage, most of which is in fragments.
 start_captures not host "$stranger_core" and not host "$stranger_carrier"
 start_called_party
-start_callers 20 20 8400
+start_callers 20 20 1000
 await_calls_up 20
 start garbage-core core "$MOORLINE_BENCH" garbage --from "$stranger_core:7777" --to "$sbc_core_ip:5060" \
     --to "$sbc_core_ip:16384-16431" --count 64 --seed 1
@@ -22,6 +23,7 @@ start garbage-carrier carrier "$MOORLINE_BENCH" garbage --from "$stranger_carrie
     --to 47.103.169.70:16384-16431 --count 64 --seed 2
 wait "$core_garbage" "$started"
 require "garbage sent" "$(figure garbage-core.log garbage_sent)" -gt 1000
+let_calls_end
 await_callers callers "$callers_pid" 20
 stop_captures
 stop_called_party 20

@@ -1,15 +1,17 @@
 # The media process is killed in mid-call: its sessions come back on the same ports, all at once, and the calls end as
 # if nothing had happened. Where the driver relays it goes on alone meanwhile, and not one packet is lost.
 
-make_speech 15
+[[ $offload == true ]] && by=media_rtp_xdp || by=media_rtp_$datapath
+make_speech 5
 start_moorline
 start_captures
-start_called_party 16000
-start_callers 10 20 15500
+hold_calls held
+start_called_party 1000
+start_callers 10 20 1000
 start_hung_up_callers 10 20
 await_calls_up 20
 # Of 2,000 a second.
-await_media 6000
+await "RTP packets" counts 5000 "$by"
 look before-kill
 victim=$(child_of_moorline media)
 killed_at=$EPOCHREALTIME
@@ -19,6 +21,8 @@ await "the next media process" follows media "$victim"
 await "the sessions" counts 20 media_sessions
 await_media 500
 away_ms=$(((${EPOCHREALTIME/./} - ${killed_at/./}) / 1000))
+await "RTP packets again" counts 5000 "$by"
+let_calls_end
 await_callers callers "$callers_pid" 10
 await_callers hung-up "$hung_up_pid" 10
 stop_captures

@@ -44,13 +44,15 @@ patience_s=130 await "the records in PostgreSQL" counts 4 cdr_postgres_written
 patience_s=130 await "the accounts" counts 7 cdr_radius_written
 
 # They go while calls are up.
-start_caller meanwhile core "$core_ip" 5120 "$sbc_core_ip:5060" 8610086 3000 -m 2 -r 10
+hold_calls held 1
+start_caller meanwhile core "$core_ip" 5120 "$sbc_core_ip:5060" 8610086 1200 -m 2 -r 10
 callers=$started
 await_calls_up 5
 kill -KILL "$accounting_pid"
 wait "$accounting_pid" || true
 kill -INT "$postgres_pid"
 wait "$postgres_pid" || true
+let_calls_end
 await_callers meanwhile "$callers" 2
 calls away 3
 start_postgres
