@@ -64,7 +64,8 @@ static void send_on(struct flow *flow, uint8_t *payload, unsigned length, unsign
         later_push(flow->out, flow, payload, length);
         return;
     }
-    bool named = trial.send == SEND_UDP ? trial.sockets != CONNECTED : trial.send == SEND_RAW;
+    socklen_t name_length;
+    const void *name = name_of(flow, &name_length);
     struct io_uring_sqe *sqe = submission();
     sqe->fd = flow->out;
     sqe->user_data = SEND << KIND | buffer;
@@ -73,7 +74,7 @@ static void send_on(struct flow *flow, uint8_t *payload, unsigned length, unsign
     if (trial.via == VIA_SENDMSG) {
         unsigned slot = next_head++ % ENTRIES;
         pieces[slot] = (struct iovec){payload, length};
-        heads[slot] = (struct msghdr){.msg_iov = &pieces[slot], .msg_iovlen = 1, .msg_name = named ? &flow->to : NULL, .msg_namelen = named ? sizeof flow->to : 0};
+        heads[slot] = (struct msghdr){.msg_iov = &pieces[slot], .msg_iovlen = 1, .msg_name = (void *)(uintptr_t)name, .msg_namelen = name_length};
         sqe->opcode = IORING_OP_SENDMSG;
         sqe->addr = (uint64_t)(uintptr_t)&heads[slot];
         sqe->len = 1;
@@ -81,9 +82,9 @@ static void send_on(struct flow *flow, uint8_t *payload, unsigned length, unsign
         sqe->opcode = trial.zerocopy ? IORING_OP_SEND_ZC : IORING_OP_SEND;
         sqe->addr = (uint64_t)(uintptr_t)payload;
         sqe->len = length;
-        if (named) {
-            sqe->addr2 = (uint64_t)(uintptr_t)&flow->to;
-            sqe->addr_len = sizeof flow->to;
+        if (name) {
+            sqe->addr2 = (uint64_t)(uintptr_t)name;
+            sqe->addr_len = (uint16_t)name_length;
         }
         if (trial.fixed_buffers) {
             sqe->ioprio = IORING_RECVSEND_FIXED_BUF;

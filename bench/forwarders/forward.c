@@ -5,6 +5,8 @@
 
 #include <err.h>
 #include <errno.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <signal.h>
@@ -65,11 +67,12 @@ static const struct {
     {"raws", "raw sockets taken in turn by flow", &trial.raws},
     {"port_table", "the lookup program reads a table of open ports", &trial.port_table},
     {"guard", "the lookup program counts packets of each port", &trial.guard},
+    {"queueing", "packet sockets send through the interface's queueing discipline", &trial.queueing},
     {"rcvbuf", "bytes of receive buffer of a shared socket", &trial.rcvbuf},
 };
 
 static void usage(void) {
-    fprintf(stderr, "usage: forward [key=value ...]\n  sockets=port|connected|shared  send=udp|raw|raw_connected  via=send|sendmsg|sendmmsg\n");
+    fprintf(stderr, "usage: forward [key=value ...]\n  sockets=port|connected|shared  send=udp|raw|raw_connected|packet  via=send|sendmsg|sendmmsg\n");
     for (size_t key = 0; key < sizeof KEYS / sizeof *KEYS; key++) fprintf(stderr, "  %s: %s (%d)\n", KEYS[key].name, KEYS[key].meaning, *KEYS[key].value);
     exit(2);
 }
@@ -86,7 +89,7 @@ static void parse(const char *argument) {
     if (!value++) usage();
     size_t length = (size_t)(value - argument) - 1;
     if (!strncmp(argument, "sockets=", 8)) trial.sockets = (enum sockets)one_of(value, (const char *const[]){"port", "connected", "shared", NULL});
-    else if (!strncmp(argument, "send=", 5)) trial.send = (enum send)one_of(value, (const char *const[]){"udp", "raw", "raw_connected", NULL});
+    else if (!strncmp(argument, "send=", 5)) trial.send = (enum send)one_of(value, (const char *const[]){"udp", "raw", "raw_connected", "packet", NULL});
     else if (!strncmp(argument, "via=", 4)) trial.via = (enum via)one_of(value, (const char *const[]){"send", "sendmsg", "sendmmsg", NULL});
     else {
         for (size_t key = 0; key < sizeof KEYS / sizeof *KEYS; key++)
@@ -126,8 +129,17 @@ int shared_socket(void) {
 }
 
 #define MAX_RAWS 64
+static int packet_socket(void) {
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) err(1, "packet socket");
+    option(fd, SOL_PACKET, PACKET_QDISC_BYPASS, !trial.queueing);
+    option(fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 << 20);
+    return fd;
+}
+
 int raw_socket_of(unsigned number, int side) {
     static int sockets[2][MAX_RAWS];
+    if (trial.send == SEND_PACKET) return sockets[0][0] ? sockets[0][0] : (sockets[0][0] = packet_socket());
     if (trial.send != SEND_RAW_CONNECTED) side = 0;
     int *fd = &sockets[side][number % (unsigned)trial.raws % MAX_RAWS];
     if (*fd) return *fd;
@@ -139,6 +151,13 @@ int raw_socket_of(unsigned number, int side) {
         if (connect(*fd, (struct sockaddr *)&name, sizeof name)) err(1, "connect");
     }
     return *fd;
+}
+
+static const struct sockaddr_ll *next_hop(unsigned side) {
+    static struct sockaddr_ll hops[2];
+    hops[side] = (struct sockaddr_ll){.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_halen = 6,
+                                      .sll_ifindex = (int)if_nametoindex(side ? "right" : "left"), .sll_addr = {2, 0, 0, 0, 1, (uint8_t)(1 + side)}};
+    return &hops[side];
 }
 
 static void open_flows(void) {
@@ -153,6 +172,7 @@ static void open_flows(void) {
             flow->from = inet_addr(RELAY_ADDRESS[1 - side]);
             flow->source_port = flow->local_port = htons(port_of(call));
             flow->to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = flow->local_port, .sin_addr.s_addr = inet_addr(FAR_ADDRESS[1 - side])};
+            flow->next_hop = next_hop(1 - side);
             if (trial.sockets != SHARED || trial.send == SEND_UDP)
                 flow->in = udp_socket(inet_addr(RELAY_ADDRESS[side]), flow->local_port);
             if (trial.sockets == CONNECTED) {
@@ -208,6 +228,7 @@ void write_headers(const struct flow *flow, uint8_t *payload, unsigned length) {
     // identification keeps it from making one up.
     struct iphdr ip = {.version = 4, .ihl = 5, .tos = 46 << 2, .id = htons(1), .frag_off = htons(IP_DF), .ttl = 64, .protocol = IPPROTO_UDP,
                        .tot_len = htons((uint16_t)(HEADERS + length)), .saddr = flow->from, .daddr = flow->to.sin_addr.s_addr};
+    if (trial.send == SEND_PACKET) ip.check = (uint16_t)~checksum_fold(checksum_add(0, &ip, sizeof ip));
     struct udphdr udp = {.source = flow->local_port, .dest = flow->to.sin_port, .len = htons((uint16_t)(8 + length))};
     if (trial.checksum) {
         uint64_t sum = checksum_pseudo(ip.saddr, ip.daddr, (uint16_t)(8 + length)) + udp.source + udp.dest + udp.len;
@@ -216,6 +237,12 @@ void write_headers(const struct flow *flow, uint8_t *payload, unsigned length) {
     }
     memcpy(payload - HEADERS, &ip, sizeof ip);
     memcpy(payload - 8, &udp, sizeof udp);
+}
+
+const void *name_of(const struct flow *flow, socklen_t *length) {
+    bool named = trial.send == SEND_UDP ? trial.sockets != CONNECTED : trial.send != SEND_RAW_CONNECTED;
+    *length = !named ? 0 : trial.send == SEND_PACKET ? sizeof *flow->next_hop : sizeof flow->to;
+    return !named ? NULL : trial.send == SEND_PACKET ? (const void *)flow->next_hop : &flow->to;
 }
 
 static struct {
@@ -229,10 +256,11 @@ void later_push(int socket, const struct flow *flow, uint8_t *at, unsigned lengt
     if (later.count == MAX_BATCH || (later.count && later.socket != socket)) later_send();
     later.socket = socket;
     later.pieces[later.count] = (struct iovec){at, length};
-    bool named = trial.send == SEND_UDP ? trial.sockets != CONNECTED : trial.send == SEND_RAW;
+    socklen_t name_length;
+    const void *name = name_of(flow, &name_length);
     later.messages[later.count] = (struct mmsghdr){.msg_hdr = {
         .msg_iov = &later.pieces[later.count], .msg_iovlen = 1,
-        .msg_name = named ? (void *)(uintptr_t)&flow->to : NULL, .msg_namelen = named ? sizeof flow->to : 0}};
+        .msg_name = (void *)(uintptr_t)name, .msg_namelen = name_length}};
     later.count++;
 }
 

@@ -3,18 +3,20 @@
 #define FORWARD_H
 
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 enum sockets { PER_PORT, CONNECTED, SHARED };
-enum send { SEND_UDP, SEND_RAW, SEND_RAW_CONNECTED };
+// By the UDP socket of the port; by raw sockets with the IP header; by a packet socket, past routing and the firewall.
+enum send { SEND_UDP, SEND_RAW, SEND_RAW_CONNECTED, SEND_PACKET };
 enum via { VIA_SEND, VIA_SENDMSG, VIA_SENDMMSG };
 
 // One alternative, as `key=value` arguments; forward.c documents each.
 struct trial {
     int ring, recvmsg, stamp, overflow, files, skip, link, zerocopy, fixed_buffers, sqpoll, defer, coop, single, split, dontwait;
-    int wait, timeout, minwait, nap, napi, buffers, stride, batch, checksum, raws, port_table, guard, calls, rcvbuf, pktinfo, bundle;
+    int wait, timeout, minwait, nap, napi, buffers, stride, batch, checksum, raws, port_table, guard, calls, rcvbuf, pktinfo, bundle, queueing;
     enum sockets sockets;
     enum send send;
     enum via via;
@@ -27,6 +29,7 @@ struct flow {
     uint16_t source_port;  // allowed, network order
     uint16_t local_port;   // network order
     struct sockaddr_in to;
+    const struct sockaddr_ll *next_hop;  // of a packet socket
     uint32_t from;  // the relay's address on the other side, network order
     int in, out;    // sockets, or their places in the registered table
     uint64_t packets, bytes;
@@ -47,6 +50,8 @@ void write_headers(const struct flow *flow, uint8_t *payload, unsigned length);
 
 // What leaves by sendmmsg(2) in the end of a batch, on one socket.
 #define MAX_BATCH 1024
+// The name that a send of the flow gives, NULL on a connected socket.
+const void *name_of(const struct flow *flow, socklen_t *length);
 void later_push(int socket, const struct flow *flow, uint8_t *at, unsigned length);
 void later_send(void);
 
