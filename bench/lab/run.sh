@@ -19,6 +19,8 @@ all_tests=(
     kill-media@af_xdp
     kill-media@io_uring+offload
     path-changes@af_xdp
+    path-changes@io_uring
+    firewall@io_uring
     path-changes@io_uring+offload
     queues@af_xdp
     queues@io_uring+offload

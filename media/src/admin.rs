@@ -18,9 +18,10 @@ use tokio::time::timeout;
 use self::bounded::Bounded;
 
 use crate::bypass::Watch;
-use crate::limits;
 use crate::metrics::Scrape;
+use crate::routes::HopFigures;
 use crate::shard::{Letter, Mailbox, Snapshot};
+use crate::{egress, limits};
 
 /// A shard that takes longer than this to answer is not well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +34,8 @@ pub(crate) struct Admin {
     pub(crate) shards: Vec<Arc<Mailbox>>,
     /// Where packets go past the kernel's network stack.
     pub(crate) bypass: Option<Watch>,
+    /// Where they go past its routing.
+    pub(crate) direct: Option<egress::Watch>,
     pub(crate) flight: Mutex<Weak<Flight>>,
 }
 
@@ -61,7 +64,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         Err(unwell) => return unwell.into_response(),
     };
     let descriptors = (open_descriptors(), limits::open_files());
-    let (driver, hops) = (admin.bypass.as_ref().and_then(Watch::counts), admin.bypass.as_ref().map(Watch::hops));
+    let (driver, hops) = (admin.bypass.as_ref().and_then(Watch::counts), admin.hops());
     let scrape = Scrape { datapath: admin.datapath, capacity: admin.capacity, descriptors, shards, driver, hops };
     match scrape.text() {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
@@ -87,6 +90,12 @@ impl IntoResponse for Unwell {
 }
 
 impl Admin {
+    /// What is known of next hops, by whoever uses them.
+    fn hops(&self) -> Option<HopFigures> {
+        let all = [self.bypass.as_ref().map(Watch::hops), self.direct.as_ref().map(egress::Watch::hops)];
+        all.into_iter().flatten().reduce(|all, more| all + more)
+    }
+
     /// What the shards say now, by the scrape that is under way if there is one.
     async fn snapshots(&self) -> Result<Arc<[Snapshot]>, Unwell> {
         let flight = {
@@ -130,7 +139,7 @@ mod tests {
     async fn all_who_ask_meanwhile_share_one_scrape() {
         let shard = Arc::new(Mailbox::new().unwrap());
         let shards = vec![Arc::clone(&shard)];
-        let admin = Admin { datapath: "", capacity: 1, shards, bypass: None, flight: Mutex::default() };
+        let admin = Admin { datapath: "", capacity: 1, shards, bypass: None, direct: None, flight: Mutex::default() };
         for _ in 0..2 {
             let answer = async {
                 let Some(Letter::Scrape(answer)) = shard.read() else { panic!("a scrape was posted") };

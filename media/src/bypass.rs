@@ -13,7 +13,8 @@ use moorline_xdp::{Forward, LookupRange, forward, xsk};
 use crate::config::{Config, OffloadChoice, ZeroCopy};
 use crate::datapath::af_xdp::{Interface, Plan};
 use crate::datapath::offload::OffloadPlan;
-use crate::routes::{HopFigures, HopReader, Hops, Outward, Routes};
+use crate::egress::outward;
+use crate::routes::{Firewall, HopFigures, HopReader, Hops, Routes};
 
 use table::Table;
 
@@ -21,9 +22,9 @@ use table::Table;
 const BEAT: Duration = Duration::from_millis(500);
 /// How many beats pass between two looks at the interfaces.
 const BEATS_PER_LOOK: u32 = 2;
+
 /// The most next hops of a shard: as many as it has ports, up to this.
 const MAX_HOPS: usize = 65_536;
-
 /// The most next hops of the program, over all shards. The first place has no number.
 const DRIVER_HOPS: usize = forward::abi::MAX_HOPS - 1;
 /// Flows of a session: two legs with two streams each.
@@ -103,15 +104,13 @@ impl Bypass {
             interfaces.push(Interface { name, index, queues });
         }
         program.beat(monotonic_ns());
-        let outward =
-            |range: &crate::Range| Outward { interface: range.interface.clone(), traffic_class: range.dscp << 2 };
         let shards = config.cores.len();
         let socket_hops = sockets.map(|endpoints| endpoints.min(MAX_HOPS));
         // The program's come first: its table is small.
         let driver_hops = if offloads { DRIVER_HOPS } else { 0 };
         let hops = driver_hops + socket_hops.unwrap_or(0) * shards;
         let table = offloads.then(|| Arc::new(Table(Arc::clone(&program))) as _);
-        let routes = Routes::start(config.ranges.iter().map(outward).collect(), hops as u32, table);
+        let routes = Routes::start(outward(config), hops as u32, table, Firewall::Ignored);
         let mut routes = routes.map_err(|error| format!("following the kernel's routes: {error}"))?;
         let each = (driver_hops / shards.max(1)) as u32;
         let driver_hops = (0..shards).filter(|_| offloads).map(|_| routes.share(each)).collect();

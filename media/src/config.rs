@@ -33,6 +33,12 @@ pub struct Config {
     /// every packet, and opens a session without a system call. It needs `CAP_BPF`, `CAP_NET_ADMIN` and
     /// `CAP_NET_RAW`. `"auto"` is shared where the host offers it; one that is named is used or the start fails.
     pub sockets: Sockets,
+    /// How the io_uring datapath with shared sockets sends. `"direct"` names the interface and the next hop itself, as the
+    /// kernel would have (routes, rules, neighbours and IPsec policies are followed when they change), which costs a fifth
+    /// less for each packet; traffic control and captures see it, the host's firewall does not. `"routed"` has the kernel
+    /// look all of that up for every packet. `"auto"` is direct while the host has no nftables chain and no iptables table
+    /// for IP: one that only looks at what comes in may still want to have seen what went out.
+    pub egress: Egress,
     /// More packets a second than this to one port are dropped where they arrive, so that a flooded port cannot
     /// fill the socket that it shares with others; counted as `port_flooded`. Far above what any codec sends: voice
     /// has 50, video up to some 1,000. For shared sockets only; 0 sets no ceiling.
@@ -105,6 +111,18 @@ pub enum Sockets {
     PerPort,
 }
 
+/// How packets leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Egress {
+    /// Direct while the host has no firewall, else routed.
+    Auto,
+    /// By packet sockets to the next hop. Needs shared sockets.
+    Direct,
+    /// By raw sockets, or by the ports' own.
+    Routed,
+}
+
 /// Local media addresses and ports.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -138,6 +156,7 @@ impl Default for Config {
             control_users: Vec::new(),
             datapath: DatapathChoice::Auto,
             sockets: Sockets::Auto,
+            egress: Egress::Auto,
             port_flood_pps: 5000,
             offload: OffloadChoice::Off,
             cores: Vec::new(),

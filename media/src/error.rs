@@ -52,6 +52,9 @@ pub enum MediaError {
         /// The interface.
         interface: String,
     },
+    /// Media cannot be sent past the kernel's routing.
+    #[error("egress = \"direct\": {0}; set it to \"auto\" or \"routed\"")]
+    Egress(String),
     /// The limit of open files leaves no room for a session.
     #[error("the limit of open files is {limit}, too low for any session: raise it (LimitNOFILE, ulimit -n)")]
     OpenFiles {

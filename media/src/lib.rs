@@ -14,6 +14,7 @@ mod bypass;
 mod config;
 mod control;
 mod datapath;
+mod egress;
 mod error;
 mod limits;
 mod metrics;
@@ -22,7 +23,8 @@ mod routes;
 mod shard;
 
 pub use announcements::{AnnouncementError, AnnouncementSource, WavError, announcements};
-pub use config::{Config, ConfigFault, DatapathChoice, OffloadChoice, Range, Sockets, Xdp, ZeroCopy};
+pub use config::{Config, ConfigFault, DatapathChoice, Egress, OffloadChoice, Range, Sockets, Xdp, ZeroCopy};
+pub use egress::has_firewall;
 pub use error::MediaError;
 pub use moorline_xdp::LookupError;
 pub use process::{af_xdp, offload, run, run_until, shared_sockets};

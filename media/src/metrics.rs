@@ -121,6 +121,8 @@ impl Scrape {
         self.counters(encoder, "moorline_media_buffer_stalls", help, |shard, count| {
             count(&[], shard.tally.buffer_stalls)
         })?;
+        let help = "Packets that io_uring sent past the kernel's routing, to next hops that it had named";
+        self.counters(encoder, "moorline_media_direct_packets", help, |shard, count| count(&[], shard.tally.direct))?;
         let help = "Packets that AF_XDP sockets received, sent, and received and left to the kernel to send";
         self.counters(encoder, "moorline_media_af_xdp_packets", help, |shard, count| {
             let packets = shard.tally.af_xdp;

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::bypass::{self, Bypass};
-use crate::config::{Config, DatapathChoice, MAX_SHARDS, OffloadChoice, Range, Sockets};
+use crate::config::{Config, DatapathChoice, Egress, MAX_SHARDS, OffloadChoice, Range, Sockets};
 use crate::control::{Access, ControlSocket};
 use crate::datapath::af_xdp::AfXdp;
 use crate::datapath::epoll::Epoll;
 use crate::datapath::uring::{self, Uring};
 use crate::datapath::{Datapath, MediaRange};
+use crate::egress::Direct;
 use crate::error::MediaError;
 use crate::limits::Descriptors;
 use crate::shard::{self, Exit, Mailbox, Plan, Said, ShardLink};
@@ -81,11 +82,15 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
         _ => config.datapath,
     };
     match choose(datapath)? {
-        DatapathChoice::Epoll => serve(Started::new::<Epoll>(config, None, None)?, shutdown),
+        DatapathChoice::Epoll => {
+            start_direct(&config, false)?;
+            serve(Started::new::<Epoll>(config, None, None, None)?, shutdown)
+        }
         _ => {
             let lookup = share(&config)?;
             let bypass = start_offload(&config, lookup.is_some())?;
-            serve(Started::new::<Uring>(config, lookup, bypass)?, shutdown)
+            let direct = start_direct(&config, lookup.is_some())?;
+            serve(Started::new::<Uring>(config, lookup, bypass, direct)?, shutdown)
         }
     }
 }
@@ -110,7 +115,7 @@ fn start_af_xdp(config: &Config) -> Result<Option<Started>, MediaError> {
             error => error,
         })?;
         let bypass = Bypass::start(config, &ranges, Some(endpoints(config))).map_err(unavailable)?;
-        Started::new::<AfXdp>(config.clone(), lookup, Some(bypass))
+        Started::new::<AfXdp>(config.clone(), lookup, Some(bypass), None)
     };
     match start() {
         Ok(started) => Ok(Some(started)),
@@ -141,6 +146,25 @@ fn start_offload(config: &Config, shared: bool) -> Result<Option<Bypass>, MediaE
         Err(reason) if config.offload == OffloadChoice::On => Err(MediaError::Offload(reason)),
         Err(reason) => {
             tracing::info!(reason, "no flow is relayed in the network driver");
+            Ok(None)
+        }
+    }
+}
+
+/// What sends past the kernel's routing, if the configuration wants it; where it does not insist, and the host does not
+/// offer it, `None`.
+fn start_direct(config: &Config, shared: bool) -> Result<Option<Direct>, MediaError> {
+    let started = match config.egress {
+        Egress::Routed => return Ok(None),
+        Egress::Auto if !shared => return Ok(None),
+        Egress::Direct if !shared => Err("it takes shared sockets, and there are none".to_owned()),
+        Egress::Auto | Egress::Direct => Direct::start(config, endpoints(config)),
+    };
+    match started {
+        Ok(direct) => Ok(Some(direct)),
+        Err(reason) if config.egress == Egress::Direct => Err(MediaError::Egress(reason)),
+        Err(reason) => {
+            tracing::warn!(reason, "the kernel routes all media that is sent");
             Ok(None)
         }
     }
@@ -246,6 +270,7 @@ struct Started {
     access: Access,
     running: Running,
     bypass: Option<Bypass>,
+    direct: Option<Direct>,
 }
 
 impl Started {
@@ -253,6 +278,7 @@ impl Started {
         mut config: Config,
         lookup: Option<Arc<Lookup>>,
         mut bypass: Option<Bypass>,
+        mut direct: Option<Direct>,
     ) -> Result<Started, MediaError> {
         if lookup.is_none()
             && let Err(error @ LookupError::Taken(_)) = moorline_xdp::lookup::unclaimed(&lookup_ranges(&config))
@@ -287,13 +313,13 @@ impl Started {
         }
         let access = Access::new(&config.control_users).map_err(|error| MediaError::Control(error.to_string()))?;
         let (exits, exited) = mpsc::unbounded_channel();
-        let (running, said) = Running::start::<D>(&config, lookup.clone(), bypass.as_mut(), &exits)?;
-        Ok(Started { config, datapath: D::NAME, lookup, said, exited, access, running, bypass })
+        let (running, said) = Running::start::<D>(&config, lookup.clone(), bypass.as_mut(), direct.as_mut(), &exits)?;
+        Ok(Started { config, datapath: D::NAME, lookup, said, exited, access, running, bypass, direct })
     }
 }
 
 fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
-    let Started { bypass, running, config, datapath, lookup, said, exited, access } = started;
+    let Started { bypass, direct, running, config, datapath, lookup, said, exited, access } = started;
     let interfaces = config.ranges.iter().map(|range| range.interface.clone()).collect();
     let kept = bypass.as_ref().map(Bypass::keep);
     let kept = async {
@@ -308,6 +334,7 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
         capacity: config.capacity,
         shards: running.mailboxes(),
         bypass: bypass.as_ref().map(Bypass::watch),
+        direct: direct.as_ref().map(Direct::watch),
         flight: Mutex::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -321,7 +348,7 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
     let ended = LocalSet::new().block_on(&runtime, attend(&config, access, &running, admin, said, exited, shutdown));
     drop(runtime);
     drop(running);
-    drop(bypass);
+    drop((bypass, direct));
     tracing::info!("media stopped");
     ended
 }
@@ -362,6 +389,7 @@ impl Running {
         config: &Config,
         lookup: Option<Arc<Lookup>>,
         mut bypass: Option<&mut Bypass>,
+        mut direct: Option<&mut Direct>,
         exits: &mpsc::UnboundedSender<Exit>,
     ) -> Result<(Running, Vec<mpsc::Receiver<Said>>), MediaError> {
         let announcements = Arc::new(announcements::library(config.announcements.as_deref())?);
@@ -378,6 +406,7 @@ impl Running {
                 ranges: media_ranges(config),
                 lookup: lookup.clone(),
                 offload: bypass.as_mut().and_then(|bypass| bypass.offload()),
+                direct: direct.as_mut().map(|direct| direct.next_hops()),
                 af_xdp: bypass.as_mut().and_then(|bypass| bypass.plan(config)),
                 events,
                 exits: exits.clone(),

@@ -6,7 +6,11 @@
 in_ns carrier sysctl -qw net.ipv4.conf.sbc.arp_notify=1
 former=$(ip -n carrier -o link show dev sbc | sed 's/.*link\/ether \([0-9a-f:]*\).*/\1/')
 present=02:00:5e:10:00:66
-[[ $offload == true ]] && by=media_rtp_xdp || by=media_af_xdp_sent
+case $datapath+$offload in
+    io_uring+false) by=media_direct ;;
+    af_xdp+false) by=media_af_xdp_sent ;;
+    *) by=media_rtp_xdp ;;
+esac
 
 # Half a second of packets, and as much again, is what all of them may lose.
 make_speech 5

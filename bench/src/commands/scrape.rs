@@ -116,6 +116,7 @@ fn figures(signaling: &Metrics, media: &Metrics) -> Vec<String> {
             }
         }
     }
+    add("media_direct", media.value("moorline_media_direct_packets_total", &[]));
     for way in ["received", "sent", "sent_by_kernel"] {
         add(&format!("media_af_xdp_{way}"), media.value("moorline_media_af_xdp_packets_total", &[("way", way)]));
     }

@@ -8,7 +8,7 @@ use std::fs::read_to_string;
 use std::net::IpAddr;
 use std::path::Path;
 
-use moorline_media::{DatapathChoice, OffloadChoice, Sockets};
+use moorline_media::{DatapathChoice, Egress, OffloadChoice, Sockets};
 use nix::ifaddrs::getifaddrs;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit};
@@ -28,7 +28,9 @@ const WANTED_RMEM: u64 = 8 << 20;
 /// One line each: what, and what to do.
 pub(crate) fn advice(configuration: &Configuration) -> Vec<String> {
     let mut advice = Vec::new();
-    if !shared_sockets(configuration, &mut advice) {
+    if shared_sockets(configuration, &mut advice) {
+        egress(configuration, &mut advice);
+    } else {
         descriptors(configuration, &mut advice);
     }
     offload(configuration, &mut advice);
@@ -62,6 +64,18 @@ fn shared_sockets(configuration: &Configuration, advice: &mut Vec<String>) -> bo
         _ => format!("every media port gets a socket of its own for this user, which costs more: {missing}; {remedy}"),
     });
     false
+}
+
+/// Whether the host's firewall keeps media from being sent past the kernel's routing.
+fn egress(configuration: &Configuration, advice: &mut Vec<String>) {
+    let media = &configuration.media;
+    if media.egress == Egress::Auto && media.datapath != DatapathChoice::AfXdp && moorline_media::has_firewall() {
+        advice.push(
+            "the host has a firewall, so the kernel routes each media packet that is sent, which costs more: where it is \
+             not to see media, set media.egress = \"direct\""
+                .to_owned(),
+        );
+    }
 }
 
 /// Whether flows can be relayed in the network driver, where that is wanted.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{Config, DatapathChoice, OffloadChoice, Range, Sockets};
+use super::{Config, DatapathChoice, Egress, OffloadChoice, Range, Sockets};
 
 /// The most shards: more would leave some without a fair part of the ports.
 pub(crate) const MAX_SHARDS: usize = 64;
@@ -83,6 +83,11 @@ impl Config {
         if self.sockets == Sockets::Shared && self.datapath == DatapathChoice::Epoll {
             let remedy = "set datapath = \"io_uring\", or leave sockets out";
             return fault("sockets", "the epoll datapath has a socket for each port", remedy);
+        }
+        if self.egress == Egress::Direct && (self.sockets == Sockets::PerPort || self.datapath == DatapathChoice::Epoll)
+        {
+            let remedy = "leave sockets and datapath out, or set egress = \"routed\"";
+            return fault("egress", "only shared sockets send so", remedy);
         }
         self.check_cores()?;
         self.check_ranges()?;

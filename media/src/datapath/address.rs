@@ -1,12 +1,15 @@
 //! Socket addresses in the kernel's form, in plain bytes.
 
+use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Room for a `sockaddr_in6`, the larger of the two.
 pub(crate) const NAME_LEN: usize = 28;
 const V4_LEN: usize = 16;
+const LINK_LEN: usize = size_of::<libc::sockaddr_ll>();
 
-// The offsets below are those of Linux's sockaddr_in and sockaddr_in6.
+// The offsets below are those of Linux's sockaddr_in, sockaddr_in6 and sockaddr_ll.
+const _: () = assert!(LINK_LEN == 20 && offset_of!(libc::sockaddr_ll, sll_ifindex) == 4);
 const _: () = assert!(size_of::<libc::sockaddr_in>() == V4_LEN && size_of::<libc::sockaddr_in6>() == NAME_LEN);
 
 /// A socket address as the kernel reads it.
@@ -37,6 +40,16 @@ impl Name {
                 name.len = NAME_LEN as u8;
             }
         }
+        name
+    }
+
+    /// An interface, by its index, as a packet socket takes it (`struct sockaddr_ll`): the rest is in the frame.
+    pub(crate) fn link(interface: u32, ethertype: u16) -> Name {
+        let mut name = Name::EMPTY;
+        name.bytes[..2].copy_from_slice(&(libc::AF_PACKET as u16).to_ne_bytes());
+        name.bytes[2..4].copy_from_slice(&ethertype.to_be_bytes());
+        name.bytes[4..8].copy_from_slice(&interface.to_ne_bytes());
+        name.len = LINK_LEN as u8;
         name
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod af_xdp;
 mod control_message;
 pub(crate) mod epoll;
 pub(crate) mod offload;
+mod outward;
 mod socket;
 mod tally;
 pub(crate) mod uring;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use moorline_relay::{EndpointId, Outgoing, Ports, Relay, Verdict};
 use moorline_xdp::Lookup;
 
+pub(crate) use outward::NextHops;
 pub(crate) use socket::MediaRange;
 pub(crate) use tally::{KernelDrop, Tally};
 
@@ -135,6 +137,8 @@ pub(crate) struct Setup {
     /// Where one socket serves all ports: the lookup program that sees to that, made for the same ranges, and the
     /// number of this shard.
     pub(crate) shared: Option<(Arc<Lookup>, u16)>,
+    /// What io_uring with shared sockets takes to send past the kernel's routing.
+    pub(crate) direct: Option<NextHops>,
     /// What AF_XDP takes beside that.
     pub(crate) af_xdp: Option<af_xdp::Plan>,
 }

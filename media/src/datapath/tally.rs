@@ -80,6 +80,8 @@ pub(crate) struct Tally {
     unsent: [Relayed; Traffic::COUNT],
     /// How long packets that were sent stayed.
     pub(crate) residence: Residence,
+    /// Packets that io_uring sent past the kernel's routing.
+    pub(crate) direct: u64,
     /// What went past the kernel's network stack.
     pub(crate) af_xdp: AfXdpPackets,
 }
@@ -103,6 +105,7 @@ impl Tally {
             wakeups: 0,
             unsent: [Relayed::default(); Traffic::COUNT],
             residence: Residence::new()?,
+            direct: 0,
             af_xdp: AfXdpPackets::default(),
         })
     }

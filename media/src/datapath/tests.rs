@@ -22,7 +22,7 @@ pub(super) const OUT: EndpointId = EndpointId(1);
 pub(super) fn setup(endpoints: usize) -> (Setup, EventFd) {
     let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
     let own = wake.as_fd().try_clone_to_owned().unwrap();
-    (Setup { endpoints, wake: own, ranges: Vec::new(), shared: None, af_xdp: None }, wake)
+    (Setup { endpoints, wake: own, ranges: Vec::new(), shared: None, direct: None, af_xdp: None }, wake)
 }
 
 /// A datapath, and how it is set up for a test with addresses 127.78.`third_octet`.0 to .7; `None` if this process may

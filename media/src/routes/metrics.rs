@@ -1,6 +1,7 @@
 //! What `/metrics` tells of next hops.
 
 use std::fmt;
+use std::ops::Add;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -32,6 +33,26 @@ impl HopReader {
             }
         }
         HopFigures { figures: shared.figures(), valid, pending, kept }
+    }
+}
+
+/// Of two threads that follow hops.
+impl Add for HopFigures {
+    type Output = HopFigures;
+
+    fn add(self, other: HopFigures) -> HopFigures {
+        let Figures { followed, valid, questions, kept_alive, changes, lost_events } = other.figures;
+        let figures = Figures {
+            followed: self.figures.followed + followed,
+            valid: self.figures.valid + valid,
+            questions: self.figures.questions + questions,
+            kept_alive: self.figures.kept_alive + kept_alive,
+            changes: self.figures.changes + changes,
+            lost_events: self.figures.lost_events + lost_events,
+        };
+        let mut kept = self.kept;
+        kept.iter_mut().zip(other.kept).for_each(|(all, more)| *all += more);
+        HopFigures { figures, valid: self.valid + other.valid, pending: self.pending + other.pending, kept }
     }
 }
 

@@ -11,8 +11,8 @@
 //! Whoever looks at a place and sends at once never sends by half of an old hop and half of a new one.
 //!
 //! [`follow`] decides and knows no sockets, clocks or threads; `netlink` speaks with the kernel; `thread` joins them.
-//! A packet that does not pass the kernel passes neither netfilter nor traffic control; what the kernel would have
-//! encrypted by an IPsec policy is left to it ([`Reason::Encrypted`]).
+//! A packet that does not pass the kernel does not pass its firewall, netfilter, either: where that is to be heeded
+//! ([`Firewall`]), and where the kernel would have encrypted a packet by an IPsec policy, the packet is left to it.
 
 mod bell;
 mod follow;
@@ -83,6 +83,15 @@ pub(crate) struct Outward {
     pub(crate) traffic_class: u8,
 }
 
+/// What a firewall of the host means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Firewall {
+    /// Where there is one, the kernel sends everything.
+    Heeded,
+    /// Packets go past it.
+    Ignored,
+}
+
 /// Why the kernel has to send packets itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reason {
@@ -96,6 +105,8 @@ pub(crate) enum Reason {
     Encapsulated,
     /// An IPsec policy may apply.
     Encrypted,
+    /// The host has a firewall, which is to see what is sent.
+    Firewall,
     /// A routing rule looks at more than addresses: ports or firewall marks.
     Policy,
     /// The interface of the media range is not there.
@@ -113,12 +124,13 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Reason; 12] = [
+    pub(crate) const ALL: [Reason; 13] = [
         Reason::Local,
         Reason::NoRoute,
         Reason::NotUnicast,
         Reason::Encapsulated,
         Reason::Encrypted,
+        Reason::Firewall,
         Reason::Policy,
         Reason::NoInterface,
         Reason::Device,
@@ -136,6 +148,7 @@ impl Reason {
             Reason::NotUnicast => "not_unicast",
             Reason::Encapsulated => "encapsulated",
             Reason::Encrypted => "encrypted",
+            Reason::Firewall => "firewall",
             Reason::Policy => "policy",
             Reason::NoInterface => "no_interface",
             Reason::Device => "device",
@@ -155,6 +168,7 @@ impl fmt::Display for Reason {
             Reason::NotUnicast => "it is a broadcast or multicast address",
             Reason::Encapsulated => "its route encapsulates packets",
             Reason::Encrypted => "an IPsec policy may apply",
+            Reason::Firewall => "the host has a firewall",
             Reason::Policy => "a routing rule looks at ports or marks",
             Reason::NoInterface => "the interface of the media range is not there",
             Reason::Device => "the interface takes no frames past the kernel",
@@ -181,6 +195,11 @@ pub(crate) struct Figures {
     pub(crate) changes: u64,
     /// How often the kernel's events were lost, and all was read anew.
     pub(crate) lost_events: u64,
+}
+
+/// Whether the host has a firewall; what cannot be known counts as one.
+pub(crate) fn has_firewall() -> bool {
+    netlink::Kernel::open(Firewall::Heeded).and_then(|mut kernel| kernel.rules()).map_or(true, |rules| rules.firewall)
 }
 
 /// What the thread and the others share.
@@ -219,8 +238,13 @@ impl Routes {
     ///
     /// # Errors
     /// The kernel's reason.
-    pub(crate) fn start(ranges: Vec<Outward>, capacity: u32, table: Option<Arc<dyn HopTable>>) -> io::Result<Routes> {
-        Routes::start_with(ranges, capacity, table, None)
+    pub(crate) fn start(
+        ranges: Vec<Outward>,
+        capacity: u32,
+        table: Option<Arc<dyn HopTable>>,
+        firewall: Firewall,
+    ) -> io::Result<Routes> {
+        Routes::start_with(ranges, capacity, table, firewall, None)
     }
 
     /// With room for so many bytes of events; `None` is enough.
@@ -228,6 +252,7 @@ impl Routes {
         ranges: Vec<Outward>,
         capacity: u32,
         table: Option<Arc<dyn HopTable>>,
+        firewall: Firewall,
         receive_buffer: Option<usize>,
     ) -> io::Result<Routes> {
         let shared = Arc::new(Shared {
@@ -237,7 +262,7 @@ impl Routes {
             stopping: AtomicBool::new(false),
             figures: Default::default(),
         });
-        let thread = thread::start(Arc::clone(&shared), ranges, table, receive_buffer)?;
+        let thread = thread::start(Arc::clone(&shared), ranges, table, firewall, receive_buffer)?;
         Ok(Routes { shared, capacity, given: 0, thread: Some(thread) })
     }
 

@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::follow::{Follow, Id, Output};
-use super::netlink::{Event, Kernel, News};
+use super::netlink::{Event, Kernel, News, has_legacy_tables};
 use super::slots::Status;
-use super::{HopTable, Order, Outward, Reason, Shared};
+use super::{Firewall, HopTable, Order, Outward, Reason, Shared};
 use crate::shard::clock::monotonic_ns;
 
 /// What is done of each in one turn.
@@ -21,21 +21,37 @@ const EVENTS: usize = 256;
 const QUESTIONS: usize = 64;
 /// After the kernel could not be read.
 const RETRY_NS: u64 = 1_000_000_000;
+/// Between two looks for what no event tells.
+const LOOK_NS: u64 = 5_000_000_000;
 
 /// Starts it when all has been read for the first time.
 pub(super) fn start(
     shared: Arc<Shared>,
     ranges: Vec<Outward>,
     table: Option<Arc<dyn HopTable>>,
+    firewall: Firewall,
     receive_buffer: Option<usize>,
 ) -> io::Result<JoinHandle<()>> {
     // Both belong to the network namespace of this thread.
-    let (news, kernel) = (News::subscribe(receive_buffer)?, Kernel::open()?);
+    let (news, kernel) = (News::subscribe(receive_buffer, firewall)?, Kernel::open(firewall)?);
     let served = table.clone();
     let serves = Box::new(move |interface| served.as_deref().is_none_or(|table| table.serves(interface)));
     let follow = Follow::new(ranges, serves);
-    let mut worker = Worker { shared, follow, news, kernel, table, retry_at: None, refused: false, figures: [0; 3] };
     let now = monotonic_ns();
+    let look_at = (firewall == Firewall::Heeded).then_some(now);
+    let mut worker = Worker {
+        shared,
+        follow,
+        news,
+        kernel,
+        table,
+        firewall,
+        look_at,
+        legacy_tables: false,
+        retry_at: None,
+        refused: false,
+        figures: [0; 3],
+    };
     worker.follow.picture(now, worker.kernel.picture()?);
     worker.inherit(now);
     std::thread::Builder::new().name("routes".to_owned()).spawn(move || {
@@ -54,6 +70,10 @@ struct Worker {
     news: News,
     kernel: Kernel,
     table: Option<Arc<dyn HopTable>>,
+    firewall: Firewall,
+    /// When it is looked for tables of the firewall of which no event tells, and whether there were any.
+    look_at: Option<u64>,
+    legacy_tables: bool,
     /// The kernel could not be read; then it is tried again.
     retry_at: Option<u64>,
     /// A neighbour could not be said to be in use: told once.
@@ -98,7 +118,7 @@ impl Worker {
 
     /// True if there may be more.
     fn read_news(&mut self, now: u64) -> bool {
-        let (mut rules, mut lost) = (false, self.retry_at.is_some_and(|at| at <= now));
+        let (mut rules, mut lost) = (self.look_for_tables(now), self.retry_at.is_some_and(|at| at <= now));
         let (follow, figures) = (&mut self.follow, &mut self.figures);
         let read = self.news.read(EVENTS, |event| match event {
             Event::Link(index, link) => follow.link(now, index, link),
@@ -128,10 +148,20 @@ impl Worker {
         }
     }
 
+    /// True if tables of the firewall came or went of which no event tells.
+    fn look_for_tables(&mut self, now: u64) -> bool {
+        if self.look_at.is_none_or(|at| now < at) {
+            return false;
+        }
+        self.look_at = Some(now.saturating_add(LOOK_NS));
+        let before = std::mem::replace(&mut self.legacy_tables, has_legacy_tables());
+        before != self.legacy_tables
+    }
+
     /// Reads everything anew.
     fn look_around(&mut self, now: u64) {
         if self.retry_at.is_some() {
-            match News::subscribe(None).and_then(|news| Ok((news, Kernel::open()?))) {
+            match News::subscribe(None, self.firewall).and_then(|news| Ok((news, Kernel::open(self.firewall)?))) {
                 Ok((news, kernel)) => (self.news, self.kernel) = (news, kernel),
                 Err(error) => return self.fail(now, &error),
             }
@@ -226,7 +256,7 @@ impl Worker {
             queues.iter().any(|queue| !queue.is_empty())
         };
         if !orders(&self.shared) && !self.shared.stopping.load(Ordering::Acquire) {
-            let due = [self.follow.next_timeout(), self.retry_at].into_iter().flatten().min();
+            let due = [self.follow.next_timeout(), self.retry_at, self.look_at].into_iter().flatten().min();
             let left_ms = due.map(|due| due.saturating_sub(monotonic_ns()).div_ceil(1_000_000));
             let timeout = left_ms.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
             let all = std::iter::once(self.shared.bell.descriptor()).chain(self.news.descriptors());

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{ANSWERS, Held, Mailbox, Said, Shard, clock};
 use crate::datapath::offload::{OffloadPlan, Offloaded};
-use crate::datapath::{Datapath, MediaRange, Setup, Tally, af_xdp};
+use crate::datapath::{Datapath, MediaRange, NextHops, Setup, Tally, af_xdp};
 
 /// A running shard, as the control side sees it.
 pub(crate) struct ShardLink {
@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) lookup: Option<Arc<Lookup>>,
     /// Where flows are relayed in the network driver.
     pub(crate) offload: Option<OffloadPlan>,
+    /// As [`Setup::direct`].
+    pub(crate) direct: Option<NextHops>,
     /// As [`Setup::af_xdp`].
     pub(crate) af_xdp: Option<af_xdp::Plan>,
     pub(crate) events: mpsc::Sender<Said>,
@@ -118,7 +120,7 @@ fn build<D: Datapath>(plan: Plan, mailbox: Arc<Mailbox>, wake: OwnedFd) -> Resul
     let endpoints = plan.relay.max_endpoints();
     let (shard, ranges) = (plan.relay.shard, plan.ranges.clone());
     let offload = plan.offload.map(|offload| Offloaded::new(offload, shard, ranges, endpoints));
-    let setup = Setup { endpoints, wake, ranges: plan.ranges, shared, af_xdp: plan.af_xdp };
+    let setup = Setup { endpoints, wake, ranges: plan.ranges, shared, direct: plan.direct, af_xdp: plan.af_xdp };
     let mut datapath = D::new(setup).map_err(|error| StartError::Datapath { datapath: D::NAME, error })?;
     if plan.busy_poll_us > 0 {
         datapath.busy_poll(plan.busy_poll_us);

@@ -3,18 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 
+use crate::datapath::outward::header::{
+    Checksum, ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4, IPV6, PROTOCOL_UDP, UDP, VLAN,
+};
 use crate::datapath::uring::{fold, sum};
 
-pub(super) const ETHERNET: usize = 14;
-pub(super) const VLAN: usize = 4;
-pub(super) const IPV4: usize = 20;
-pub(super) const IPV6: usize = 40;
-pub(super) const UDP: usize = 8;
-pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
-pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
-pub(super) const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
-pub(super) const PROTOCOL_UDP: u8 = 17;
 /// The most tags in front of IP (IEEE 802.1ad).
 const TAGS: usize = 2;
 
@@ -26,16 +20,6 @@ pub(super) struct Datagram {
     /// Where in the frame its payload is.
     pub(super) payload: Range<usize>,
     pub(super) checksum: Checksum,
-}
-
-/// What the UDP checksum says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Checksum {
-    /// There is none, which IPv4 allows (RFC 768).
-    None,
-    /// The ones' complement sum of the payload, as the sender says it. What was damaged on the way stays so: the new
-    /// checksum is as wrong as the old one.
-    Payload(u64),
 }
 
 /// The datagram in a frame that came by the interface with this index; `None` for anything else than a whole one

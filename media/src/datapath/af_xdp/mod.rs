@@ -13,18 +13,16 @@
 //! - a flow whose queue changes is not overtaken by itself ([`turn`]);
 //! - sockets are taken in turn, each from its oldest packet on, and a packet is sent from the queue of the number that
 //!   it came in by. All is sent before the batch ends;
-//! - which way a flow leaves changes between two batches only ([`ways`]).
+//! - which way a flow leaves changes between two batches only ([`ways`](super::outward::ways)).
 //!
 //! A packet's residence is measured from when the shard first saw it in the ring until the call that sent it has
 //! returned: what it waited in the ring before is not in it.
 
 mod arrival;
 mod frame;
-mod header;
 mod passing;
 mod queues;
 mod turn;
-mod ways;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +36,7 @@ use moorline_xdp::{Forward, Lookup};
 
 use self::passing::{Came, GROUP};
 use self::queues::Queue;
-use self::ways::Ways;
+use super::outward::ways::Ways;
 use super::uring::{Sends, Uring};
 use super::{BATCH, Datapath, Judge, Setup, Tally};
 use crate::routes::{HopReader, Hops};

@@ -11,10 +11,10 @@ use std::ops::Range;
 use moorline_relay::{EndpointId, Traffic, Verdict};
 use moorline_xdp::xsk::{Frame, Received};
 
-use super::frame::{self, Checksum, Datagram};
-use super::header::{self, Out};
-use super::ways::Leaving;
+use super::frame::{self, Datagram};
 use super::{AfXdp, DOWN_NS};
+use crate::datapath::outward::header::{self, Checksum, Out};
+use crate::datapath::outward::ways::Leaving;
 use crate::datapath::{Judge, KernelDrop, MAX_DATAGRAM, Packet, Tally};
 
 /// Packets that are looked at together.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
-use super::frame::{self, Checksum};
-use super::header::Out;
-use super::ways::Line;
+use super::frame;
+use crate::datapath::outward::header::{Checksum, Out};
+use crate::datapath::outward::ways::Line;
 use crate::routes::NextHop;
 
 /// RFC 1071, word by word, in network byte order.

@@ -8,7 +8,7 @@ use io_uring::{cqueue, opcode, squeue};
 use moorline_relay::{EndpointId, Verdict};
 
 use super::buffers::Buffers;
-use super::shared::{NoWay, OVERSIZE_PER_BATCH, V6};
+use super::shared::{Addressed, NoWay, OVERSIZE_PER_BATCH, V6};
 use super::slots::Token;
 use super::{Forwarded, REARM_PAUSE, Uring};
 use crate::datapath::address::{Name, parse};
@@ -38,7 +38,7 @@ impl Uring {
     pub(in crate::datapath) fn gather(&mut self) -> io::Result<bool> {
         self.rearm_failed()?;
         if let Some(shared) = &mut self.shared {
-            shared.age();
+            shared.begin();
             shared.follow_interfaces();
         }
         if !self.batch.completions.is_empty() {
@@ -238,20 +238,24 @@ impl Uring {
         mut packet: Forwarded,
         tally: &mut Tally,
     ) -> io::Result<()> {
-        let file = match &mut self.shared {
-            None => self.slots.file(from).ok_or(NoWay::Closed),
+        let payload = packet.begin.into()..usize::from(packet.begin + packet.length);
+        let addressed = match &mut self.shared {
+            None => self.slots.file(from).ok_or(NoWay::Closed).map(|file| Addressed {
+                begin: payload.start,
+                length: payload.len(),
+                file,
+                name: Name::new(to),
+            }),
             Some(shared) => {
-                let end = usize::from(packet.begin + packet.length);
-                let bytes = self.buffers.get_mut(packet.buffer).and_then(|buffer| buffer.get_mut(..end));
-                bytes.ok_or(NoWay::Destination).and_then(|bytes| {
-                    let (begin, file) = shared.address(bytes, packet.begin.into(), from, to)?;
-                    (packet.begin, packet.length) = (begin as u16, (end - begin) as u16);
-                    Ok(file)
-                })
+                let buffer = self.buffers.get_mut(packet.buffer).ok_or(NoWay::Destination);
+                buffer.and_then(|buffer| shared.address(buffer, payload, from, to))
             }
         };
-        let file = match file {
-            Ok(file) => file,
+        let (file, name) = match addressed {
+            Ok(Addressed { begin, length, file, name }) => {
+                (packet.begin, packet.length) = (begin as u16, length as u16);
+                (file, name)
+            }
             Err(no_way) => {
                 let reason = if no_way == NoWay::Closed { KernelDrop::Closed } else { KernelDrop::Send };
                 tally.count_unsent(reason, packet.traffic, packet.bytes as usize);
@@ -263,12 +267,7 @@ impl Uring {
         // At most one send per completion of the batch, so the names never move.
         debug_assert!(self.batch.names.len() < self.batch.names.capacity());
         let place = self.batch.names.len() as u32;
-        // A raw socket takes the port of an IPv6 destination for a protocol.
-        let mut name = to;
-        if self.shared.is_some() {
-            name.set_port(0);
-        }
-        self.batch.names.push(Name::new(name));
+        self.batch.names.push(name);
         let Some(name) = self.batch.names.last() else { return Ok(()) };
         let entry = opcode::Send::new(Fixed(file), address, packet.length.into())
             .flags(libc::MSG_DONTWAIT)

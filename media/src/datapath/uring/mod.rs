@@ -65,7 +65,8 @@ const REARM_PAUSE: Duration = Duration::from_millis(10);
 
 const _: () = assert!(SUBMISSIONS as usize >= 2 * BATCH);
 // The headers of a datagram are written over what the kernel put in front of its payload.
-const _: () = assert!(PREFIX >= shared::ROOM && BUFFER_SIZE <= u16::MAX as usize);
+const _: () =
+    assert!(PREFIX >= shared::ROOM && PREFIX >= super::outward::header::ROOM && BUFFER_SIZE <= u16::MAX as usize);
 
 pub(crate) struct Uring {
     ring: IoUring,
@@ -153,6 +154,7 @@ impl Datapath for Uring {
     fn count(&mut self, tally: &mut Tally) {
         if let Some(shared) = &self.shared {
             tally.flooded(shared.flooded());
+            tally.direct = shared.sent_directly();
         }
     }
 
@@ -206,7 +208,8 @@ impl Uring {
         let ring = builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS).map_err(|e| explain("io_uring_setup", &e))?;
         let (shared, files) = match setup.shared {
             Some((lookup, shard)) => {
-                let (shared, sockets) = Shared::new(lookup, shard, setup.ranges.clone(), setup.endpoints)?;
+                let (shared, sockets) =
+                    Shared::new(lookup, shard, setup.ranges.clone(), setup.endpoints, setup.direct)?;
                 let descriptors: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
                 // The table keeps them open; the descriptors close with `sockets`.
                 ring.submitter().register_files(&descriptors).map_err(|e| explain("the file table", &e))?;

@@ -2,17 +2,19 @@
 //!
 //! What comes to an open port is received by the shard's own socket, with a control message that says which port it
 //! was; opening and closing a port are writes to a table. What is sent gets its headers here and leaves by a raw
-//! socket, which also sends from addresses that are not up yet.
+//! socket, which also sends from addresses that are not up yet, or past the kernel's routing ([`direct`]).
 //!
 //! A port's successor must not see what came before it was opened and waits in the common socket. So a port is fresh
 //! for some time, and while it is its packets' receive times are compared with the time of its opening.
 
+mod direct;
 mod header;
 mod sockets;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -20,9 +22,12 @@ use moorline_relay::{BindError, EndpointId};
 use moorline_xdp::Lookup;
 use socket2::Socket;
 
+use self::direct::Direct;
 use self::header::Sender;
 use super::slots::Token;
+use crate::datapath::address::Name;
 use crate::datapath::control_message::{Lost, Told};
+use crate::datapath::outward::NextHops;
 use crate::datapath::{MediaRange, socket};
 use crate::shard::clock;
 
@@ -66,6 +71,8 @@ pub(super) struct Shared {
     lost: [Lost; 2],
     /// Numbers IPv4 packets; 0 would have the kernel do so.
     id: u16,
+    /// Sends what it can, where there is one.
+    direct: Option<Direct>,
 }
 
 /// An endpoint: what it takes to send from it.
@@ -89,6 +96,7 @@ impl Shared {
         shard: u16,
         ranges: Vec<MediaRange>,
         endpoints: usize,
+        hops: Option<NextHops>,
     ) -> io::Result<(Shared, Vec<OwnedFd>)> {
         let mut files = Vec::new();
         for v6 in [false, true] {
@@ -115,6 +123,7 @@ impl Shared {
                 files.push(sender.into());
             }
         }
+        let direct = hops.map(|hops| Direct::new(hops, &ranges, endpoints, &mut files)).transpose()?;
         let shared = Shared {
             owners: vec![0; lookup.entries()],
             lookup,
@@ -127,6 +136,7 @@ impl Shared {
             fresh: VecDeque::with_capacity(endpoints),
             lost: [Lost::default(); 2],
             id: 0,
+            direct,
         };
         Ok((shared, files))
     }
@@ -154,6 +164,9 @@ impl Shared {
         };
         *owner = (endpoint.0 + 1) | FRESH;
         self.fresh.push_back((fresh_until, endpoint.0));
+        if let Some(direct) = &mut self.direct {
+            direct.open(endpoint, place.range, address, range.traffic_class());
+        }
         self.lookup.open(place.entry, self.shard);
         Ok(())
     }
@@ -163,18 +176,29 @@ impl Shared {
         let Some(local) = self.locals.get_mut(endpoint.0 as usize) else { return };
         if local.sender.take().is_some() {
             self.lookup.close(local.entry);
+            if let Some(direct) = &mut self.direct {
+                direct.close(endpoint);
+            }
             if let Some(owner) = self.owners.get_mut(local.entry as usize) {
                 *owner = 0;
             }
         }
     }
 
-    /// Lets ports be fresh no longer whose time is over. Bounded: each was opened once since.
-    pub(super) fn age(&mut self) {
-        if self.fresh.is_empty() {
+    /// A batch begins: does what time asks for.
+    pub(super) fn begin(&mut self) {
+        if self.direct.is_none() && self.fresh.is_empty() {
             return;
         }
         let now = clock::monotonic_ns();
+        if let Some(direct) = &mut self.direct {
+            direct.begin(now);
+        }
+        self.age(now);
+    }
+
+    /// Lets ports be fresh no longer whose time is over. Bounded: each was opened once since.
+    fn age(&mut self, now: u64) {
         while let Some((until, endpoint)) = self.fresh.pop_front_if(|(until, _)| *until <= now) {
             // One that was closed and opened since is in the list again, behind.
             let local = self.locals.get(endpoint as usize);
@@ -230,7 +254,9 @@ impl Shared {
     /// A packet is about to leave by this port: has its line loaded, and waits for nothing.
     #[inline]
     pub(super) fn expect(&self, port: EndpointId) {
-        if let Some(local) = self.locals.get(port.0 as usize) {
+        if let Some(direct) = &self.direct {
+            direct.expect(port);
+        } else if let Some(local) = self.locals.get(port.0 as usize) {
             std::hint::black_box(local.file);
         }
     }
@@ -240,21 +266,28 @@ impl Shared {
         Some(self.locals.get(endpoint.0 as usize)?.sender.as_ref()?.sends())
     }
 
-    /// Writes the headers of a datagram that lies at `packet[start..]`; answers where they begin and the sender's
-    /// place in the file table.
+    /// Writes the headers of a datagram whose payload is `buffer[payload]`.
     #[inline]
     pub(super) fn address(
         &mut self,
-        packet: &mut [u8],
-        start: usize,
+        buffer: &mut [u8],
+        payload: Range<usize>,
         from: EndpointId,
         to: SocketAddr,
-    ) -> Result<(usize, u32), NoWay> {
+    ) -> Result<Addressed, NoWay> {
+        self.id = self.id.checked_add(1).unwrap_or(1);
+        if let Some(direct) = &mut self.direct
+            && let Some(addressed) = direct.address(buffer, payload.clone(), from, to, self.id)?
+        {
+            return Ok(addressed);
+        }
         let local = self.locals.get(from.0 as usize).ok_or(NoWay::Closed)?;
         let sender = local.sender.as_ref().ok_or(NoWay::Closed)?;
-        self.id = self.id.checked_add(1).unwrap_or(1);
-        let begin = sender.write(packet, start, to, self.id).ok_or(NoWay::Destination)?;
-        Ok((begin, local.file))
+        let packet = buffer.get_mut(..payload.end).ok_or(NoWay::Destination)?;
+        let begin = sender.write(packet, payload.start, to, self.id).ok_or(NoWay::Destination)?;
+        // A raw socket takes the port of an IPv6 destination for a protocol.
+        let name = Name::new(SocketAddr::new(to.ip(), 0));
+        Ok(Addressed { begin, length: payload.end - begin, file: local.file, name })
     }
 
     /// Sends a datagram, headers and all, that is above the limit of its path: by an ordinary socket, so that the
@@ -265,6 +298,11 @@ impl Shared {
         let socket = socket::open(from, &self.ranges).map_err(io::Error::other)?;
         Socket::from(socket).send_to(payload, &to.into())?;
         Ok(())
+    }
+
+    /// How many packets got the headers of a way past the kernel's routing.
+    pub(super) fn sent_directly(&self) -> u64 {
+        self.direct.as_ref().map_or(0, Direct::sent)
     }
 
     /// How many packets were cut from flooded ports.
@@ -280,6 +318,17 @@ impl Drop for Shared {
             self.lookup.close(local.entry);
         }
     }
+}
+
+/// A datagram with its headers.
+pub(super) struct Addressed {
+    /// Where in the buffer it begins.
+    pub(super) begin: usize,
+    pub(super) length: usize,
+    /// The place in the file table of the socket that sends it.
+    pub(super) file: u32,
+    /// What that socket is told.
+    pub(super) name: Name,
 }
 
 /// Why a datagram has no headers.

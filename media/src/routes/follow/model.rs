@@ -75,7 +75,7 @@ struct World {
 impl World {
     fn rules(&self) -> Rules {
         let scope = |ip: IpAddr| Scope { v4: true, from: None, to: Some(ip.into()) };
-        Rules { narrow: self.kept.map(scope).into_iter().collect(), encrypted: Vec::new() }
+        Rules { narrow: self.kept.map(scope).into_iter().collect(), ..Rules::default() }
     }
 
     fn picture(&self) -> Picture {

@@ -29,11 +29,16 @@ pub(in crate::routes) struct Rules {
     pub(in crate::routes) narrow: Vec<Scope>,
     /// IPsec policies of outgoing packets.
     pub(in crate::routes) encrypted: Vec<Scope>,
+    /// The host has a firewall, and it is to be heeded.
+    pub(in crate::routes) firewall: bool,
 }
 
 impl Rules {
     pub(super) fn keeps(&self, key: &Key) -> Option<Reason> {
         let covered = |scopes: &[Scope]| scopes.iter().any(|scope| scope.covers(key));
+        if self.firewall {
+            return Some(Reason::Firewall);
+        }
         if covered(&self.encrypted) {
             return Some(Reason::Encrypted);
         }
@@ -54,7 +59,7 @@ mod tests {
         };
         let key = |source: &str, destination: &str| Key::new(source.parse().unwrap(), destination.parse().unwrap(), 0);
         let narrow = vec![scope(Some("10.0.0.0/24"), Some("192.0.2.0/25"))];
-        let rules = Rules { narrow, encrypted: vec![scope(None, Some("198.51.100.0/24"))] };
+        let rules = Rules { narrow, encrypted: vec![scope(None, Some("198.51.100.0/24"))], firewall: false };
         assert_eq!(rules.keeps(&key("10.0.0.9", "192.0.2.127")), Some(Reason::Policy));
         assert_eq!(rules.keeps(&key("10.0.1.9", "192.0.2.127")), None);
         assert_eq!(rules.keeps(&key("10.0.0.9", "192.0.2.128")), None);
@@ -62,5 +67,7 @@ mod tests {
         let all = Rules { narrow: vec![scope(None, None)], ..Rules::default() };
         assert_eq!(all.keeps(&key("10.0.1.9", "192.0.2.127")), Some(Reason::Policy));
         assert_eq!(all.keeps(&key("2001:db8::1", "2001:db8::2")), None);
+        let firewall = Rules { firewall: true, ..Rules::default() };
+        assert_eq!(firewall.keeps(&key("2001:db8::1", "2001:db8::2")), Some(Reason::Firewall));
     }
 }

@@ -230,9 +230,9 @@ fn a_rule_about_more_than_addresses_withdraws_what_it_could_be_about() {
     gone_valid(&mut follow, 1, "192.0.2.7");
     gone_valid(&mut follow, 2, "198.51.100.7");
     let scope = Scope { v4: true, from: None, to: "192.0.2.0/24".parse().ok() };
-    follow.rules(Rules { narrow: vec![scope], encrypted: vec![] });
+    follow.rules(Rules { narrow: vec![scope], ..Rules::default() });
     assert_eq!(outputs(&mut follow, S), [Output::Invalid { hop: 1, reason: Some(Reason::Policy) }]);
-    follow.rules(Rules { narrow: vec![], encrypted: vec![scope] });
+    follow.rules(Rules { encrypted: vec![scope], ..Rules::default() });
     assert_eq!(outputs(&mut follow, S), [Output::Said { hop: 1, reason: Some(Reason::Encrypted) }]);
     follow.rules(Rules::default());
     follow.handle_timeout(S + REST_NS);

@@ -12,13 +12,13 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_XFRM};
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 use nix::errno::Errno;
 
 use super::wire::{Message, Wire};
-use super::{ipsec, read};
-use crate::routes::Reason;
+use super::{firewall, ipsec, read};
 use crate::routes::follow::{Id, Picture, Question, Rules, Way};
+use crate::routes::{Firewall, Reason};
 
 /// A list that changes while it is given is asked for again, so often.
 const TRIES: usize = 10;
@@ -29,16 +29,20 @@ pub(in crate::routes) struct Kernel {
     routes: Wire,
     /// A kernel without IPsec has none.
     policies: Option<Wire>,
+    heeded: Firewall,
+    /// A kernel without netfilter has none.
+    firewall: Option<Wire>,
     sequence: u32,
 }
 
 impl Kernel {
     /// # Errors
     /// The kernel's reason.
-    pub(in crate::routes) fn open() -> io::Result<Kernel> {
+    pub(in crate::routes) fn open(heeded: Firewall) -> io::Result<Kernel> {
         let routes = Wire::open(NETLINK_ROUTE, &[], RECEIVE_BUFFER)?;
         let policies = Wire::open(NETLINK_XFRM, &[], RECEIVE_BUFFER).ok();
-        Ok(Kernel { routes, policies, sequence: 0 })
+        let firewall = Wire::open(NETLINK_NETFILTER, &[], RECEIVE_BUFFER).ok();
+        Ok(Kernel { routes, policies, heeded, firewall, sequence: 0 })
     }
 
     /// Everything that matters, as it is now.
@@ -82,6 +86,7 @@ impl Kernel {
             }
         }
         self.policies(&mut rules)?;
+        rules.firewall = self.heeded == Firewall::Heeded && (firewall::has_legacy_tables() || self.has_chains()?);
         Ok(rules)
     }
 
@@ -99,6 +104,29 @@ impl Kernel {
             }
             message.outcome().transpose().map(|ended| ended.is_some())
         })
+    }
+
+    /// Whether nftables has chains that packets pass.
+    fn has_chains(&mut self) -> io::Result<bool> {
+        let Some(wire) = &mut self.firewall else { return Ok(false) };
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        wire.send(&firewall::question(sequence, NLM_F_REQUEST | NLM_F_DUMP))?;
+        let mut found = false;
+        let listed = wire.collect(|message| {
+            if message.sequence != sequence {
+                return Ok(false);
+            }
+            found |= firewall::is_passed(message.kind, message.payload);
+            message.outcome().transpose().map(|ended| ended.is_some())
+        });
+        match listed {
+            // A kernel without nftables.
+            Err(error) if is(&error, Errno::EINVAL) || is(&error, Errno::EOPNOTSUPP) => Ok(false),
+            // Who may not ask does not know.
+            Err(error) if is(&error, Errno::EPERM) => Ok(true),
+            listed => listed.map(|()| found),
+        }
     }
 
     /// Asks for routes; one answer for each question, in any order.

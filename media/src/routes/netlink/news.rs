@@ -6,11 +6,12 @@ use std::os::fd::BorrowedFd;
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_core::NetlinkPayload::InnerMessage;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_XFRM};
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 use nix::errno::Errno;
 
 use super::wire::{Message, RECEIVE_BUFFER, Wire};
-use super::{ipsec, read};
+use super::{firewall, ipsec, read};
+use crate::routes::Firewall;
 use crate::routes::follow::{Id, Link, RouteChange, Standing};
 
 /// Something happened.
@@ -20,7 +21,7 @@ pub(in crate::routes) enum Event {
     Link(u32, Option<Link>),
     Neighbour(Id, Standing),
     Route(RouteChange),
-    /// Routing rules or IPsec policies changed.
+    /// Routing rules, IPsec policies or the firewall changed.
     Rules,
     /// Routes changed, it was not understood which.
     Routes,
@@ -49,6 +50,8 @@ pub(in crate::routes) struct News {
     routes: Wire,
     /// A kernel without IPsec has none.
     policies: Option<Wire>,
+    /// Where the firewall is heeded. A kernel without nftables has none.
+    firewall: Option<Wire>,
 }
 
 impl News {
@@ -56,17 +59,19 @@ impl News {
     ///
     /// # Errors
     /// The kernel's reason.
-    pub(in crate::routes) fn subscribe(receive_buffer: Option<usize>) -> io::Result<News> {
+    pub(in crate::routes) fn subscribe(receive_buffer: Option<usize>, heeded: Firewall) -> io::Result<News> {
         let size = receive_buffer.unwrap_or(RECEIVE_BUFFER);
         // Kernels before 5.3 have no next hop objects.
         let groups = [&GROUPS[..], &[RTNLGRP_NEXTHOP]].concat();
         let routes = Wire::open(NETLINK_ROUTE, &groups, size).or_else(|_| Wire::open(NETLINK_ROUTE, &GROUPS, size))?;
         let policies = Wire::open(NETLINK_XFRM, &[ipsec::XFRMNLGRP_POLICY], 64 * 1024).ok();
-        Ok(News { routes, policies })
+        let firewall = || Wire::open(NETLINK_NETFILTER, &[firewall::NFNLGRP_NFTABLES], 64 * 1024).ok();
+        let firewall = if heeded == Firewall::Heeded { firewall() } else { None };
+        Ok(News { routes, policies, firewall })
     }
 
     pub(in crate::routes) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Some(&self.routes), self.policies.as_ref()].into_iter().flatten().map(Wire::descriptor)
+        [Some(&self.routes), self.policies.as_ref(), self.firewall.as_ref()].into_iter().flatten().map(Wire::descriptor)
     }
 
     /// Hands over what has been told and not yet read, of about `most` pieces. False if nothing is left.
@@ -79,9 +84,9 @@ impl News {
             More::Lost => each(Event::Lost),
             More::Yes | More::No => {}
         }
-        if let Some(policies) = &mut self.policies {
+        for wire in [&mut self.policies, &mut self.firewall].into_iter().flatten() {
             let mut told = false;
-            let lost = drain(policies, most, |_| told = true)? == More::Lost;
+            let lost = drain(wire, most, |_| told = true)? == More::Lost;
             if told || lost {
                 each(Event::Rules);
             }

@@ -2,7 +2,7 @@
 
 use super::stage::{FAR, Followed, Stage, index, ip, over, run, wait};
 use super::{NEAR4, NEAR6};
-use crate::routes::{Answer, NextHop, Reason};
+use crate::routes::{Answer, Firewall, NextHop, Reason};
 
 const MOVED: [u8; 6] = [2, 0, 0, 0, 9, 9];
 
@@ -167,7 +167,7 @@ fn after_lost_events_everything_is_right_again() {
     run(|_: &Stage| {
         ip("route add 192.0.2.0/24 via 10.1.0.2");
         // Room for hardly any event.
-        let mut followed = Followed::with(None, 64, std::sync::Arc::default(), Some(2048));
+        let mut followed = Followed::with(None, 64, std::sync::Arc::default(), Firewall::Ignored, Some(2048));
         let hop = followed.hop(NEAR4, "192.0.2.7");
         followed.leads(hop, over(0));
         let batch = tempfile::NamedTempFile::new().unwrap();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::NEAR4;
 use super::stage::{Board, Followed, Stage, ip, over, run, wait};
-use crate::routes::Answer;
+use crate::routes::{Answer, Firewall};
 use crate::shard::clock::monotonic_ns;
 
 const MANY: u32 = 20_000;
@@ -20,7 +20,7 @@ fn destination(n: u32) -> IpAddr {
 fn twenty_thousand_destinations_are_followed_and_let_go_of() {
     run(|_: &Stage| {
         ip("route add 172.16.0.0/12 via 10.1.0.2");
-        let mut followed = Followed::with(None, MANY, Arc::new(Board::default()), None);
+        let mut followed = Followed::with(None, MANY, Arc::new(Board::default()), Firewall::Ignored, None);
         let source: IpAddr = NEAR4.parse().unwrap();
         let mut held = vec![None; MANY as usize];
         let started = Instant::now();

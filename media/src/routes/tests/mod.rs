@@ -4,8 +4,8 @@ mod changes;
 mod many;
 mod stage;
 
-use self::stage::{Followed, Stage, index, ip, over, run, try_ip, wait};
-use super::{Answer, NextHop, Reason};
+use self::stage::{Followed, Stage, index, ip, nft, over, run, try_ip, wait};
+use super::{Answer, Firewall, NextHop, Reason};
 
 const NEAR4: &str = "10.1.0.1";
 const NEAR6: &str = "2001:db8:1::1";
@@ -121,6 +121,37 @@ fn what_ipsec_would_encrypt_is_left_to_the_kernel() {
 }
 
 #[test]
+fn a_firewall_has_the_kernel_send_while_it_is_there_if_it_is_heeded() {
+    run(|_: &Stage| {
+        let start = |firewall| Followed::with(None, 64, Default::default(), firewall, None);
+        let mut heeding = start(Firewall::Heeded);
+        let hop = heeding.hop(NEAR4, "10.1.0.2");
+        heeding.leads(hop, over(0));
+        // What devices and bridges filter, and chains that nothing leads to, look at nothing that goes past routing.
+        for table in ["netdev aside", "bridge aside", "ip aside"] {
+            if let Err(error) = nft(&format!("add table {table}")) {
+                eprintln!("left out: {error}");
+                return;
+            }
+        }
+        nft("add chain ip aside called").unwrap();
+        for family in ["ip", "ip6", "inet"] {
+            nft(&format!("add table {family} wall")).unwrap();
+            nft(&format!("add chain {family} wall in {{ type filter hook input priority 0; }}")).unwrap();
+            heeding.kept(hop, Reason::Firewall);
+            assert_eq!(heeding.ask(NEAR4, "10.1.0.77"), Answer::Kernel(Reason::Firewall));
+            // Who begins while it is there knows of it; who does not care goes on.
+            assert_eq!(start(Firewall::Heeded).ask(NEAR4, "10.1.0.2"), Answer::Kernel(Reason::Firewall));
+            let mut other = start(Firewall::Ignored);
+            let by = other.hop(NEAR4, "10.1.0.2");
+            other.leads(by, over(0));
+            nft(&format!("delete table {family} wall")).unwrap();
+            heeding.leads(hop, over(0));
+        }
+    });
+}
+
+#[test]
 fn of_several_paths_the_kernels_own_is_taken() {
     run(|_: &Stage| {
         // An address that prefers neither.
@@ -207,7 +238,7 @@ fn what_a_former_process_left_stays_until_something_changes() {
         let board = std::sync::Arc::clone(&former.board);
         drop(former);
         assert_eq!((hop, board.at(hop)), (1, Some(over(0))));
-        let mut followed = Followed::with(None, 64, board, None);
+        let mut followed = Followed::with(None, 64, board, Firewall::Ignored, None);
         let other = followed.hop(NEAR4, "10.1.0.2");
         followed.leads(other, over(0));
         assert!(other != hop && followed.board.at(hop) == Some(over(0)), "{other}");

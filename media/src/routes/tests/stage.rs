@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
-use crate::routes::{Answer, HopReader, HopTable, Hops, NextHop, Outward, Reason, Routes};
+use crate::routes::{Answer, Firewall, HopReader, HopTable, Hops, NextHop, Outward, Reason, Routes};
 use crate::shard::clock::monotonic_ns;
 
 pub(super) const NEAR: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 2, 1]];
@@ -46,6 +46,11 @@ pub(super) fn try_ip(arguments: &str) -> Result<String, String> {
     let output = Command::new("ip").args(arguments.split_whitespace()).output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+pub(super) fn nft(command: &str) -> Result<(), String> {
+    let output = Command::new("nft").arg(command).output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 pub(super) fn ip(arguments: &str) -> String {
@@ -175,18 +180,19 @@ pub(super) struct Followed {
 
 impl Followed {
     pub(super) fn start(interface: Option<&str>) -> Followed {
-        Followed::with(interface, 64, Arc::new(Board::default()), None)
+        Followed::with(interface, 64, Arc::new(Board::default()), Firewall::Ignored, None)
     }
 
     pub(super) fn with(
         interface: Option<&str>,
         places: u32,
         board: Arc<Board>,
+        firewall: Firewall,
         receive_buffer: Option<usize>,
     ) -> Followed {
         let ranges = vec![Outward { interface: interface.map(str::to_owned), traffic_class: 0xb8 }];
         let table = Arc::clone(&board) as Arc<dyn HopTable>;
-        let mut routes = Routes::start_with(ranges, places, Some(table), receive_buffer).unwrap();
+        let mut routes = Routes::start_with(ranges, places, Some(table), firewall, receive_buffer).unwrap();
         let (hops, reader) = (routes.share(places), routes.reader());
         Followed { routes, hops, reader, board }
     }

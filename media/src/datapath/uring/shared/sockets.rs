@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::datapath::MediaRange;
@@ -56,6 +56,17 @@ pub(super) fn sender(range: &MediaRange, v6: bool, address: Option<IpAddr>) -> i
     if let Some(address) = address {
         bind(&socket, address)?;
     }
+    Ok(socket)
+}
+
+/// The socket that sends frames of this traffic class. It is bound to no protocol, and so receives nothing.
+pub(super) fn packet(traffic_class: u8) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
+    setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)?;
+    // The kernel knows by heart which priority a traffic class has in queues: an IP socket is told.
+    let told = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    setsockopt(&told, sockopt::Ipv4Tos, &i32::from(traffic_class))?;
+    setsockopt(&socket, sockopt::Priority, &getsockopt(&told, sockopt::Priority)?)?;
     Ok(socket)
 }
 

@@ -106,12 +106,12 @@ fn a_port_is_fresh_for_a_time_and_then_for_good_not() {
     let own = shared.0.shared.as_mut().unwrap();
     assert_eq!(own.owner_at(address, Some(1)), None, "from before it was opened");
     assert_eq!(own.owner_at(address, Some(u64::MAX)), Some(IN));
-    own.age();
+    own.age(clock::monotonic_ns());
     assert_eq!(own.owner_at(address, Some(1)), None);
     // Its time is over: a clock that was set back must not make it deaf.
     own.fresh[0].0 = 0;
     own.locals[0].fresh_until = 0;
-    own.age();
+    own.age(clock::monotonic_ns());
     assert_eq!(own.owner_at(address, Some(1)), Some(IN));
     assert!(own.fresh.is_empty());
 }

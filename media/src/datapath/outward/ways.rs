@@ -1,8 +1,8 @@
-//! Which way the packets of a local port leave: by AF_XDP where the next hop is known, else by the kernel.
+//! Which way the packets of a local port leave: past the kernel's routing where the next hop is known, else by it.
 //!
-//! A flow changes its way between two batches only. From AF_XDP to the kernel it does so at once: what was sent
-//! before has left with its batch. To AF_XDP it does so some time after its hop has become usable, when what the
-//! kernel held back for want of that hop has left.
+//! A flow changes its way between two batches only. To the kernel it does so at once: what was sent before has left
+//! with its batch. Past it, it does so some time after its hop has become usable, when what the kernel held back for
+//! want of that hop has left.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ const KERNEL_NS: u64 = 1_000_000_000;
 const SWEEP_NS: u64 = 1_000_000_000;
 
 /// The ways of a shard's ports.
-pub(super) struct Ways {
+pub(in crate::datapath) struct Ways {
     hops: Hops,
     reader: HopReader,
     ways: Vec<Way>,
@@ -30,20 +30,20 @@ pub(super) struct Ways {
 
 /// The addresses of the packets that leave a port, IPv4's in their IPv6-mapped form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) from: [u8; 16],
-    pub(super) to: [u8; 16],
-    pub(super) from_port: u16,
-    pub(super) to_port: u16,
-    pub(super) traffic_class: u8,
+pub(in crate::datapath) struct Line {
+    pub(in crate::datapath) from: [u8; 16],
+    pub(in crate::datapath) to: [u8; 16],
+    pub(in crate::datapath) from_port: u16,
+    pub(in crate::datapath) to_port: u16,
+    pub(in crate::datapath) traffic_class: u8,
     /// The ones' complement sum of addresses and ports.
-    pub(super) sum: u16,
+    pub(in crate::datapath) sum: u16,
 }
 
 impl Line {
     const NONE: Line = Line { from: [0; 16], to: [0; 16], from_port: 0, to_port: 0, traffic_class: 0, sum: 0 };
 
-    pub(super) fn new(from: SocketAddr, to: SocketAddr, traffic_class: u8) -> Line {
+    pub(in crate::datapath) fn new(from: SocketAddr, to: SocketAddr, traffic_class: u8) -> Line {
         let mut line = Line { from: mapped(from.ip()), from_port: from.port(), traffic_class, ..Line::NONE };
         line.lead(mapped(to.ip()), to.port());
         line
@@ -57,7 +57,7 @@ impl Line {
         self.sum = fold(sum(&self.from[half..]) + sum(&to[half..]) + ports);
     }
 
-    pub(super) fn is_v6(&self) -> bool {
+    pub(in crate::datapath) fn is_v6(&self) -> bool {
         self.from[..12] != MAPPED
     }
 
@@ -98,7 +98,7 @@ const NO_WAY: Way = Way { line: Line::NONE, range: None, hop: 0, at: 0 };
 
 /// Where a packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leaving {
+pub(in crate::datapath) enum Leaving {
     /// Past the kernel.
     By(NextHop, Line),
     /// By the kernel.
@@ -108,12 +108,12 @@ pub(super) enum Leaving {
 }
 
 impl Ways {
-    pub(super) fn new(hops: Hops, reader: HopReader, endpoints: usize) -> Ways {
+    pub(in crate::datapath) fn new(hops: Hops, reader: HopReader, endpoints: usize) -> Ways {
         Ways { hops, reader, ways: vec![NO_WAY; endpoints], sweep_at: 0 }
     }
 
     /// A port of this media range is open, which sends from this address.
-    pub(super) fn open(&mut self, port: EndpointId, range: u16, from: SocketAddr, traffic_class: u8) {
+    pub(in crate::datapath) fn open(&mut self, port: EndpointId, range: u16, from: SocketAddr, traffic_class: u8) {
         if let Some(way) = self.ways.get_mut(port.0 as usize) {
             let nowhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
             *way = Way { line: Line::new(from, nowhere, traffic_class), range: Some(range), ..NO_WAY };
@@ -122,7 +122,7 @@ impl Ways {
 
     /// A packet is about to leave by this port: has its line loaded, and waits for nothing.
     #[inline]
-    pub(super) fn expect(&self, port: EndpointId) {
+    pub(in crate::datapath) fn expect(&self, port: EndpointId) {
         if let Some(way) = self.ways.get(port.0 as usize) {
             std::hint::black_box(way.hop);
         }
@@ -130,7 +130,7 @@ impl Ways {
 
     /// The way of a packet from a port. `now` is of the monotonic clock, the same for all packets of a batch.
     #[inline]
-    pub(super) fn next(&mut self, now: u64, port: EndpointId, to: SocketAddr) -> Leaving {
+    pub(in crate::datapath) fn next(&mut self, now: u64, port: EndpointId, to: SocketAddr) -> Leaving {
         let Some(way) = self.ways.get_mut(port.0 as usize) else { return Leaving::Closed };
         let Some(range) = way.range else { return Leaving::Closed };
         let (address, to_port) = (mapped(to.ip()), to.port());
@@ -169,14 +169,14 @@ impl Ways {
     /// The port has just sent a packet by the kernel though its hop is usable: the next ones follow it that way until
     /// it has left.
     #[inline]
-    pub(super) fn went_by_kernel(&mut self, now: u64, port: EndpointId) {
+    pub(in crate::datapath) fn went_by_kernel(&mut self, now: u64, port: EndpointId) {
         if let Some(way) = self.ways.get_mut(port.0 as usize).filter(|way| way.hop != 0 && way.at <= now) {
             way.at = now.saturating_add(SETTLE_NS);
         }
     }
 
     /// The port is closed.
-    pub(super) fn close(&mut self, now: u64, port: EndpointId) {
+    pub(in crate::datapath) fn close(&mut self, now: u64, port: EndpointId) {
         if let Some(way) = self.ways.get_mut(port.0 as usize) {
             let Way { hop, .. } = std::mem::replace(way, NO_WAY);
             if hop != 0 {
@@ -187,7 +187,7 @@ impl Ways {
 
     /// Once a batch: what is to be done now and then.
     #[inline]
-    pub(super) fn age(&mut self, now: u64) {
+    pub(in crate::datapath) fn age(&mut self, now: u64) {
         if now >= self.sweep_at {
             self.sweep_at = now.saturating_add(SWEEP_NS);
             self.hops.sweep(now);

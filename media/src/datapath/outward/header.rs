@@ -1,37 +1,58 @@
-//! The headers of a packet that leaves by AF_XDP, written in front of its payload where it was received.
+//! The headers of a packet, from Ethernet on, written in front of its payload where it was received.
 
 use std::ops::Range;
 
-use super::frame::{
-    Checksum, ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4, IPV6, PROTOCOL_UDP, UDP, VLAN,
-};
 use super::ways::Line;
 use crate::datapath::uring::{checksum, fold, sum};
 use crate::routes::NextHop;
 
+pub(in crate::datapath) const ETHERNET: usize = 14;
+pub(in crate::datapath) const VLAN: usize = 4;
+pub(in crate::datapath) const IPV4: usize = 20;
+pub(in crate::datapath) const IPV6: usize = 40;
+pub(in crate::datapath) const UDP: usize = 8;
+pub(in crate::datapath) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(in crate::datapath) const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(in crate::datapath) const ETHERTYPE_VLAN: u16 = 0x8100;
+pub(in crate::datapath) const PROTOCOL_UDP: u8 = 17;
 /// Far more hops than any path has (RFC 1700).
 const TTL: u8 = 64;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 /// The shortest frame, without what the card adds (IEEE 802.3).
 const SHORTEST: usize = 60;
 /// The room in front of the payload that the headers fit into.
-pub(super) const ROOM: usize = ETHERNET + VLAN + IPV6 + UDP;
+pub(in crate::datapath) const ROOM: usize = ETHERNET + VLAN + IPV6 + UDP;
+
+/// What the UDP checksum says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::datapath) enum Checksum {
+    /// There is none, which IPv4 allows (RFC 768).
+    None,
+    /// The ones' complement sum of the payload, as the sender says it. What was damaged on the way stays so: the new
+    /// checksum is as wrong as the old one.
+    Payload(u64),
+}
 
 /// Where a packet goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Out {
-    pub(super) next: NextHop,
+pub(in crate::datapath) struct Out {
+    pub(in crate::datapath) next: NextHop,
     /// Whose addresses are of one IP version.
-    pub(super) line: Line,
+    pub(in crate::datapath) line: Line,
     /// Numbers IPv4 packets.
-    pub(super) id: u16,
+    pub(in crate::datapath) id: u16,
 }
 
 impl Out {
     /// Writes the headers in front of `frame[payload]`; answers where in the frame the packet is. `None` if the
     /// destination has no port, the packet is longer than its path allows, or there is no room.
     #[inline]
-    pub(super) fn write(&self, frame: &mut [u8], payload: Range<usize>, known: Checksum) -> Option<Range<usize>> {
+    pub(in crate::datapath) fn write(
+        &self,
+        frame: &mut [u8],
+        payload: Range<usize>,
+        known: Checksum,
+    ) -> Option<Range<usize>> {
         let line = &self.line;
         let length = u16::try_from(UDP + payload.len()).ok().filter(|_| line.to_port != 0)?;
         let v6 = line.is_v6();

@@ -1,0 +1,60 @@
+//! Sending past the kernel's routing with io_uring: the thread that follows next hops, and what shards need of it.
+
+use crate::config::{Config, Egress};
+use crate::datapath::NextHops;
+use crate::routes::{self, Firewall, HopFigures, HopReader, Outward, Routes};
+
+/// The most next hops of a shard: as many as it has ports, up to this. What is above goes by the kernel.
+const MAX_HOPS: usize = 16_384;
+
+/// Followed next hops, for every shard. Dropped, they are followed no more, and the kernel sends.
+pub(crate) struct Direct {
+    routes: Routes,
+    each: u32,
+}
+
+/// What is known of them.
+pub(crate) struct Watch(HopReader);
+
+impl Watch {
+    pub(crate) fn hops(&self) -> HopFigures {
+        self.0.figures()
+    }
+}
+
+impl Direct {
+    /// For shards that have so many ports.
+    ///
+    /// # Errors
+    /// The kernel's reason, in words.
+    pub(crate) fn start(config: &Config, ports: usize) -> Result<Direct, String> {
+        let each = ports.min(MAX_HOPS);
+        let firewall = if config.egress == Egress::Direct { Firewall::Ignored } else { Firewall::Heeded };
+        let places = (each * config.cores.len()) as u32;
+        let routes = Routes::start(outward(config), places, None, firewall);
+        let routes = routes.map_err(|error| format!("following the kernel's routes: {error}"))?;
+        Ok(Direct { routes, each: each as u32 })
+    }
+
+    /// What the next shard needs.
+    pub(crate) fn next_hops(&mut self) -> NextHops {
+        NextHops { hops: self.routes.share(self.each), reader: self.routes.reader() }
+    }
+
+    /// What metrics tell of it.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.routes.reader())
+    }
+}
+
+/// Whether this host has a firewall that packets of IP pass, for which [`Egress::Auto`] leaves sending to the kernel. What
+/// this user may not know counts as one.
+pub fn has_firewall() -> bool {
+    routes::has_firewall()
+}
+
+/// How packets of each range leave.
+pub(crate) fn outward(config: &Config) -> Vec<Outward> {
+    let range = |range: &crate::Range| Outward { interface: range.interface.clone(), traffic_class: range.dscp << 2 };
+    config.ranges.iter().map(range).collect()
+}
