@@ -21,7 +21,7 @@ use crate::shard::clock::monotonic_ns;
 pub(super) const NEAR: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 2, 1]];
 pub(super) const FAR: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 2], [2, 0, 0, 0, 2, 2]];
 /// What a test waits for takes some milliseconds, or seconds where the kernel has to give a neighbour up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs a test in namespaces of its own, or says why not.
 pub(super) fn run(test: impl FnOnce(&Stage) + Send) {
