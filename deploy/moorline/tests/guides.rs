@@ -47,6 +47,31 @@ fn configurations_of_the_guide_have_no_faults_and_say_nothing_in_vain() {
 }
 
 #[test]
+fn configurations_of_the_guide_fit_the_units() {
+    const SIGNALING: &str = include_str!("../../systemd/moorline-signaling.service");
+    const MEDIA: &str = include_str!("../../systemd/moorline-media.service");
+    let value = |unit: &str, key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect("the key");
+        line.to_owned()
+    };
+    // Those that are installed as the units' file.
+    for text in blocks("toml").iter().filter(|text| !text.starts_with("# rehearsal.toml")) {
+        let user = value(SIGNALING, "User");
+        assert!(text.contains(&format!("user = {user:?}")), "{text}");
+        assert!(CARRIER_EDGE.contains(&format!("useradd --system --gid moorline --shell /usr/sbin/nologin {user}\n")));
+        let control = format!("control = \"/run/{}/", value(MEDIA, "RuntimeDirectory"));
+        assert_eq!(text.matches(&control).count(), 2, "both processes meet there: {text}");
+        assert!(text.contains(&format!("command = \"/run/{}/", value(SIGNALING, "RuntimeDirectory"))), "{text}");
+        assert!(text.contains(&format!("state = \"/var/lib/{}\"", value(SIGNALING, "StateDirectory"))), "{text}");
+    }
+    for unit in [SIGNALING, MEDIA] {
+        assert!(value(unit, "ExecStart").ends_with(" --config /etc/moorline/edge.toml"));
+        assert!(CARRIER_EDGE.contains(&format!("nologin {}\n", value(unit, "User"))));
+        assert!(CARRIER_EDGE.contains(&format!("groupadd --system {}\n", value(unit, "Group"))));
+    }
+}
+
+#[test]
 fn commands_of_the_guide_exist() {
     let mut commands = 0;
     for block in blocks("sh") {
