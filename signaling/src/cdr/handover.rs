@@ -192,7 +192,7 @@ impl Handover {
 impl Shared {
     fn run(&self) {
         let mut marks = Vec::new();
-        let mut given = Vec::new();
+        let mut given = vec![0; self.workers.len()];
         loop {
             let (counted, stop) = self.take(&mut marks, &mut given);
             if counted {
