@@ -30,6 +30,7 @@ use moorline_b2bua::Concurrency;
 use nix::fcntl::{Flock, FlockArg};
 use tracing::info;
 
+use crate::access::why;
 use crate::config::CdrConfig;
 
 pub(crate) use handover::{Handover, PATIENCE, Writer};
@@ -52,7 +53,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2
 #[derive(Debug, thiserror::Error)]
 pub enum CdrFault {
     /// A directory or file cannot be used.
-    #[error("{} cannot be used: {source}", path.display())]
+    #[error("{} cannot be used: {}", path.display(), why(path, source))]
     Unusable {
         /// Which.
         path: PathBuf,

@@ -50,13 +50,13 @@ pub enum SignalingError {
     #[error("signaling.state: {0}")]
     Store(StoreFault),
     /// Calls cannot be recorded where they are to be.
-    #[error("signaling.cdr: {0}")]
+    #[error("signaling.cdr: {0}; see `signaling.cdr.directory` and `signaling.state`")]
     Records(CdrFault),
     /// The directory is another process's, or the files of the limits in it cannot be used.
     #[error("limits of trunks: {0}; see `signaling.state`")]
     Limits(String),
     /// The socket for commands was asked for, and could not be made.
-    #[error("signaling.command {}: {source}; make its directory, or name another path", path.display())]
+    #[error("signaling.command {}: {}; make its directory, or name another path", path.display(), crate::access::why(path, source))]
     Command {
         /// The path.
         path: PathBuf,

@@ -6,6 +6,7 @@
 //! the calls back from the snapshots kept there. This is how a new version is put in place.
 #![forbid(unsafe_code)]
 
+mod access;
 mod admin;
 mod api;
 mod cdr;

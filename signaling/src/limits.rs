@@ -46,7 +46,7 @@ pub(crate) enum LimitsFault {
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// A file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), crate::access::why(path, source))]
     File {
         /// Which.
         path: PathBuf,

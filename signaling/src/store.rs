@@ -57,7 +57,7 @@ pub enum StoreFault {
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// The directory or the file cannot be used.
-    #[error("{} cannot be used: {source}", path.display())]
+    #[error("{} cannot be used: {}", path.display(), crate::access::why(path, source))]
     Unusable {
         /// Which.
         path: PathBuf,

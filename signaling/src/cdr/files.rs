@@ -14,6 +14,7 @@ use super::columns::{COLUMNS, Kind, row};
 use super::cursor::Place;
 use super::sink::{Entry, Refused, Sink, SinkFault};
 use super::{line, segment};
+use crate::access::why;
 use crate::config::FilesConfig;
 
 /// How records are written.
@@ -155,6 +156,11 @@ impl Open {
     }
 }
 
+/// What keeps a sink from a path.
+fn fault(path: PathBuf) -> impl FnOnce(io::Error) -> SinkFault {
+    move |problem| SinkFault(format!("{}: {}", path.display(), why(&path, &problem)))
+}
+
 impl Sink for Files {
     fn name(&self) -> &'static str {
         match self.form {
@@ -164,10 +170,12 @@ impl Sink for Files {
     }
 
     fn prepare(&mut self, place: &mut Place) -> Result<(), SinkFault> {
-        fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.directory)?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.directory);
+        made.map_err(fault(self.directory.clone()))?;
         self.taken.clear();
-        self.written_since(place)?;
-        let open = self.file()?;
+        let path = self.path();
+        self.written_since(place).map_err(fault(path.clone()))?;
+        let open = self.file().map_err(fault(path))?;
         (place.file, place.length) = (open.inode, open.length);
         Ok(())
     }
@@ -190,8 +198,9 @@ impl Sink for Files {
                 }
             }
         }
-        let open = self.file()?;
-        open.append(&text)?;
+        let path = self.path();
+        let open = self.file().map_err(fault(path.clone()))?;
+        open.append(&text).map_err(fault(path))?;
         (place.file, place.length) = (open.inode, open.length);
         Ok(Vec::new())
     }

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::STATE;
+use crate::access::why;
 use crate::command::CommandSocket;
 use crate::limits::Limits;
 use crate::{Config, SignalingError, TrunkConfig};
@@ -28,7 +29,8 @@ pub(super) fn listen_for_commands(config: &Config) -> Result<Option<(CommandSock
         Ok(listening) => Ok(Some(listening)),
         Err(source) if config.command.is_some() => Err(SignalingError::Command { path, source }),
         Err(problem) => {
-            warn!(path = %path.display(), "no commands will be taken: {problem}; set `signaling.command`");
+            let why = why(&path, &problem);
+            warn!(path = %path.display(), "no commands will be taken: {why}; set `signaling.command`");
             Ok(None)
         }
     }

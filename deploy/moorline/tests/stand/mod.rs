@@ -217,7 +217,7 @@ fn address(net: u8, host: u8, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 98, net, host)), port)
 }
 
-fn configuration(net: u8, control: &std::path::Path) -> String {
+pub(crate) fn configuration(net: u8, control: &std::path::Path) -> String {
     let at = |host, port| address(net, host, port);
     format!(
         r#"
