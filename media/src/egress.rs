@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Egress};
 use crate::datapath::NextHops;
+use crate::datapath::uring::packet_sockets;
 use crate::routes::{self, Firewall, HopFigures, HopReader, Outward, Routes};
 
 /// The most next hops of a shard: as many as it has ports, up to this. What is above goes by the kernel.
@@ -28,6 +29,7 @@ impl Direct {
     /// # Errors
     /// The kernel's reason, in words.
     pub(crate) fn start(config: &Config, ports: usize) -> Result<Direct, String> {
+        packet_sockets().map_err(|error| format!("packet sockets: {error}"))?;
         let each = ports.min(MAX_HOPS);
         let firewall = if config.egress == Egress::Direct { Firewall::Ignored } else { Firewall::Heeded };
         let places = (each * config.cores.len()) as u32;

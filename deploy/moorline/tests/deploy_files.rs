@@ -39,6 +39,16 @@ fn neither_process_is_root_or_can_become_it() {
     assert_ne!(values(&unit(UNITS[0]), "User"), values(&unit(UNITS[1]), "User"), "each has a user of its own");
 }
 
+/// Next hops are asked for and followed, packets sent to them, and queues taken.
+#[test]
+fn media_may_have_the_sockets_that_its_datapaths_open() {
+    let text = unit(UNITS[1]);
+    let allowed = values(&text, "RestrictAddressFamilies").join(" ");
+    for family in ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_PACKET", "AF_XDP"] {
+        assert!(allowed.split_whitespace().any(|word| word == family), "{family} is not in {allowed}");
+    }
+}
+
 #[test]
 fn both_processes_meet_at_one_socket() {
     let example = std::fs::read_to_string(deploy("examples/edge.toml")).expect("the example");

@@ -38,6 +38,7 @@ use crate::shard::clock;
 
 pub(super) use outside::Sends;
 pub(crate) use probe::probe;
+pub(crate) use shared::packet_sockets;
 pub(super) use shared::{checksum, fold, sum};
 
 /// Receive buffers: 80 ms of 50,000 packets/s, while the shard does something else.

@@ -51,6 +51,14 @@ pub(super) fn receive(v6: bool) -> Token {
     Token::Receive { endpoint: if v6 { V6 } else { EndpointId(0) }, generation: 0 }
 }
 
+/// Whether this process may have packet sockets: a service manager may forbid them.
+///
+/// # Errors
+/// The system's reason.
+pub(crate) fn packet_sockets() -> io::Result<()> {
+    sockets::packet(0).map(drop)
+}
+
 /// The ports of a shard.
 pub(super) struct Shared {
     lookup: Arc<Lookup>,
