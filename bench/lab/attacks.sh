@@ -192,11 +192,7 @@ refused_for() {
 # Packets that the kernel lost before any socket of Moorline's: in the queues of all cores (those of other namespaces
 # too), in reassembly, and for want of a socket or of room in one.
 unheard() {
-    local queues=0 dropped
-    while read -r _ dropped _; do
-        queues=$((queues + 16#$dropped))
-    done </proc/net/softnet_stat
-    in_ns sbc awk -v sum="$queues" '($1 == "Udp:" || $1 == "Ip:") {
+    in_ns sbc awk -v sum="$(host_drops)" '($1 == "Udp:" || $1 == "Ip:") {
             if (!($1 in seen)) { seen[$1] = split($0, name) }
             else { split($0, value); for (i = 2; i <= seen[$1]; i++)
                 if (name[i] ~ /^(RcvbufErrors|NoPorts|InCsumErrors|InDiscards|ReasmFails)$/) sum += value[i] }

@@ -3,6 +3,7 @@
 # Captures on both sides, of everything or of what a filter says.
 start_captures() {
     captures=()
+    dropped_before=$(host_drops)
     start_capture core core sbc "$@"
     start_capture carrier carrier sbc "$@"
 }
@@ -39,6 +40,20 @@ nothing_more_comes() {
     [[ $captured == "$before" ]] && awk '$1 != $2 { exit 1 }' <<<"$captured"
 }
 
+# Packets that the host has dropped on the way between two links, for its queues were full: of all namespaces.
+host_drops() {
+    local sum=0 dropped
+    while read -r _ dropped _; do
+        sum=$((sum + 16#$dropped))
+    done </proc/net/softnet_stat
+    echo "$sum"
+}
+
+# How many of those there were since the captures were started: a busy machine's loss, not Moorline's.
+dropped_by_host() {
+    echo "$(($(host_drops) - dropped_before))"
+}
+
 # What each capture has written and what the kernel has for it, in packets.
 captured_so_far() {
     local capture log lines
@@ -58,8 +73,33 @@ has_lines() {
 
 # verify_captures OPTION...: judges the captures.
 verify_captures() {
-    judge_captures core carrier verify-captures --retransmissions "$(may_be_sent_again "$@")" --inside "$core_network" --outside-range "$media_range" "$@"
+    local lost again
+    local -a options=()
+    lost=$(dropped_by_host) again=$(may_be_sent_again "$@")
+    ((lost == 0)) || summary "the host dropped $lost packets in its own queues"
+    while (($#)); do
+        case $1 in
+            --lost) lost=$((lost + $2)) && shift ;;
+            *) options+=("$1") ;;
+        esac
+        shift
+    done
+    judge_captures core carrier verify-captures --inside "$core_network" --outside-range "$media_range" --lost "$lost" \
+        --retransmissions "$again" "${options[@]}"
     summary "$(captured_summary)"
+}
+
+# judge_load FIGURES CALLS: what the own generator has seen of its calls.
+judge_load() {
+    local key
+    for key in rtp_duplicated rtp_reordered rtp_corrupted rtp_crossed rtp_wrong_source send_errors rtcp_wrong; do
+        require "$key" "$(figure "$1" $key)" -eq 0
+    done
+    require "calls completed" "$(figure "$1" calls_completed)" -eq "$2"
+    require "SIP messages sent again" "$(figure "$1" sip_retransmissions)" -le "$(may_be_sent_again --calls "$2")"
+    require "RTP packets sent" "$(figure "$1" rtp_sent)" -gt 0
+    require "RTP packets lost" "$(figure "$1" rtp_lost)" -le "$(dropped_by_host)"
+    require "RTCP packets received" "$(figure "$1" rtcp_received)" -ge "$(($(figure "$1" rtcp_sent) - $(dropped_by_host)))"
 }
 
 # may_be_sent_again OPTION...: how many SIP messages who waits for a core may make others send again; a fault of Moorline's

@@ -30,6 +30,11 @@ start_refused() {
         -key caller "${caller:-01000000}" -mp $((port + 10000)) -rtp_echo
 }
 
+# lines_with_secret: how many lines show $prefix in front of a number, and not in the middle of a time or an identifier.
+lines_with_secret() {
+    grep -Ec "(^|[^0-9a-fA-F.])$prefix[0-9]{3}" || true
+}
+
 # hex FILE: its octets.
 hex() {
     od -An -v -tx1 "$1" | tr -d ' \n'

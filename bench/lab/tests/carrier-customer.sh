@@ -123,8 +123,8 @@ tcpdump -n -r carrier.pcap -A "src host $sbc_carrier_ip and dst port 5060 and no
 require "INVITEs on the carrier's side" "$(wc -l <invited)" -gt 100
 require "INVITEs without the secret prefix" "$(grep -vc "sip:${prefix}0[0-9]*@" invited || true)" -eq 0
 require "messages with the secret prefix on the customer's side" \
-    "$(tcpdump -n -r core.pcap -A "port 5060" 2>/dev/null | grep -c "$prefix" || true)" -eq 0
-require "lines with the secret prefix in the log" "$(grep -c "$prefix" moorline.log || true)" -eq 0
+    "$(tcpdump -n -r core.pcap -A "port 5060" 2>/dev/null | lines_with_secret)" -eq 0
+require "lines with the secret prefix in the log" "$(lines_with_secret <moorline.log)" -eq 0
 # Both of the media's ways, and of the one that came from elsewhere nothing got through.
 require "packets of the caller at the carrier" "$(packets carrier "dst host 47.103.169.80 and dst port 20000")" -eq 100
 require "packets of the carrier" "$(packets carrier "src host 47.103.169.80 and src port 20000")" -eq 100

@@ -87,7 +87,8 @@ require "calls let through of 60 at once in $took_ms ms" "$many_answered" -le $(
 summary "of 60 calls within $took_ms ms $many_answered were let through"
 stop_answerer called "$called_pid" "$answered"
 # What was agreed on stands between the two parties and nowhere else.
-require "INVITEs with the secret prefix inside" "$(tcpdump -n -r carrier.pcap -A 2>/dev/null | grep -c "$prefix" || true)" -eq 0
-require "lines with the secret prefix in the log" "$(grep -c "$prefix" moorline.log || true)" -eq 0
+require "INVITEs with the secret prefix inside" "$(tcpdump -n -r carrier.pcap -A 2>/dev/null | lines_with_secret)" -eq 0
+require "INVITEs with the secret prefix outside" "$(tcpdump -n -r core.pcap -A 2>/dev/null | lines_with_secret)" -ge 60
+require "lines with the secret prefix in the log" "$(lines_with_secret <moorline.log)" -eq 0
 await_idle
 stop_moorline

@@ -5,11 +5,9 @@ start_moorline
 start_captures
 "$MOORLINE_BENCH" load --caller-netns core --callee-netns carrier --sbc "$sbc_core_ip:5060" --caller "$core_ip:5060" \
     --callee "$carrier_ip:5060" --relay-network "$media_range" --relay-network "$sbc_core_ip/32" \
-    --calls "$calls" --rate 20 --talk-s 5 >load.figures || fault "the generator's report is not clean: $(tr '\n' ' ' <load.figures)"
+    --calls "$calls" --rate 20 --talk-s 5 >load.figures || true
 stop_captures
-require "calls completed" "$(figure load.figures calls_completed)" -eq "$calls"
-require "RTP packets lost" "$(figure load.figures rtp_lost)" -eq 0
-require "RTP packets of other calls" "$(figure load.figures rtp_crossed)" -eq 0
+judge_load load.figures "$calls"
 require "RTCP packets received" "$(figure load.figures rtcp_received)" -gt 0
 verify_captures --calls "$calls" --call-header X-Load-Call
 require "RTP packets seen on both sides" "$(figure captures.figures rtp_outward_sent rtp_inward_sent)" \

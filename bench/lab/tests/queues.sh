@@ -17,9 +17,9 @@ start_moorline
 start_captures
 "$MOORLINE_BENCH" load --caller-netns core --callee-netns carrier --sbc "$sbc_core_ip:5060" --caller "$core_ip:5060" \
     --callee "$carrier_ip:5060" --relay-network "$media_range" --relay-network "$sbc_core_ip/32" \
-    --calls "$calls" --rate 20 --talk-s 3 >load.figures || fault "the generator's report is not clean: $(tr '\n' ' ' <load.figures)"
+    --calls "$calls" --rate 20 --talk-s 3 >load.figures || true
 stop_captures
-require "calls completed" "$(figure load.figures calls_completed)" -eq "$calls"
+judge_load load.figures "$calls"
 verify_captures --calls "$calls" --call-header X-Load-Call
 await_idle
 for side in core carrier; do
