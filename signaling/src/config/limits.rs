@@ -97,7 +97,8 @@ pub struct RefusalsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListRowConfig {
-    /// Who calls, by pattern; `anonymous` for callers without a number; `*` for everybody.
+    /// Who calls, by pattern; `anonymous` for callers without a number, or who withhold it; `*` for everybody. Rows of a
+    /// number mean it also where it is withheld.
     #[serde(default = "everybody")]
     pub caller: String,
     /// Who is called, by pattern; `*` for everybody.

@@ -44,3 +44,4 @@ mod trunk_links;
 mod trunk_secrets;
 mod updates;
 mod video;
+mod withheld_callers;

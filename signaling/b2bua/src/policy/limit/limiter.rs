@@ -162,7 +162,7 @@ impl Limiter {
     /// Why it is refused.
     pub(crate) fn judge(&self, from: &str, party: &mut Party, draw: impl FnOnce() -> u64) -> Result<(), Cause> {
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
-        match lists.judge(from, party.caller.as_deref(), &party.called) {
+        match lists.judge(from, party) {
             None => Ok(()),
             Some(Listed::White) => {
                 party.whitelisted = true;
@@ -201,7 +201,7 @@ impl TrunkCalls {
         if numbers.calls == Some(0) {
             return Err(Cause::Shut);
         }
-        if numbers.refuse_anonymous && party.caller.is_none() {
+        if numbers.refuse_anonymous && party.anonymous {
             return Err(Cause::Anonymous);
         }
         Ok(())

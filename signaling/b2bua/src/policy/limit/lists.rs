@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Party;
 use super::pattern::{Pattern, PatternFault, Patterns};
 
 /// How [`Callers::Anonymous`] is written.
@@ -175,15 +176,17 @@ impl Lists {
         self.rows == 0
     }
 
-    /// What the rows say of a call from a trunk, by a caller who has a number or not. A white row wins over black ones.
-    pub(crate) fn judge(&self, from: &str, caller: Option<&[u8]>, called: &[u8]) -> Option<Listed> {
+    /// What the rows say of a call from a trunk. A white row wins over black ones. A caller who withholds a number is meant by
+    /// the rows of that number, and by those of who is anonymous.
+    pub(crate) fn judge(&self, from: &str, party: &Party) -> Option<Listed> {
+        let (caller, called) = (party.caller.as_deref(), &*party.called);
         if self.is_empty() {
             return None;
         }
         let mut worst = None;
         for table in [Some(&self.of_any), self.of_trunk.get(from)].into_iter().flatten() {
             for (every_callee, callers) in table.matching(called) {
-                let nobody = caller.is_none().then_some(callers.anonymous).flatten();
+                let nobody = party.anonymous.then_some(callers.anonymous).flatten();
                 // Without a number, only what means everybody.
                 let numbers = callers.numbers.matching(caller.unwrap_or_default());
                 let numbers = numbers.filter(|(everybody, _)| *everybody || caller.is_some());

@@ -10,8 +10,11 @@ const MAX_LENGTH: usize = 64;
 /// The numbers of a call, in the form in which they are compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Party {
-    /// `None` for a caller without a number, or one who asks not to be named.
+    /// `None` for a caller without a number. One who asks not to be named has one here: whoever is barred, or has as many
+    /// calls as it may, gets no further by withholding it from others.
     pub(crate) caller: Option<Box<[u8]>>,
+    /// The caller has no number, or asks not to be named.
+    pub(crate) anonymous: bool,
     pub(crate) called: Box<[u8]>,
     /// A white row means the call: barred numbers are not barred to it.
     pub(crate) whitelisted: bool,
@@ -20,16 +23,26 @@ pub(crate) struct Party {
 impl Party {
     /// Of an INVITE, and the numbers that the rules of the trunk it came from made of its own.
     pub(crate) fn new(invite: Message<'_>, caller: &[u8], called: &[u8]) -> Party {
-        let caller = (!is_anonymous(invite)).then(|| compared(caller)).filter(|number| !number.is_empty());
-        Party { caller, called: compared(called), whitelisted: false }
+        let named = !is_nobodys(invite) && !caller.eq_ignore_ascii_case(ANONYMOUS);
+        let caller = named.then(|| compared(caller)).filter(|number| !number.is_empty());
+        let anonymous = caller.is_none() || is_unnamed(invite) || forward::is_privacy_asked(invite);
+        Party { caller, anonymous, called: compared(called), whitelisted: false }
     }
 }
 
-/// True for a caller who has no name, or asks not to be named (RFC 3323 4.1.1.3, 4.2).
-fn is_anonymous(request: Message<'_>) -> bool {
-    let Some(from) = request.from().ok().and_then(|from| Uri::parse(from.uri).ok()) else { return true };
-    let called_so = from.user.is_some_and(|user| user.eq_ignore_ascii_case(b"anonymous"));
-    called_so || from.host.eq_ignore_ascii_case(b"anonymous.invalid") || forward::is_privacy_asked(request)
+/// Who is not named (RFC 3323 4.1.1.3).
+const ANONYMOUS: &[u8] = b"anonymous";
+
+/// True where From names nobody, though the network may.
+fn is_unnamed(request: Message<'_>) -> bool {
+    let from = request.from().ok().and_then(|from| Uri::parse(from.uri).ok());
+    from.and_then(|from| from.user).is_some_and(|user| user.eq_ignore_ascii_case(ANONYMOUS))
+}
+
+/// True where what From has for a number is nobody's: at a host that does not exist.
+fn is_nobodys(request: Message<'_>) -> bool {
+    let from = request.from().ok().and_then(|from| Uri::parse(from.uri).ok());
+    from.is_none_or(|from| from.host.eq_ignore_ascii_case(b"anonymous.invalid")) && !is_unnamed(request)
 }
 
 /// A number without what does not tell it from others: parameters behind it, and the separators that people write (RFC
@@ -74,10 +87,12 @@ mod tests {
             ("<sip:Anonymous@a>", ""),
             ("<sip:1@anonymous.invalid>", ""),
             ("<sip:a>", ""),
-            ("<sip:1@a>", "Privacy: id\r\n"),
         ] {
-            assert_eq!(party(from, more, "1").caller, None, "{from} {more}");
+            let party = party(from, more, "1");
+            assert_eq!((party.caller, party.anonymous), (None, true), "{from} {more}");
         }
-        assert!(party("<sip:1@a>", "Privacy: none\r\n", "1").caller.is_some());
+        assert!(!party("<sip:1@a>", "Privacy: none\r\n", "1").anonymous);
+        let withheld = party("<sip:1@a>", "Privacy: id\r\n", "1");
+        assert_eq!((withheld.caller.as_deref(), withheld.anonymous), (Some(&b"1"[..]), true));
     }
 }

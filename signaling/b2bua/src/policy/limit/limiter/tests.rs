@@ -6,7 +6,7 @@ use super::*;
 const NOW: Moment = Moment { now: 1_000_000_000, day: 100, restoring: false, transfer: false, pass_when_full: false };
 
 fn party(caller: &str, called: &str) -> Party {
-    Party { caller: Some(caller.as_bytes().into()), called: called.as_bytes().into(), whitelisted: false }
+    Party { caller: Some(caller.as_bytes().into()), called: called.as_bytes().into(), ..Party::default() }
 }
 
 fn limits(numbers: Numbers) -> DirectionLimits {

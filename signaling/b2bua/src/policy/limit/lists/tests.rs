@@ -10,6 +10,12 @@ fn row(from: &str, caller: &str, called: &str) -> Row {
     Row { from: (!from.is_empty()).then(|| from.into()), caller, called: called.parse().unwrap() }
 }
 
+/// A caller with a number, or without one.
+fn party(caller: Option<&str>, called: &str) -> Party {
+    let number = |text: &str| text.as_bytes().into();
+    Party { caller: caller.map(number), anonymous: caller.is_none(), called: number(called), ..Party::default() }
+}
+
 fn black(percent: u8) -> Verdict {
     Verdict::Black { percent }
 }
@@ -32,7 +38,7 @@ fn rows_mean_callers_and_callees_by_prefix() {
         ("", "anonymous", "*", black(50)),
         ("pbx", "2", "*", black(10)),
     ]);
-    let judge = |from: &str, caller: &str, called: &str| lists.judge(from, Some(caller.as_bytes()), called.as_bytes());
+    let judge = |from: &str, caller: &str, called: &str| lists.judge(from, &party(Some(caller), called));
     let refused = |percent, for_callee| Some(Listed::Black { percent, for_callee });
     assert_eq!(judge("a", "07559", "9"), refused(100, false));
     assert_eq!(judge("a", "07559", "0102"), refused(100, false), "the one that refuses the most");
@@ -41,8 +47,11 @@ fn rows_mean_callers_and_callees_by_prefix() {
     assert_eq!(judge("a", "07551", "01021"), refused(100, false));
     assert_eq!(judge("a", "2", "1"), None);
     assert_eq!(judge("pbx", "2", "1"), refused(10, false));
-    assert_eq!(lists.judge("a", None, b"1"), refused(50, false));
-    assert_eq!(lists.judge("a", None, b"0101"), refused(50, false), "everybody is meant by *, but less");
+    assert_eq!(lists.judge("a", &party(None, "1")), refused(50, false));
+    assert_eq!(lists.judge("a", &party(None, "0101")), refused(50, false), "everybody is meant by *, but less");
+    let withheld = |caller| Party { anonymous: true, ..party(Some(caller), "9") };
+    assert_eq!(lists.judge("a", &withheld("0755")), refused(100, false), "it is the same number");
+    assert_eq!(lists.judge("a", &withheld("3")), refused(50, false), "and nobody to the others");
 }
 
 #[test]
@@ -135,7 +144,7 @@ proptest! {
                 Some((percent, for_callee)) => Some(Listed::Black { percent, for_callee }),
                 None => None,
             };
-            let judged = lists.judge(&from, caller.as_deref().map(str::as_bytes), called.as_bytes());
+            let judged = lists.judge(&from, &party(caller.as_deref(), &called));
             prop_assert_eq!(judged, naive, "{} {:?} {}", from, caller, called);
         }
     }
