@@ -173,15 +173,16 @@ impl DayCounts {
         }
     }
 
-    /// Counts one more; false where there is no place for it.
-    pub(crate) fn count(&self, callee: Callee, day: i32) -> bool {
+    /// Counts one more, and gives the day that it counts to: the later one where the clock was set back over midnight. `None`
+    /// where there is no place for it.
+    pub(crate) fn count(&self, callee: Callee, day: i32) -> Option<i32> {
         let mut table = self.lock();
         table.turn(day);
         let counted = table.add(self, callee.0, 1);
         if counted {
             self.changed.store(true, Ordering::Relaxed);
         }
-        counted
+        counted.then_some(table.day)
     }
 
     /// One that was counted on that day does not count.

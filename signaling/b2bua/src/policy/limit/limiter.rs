@@ -246,10 +246,9 @@ impl TrunkCalls {
         }
         let token = calls.take(moment.now)?;
         // The table is shared with other trunks: its last place may have gone meanwhile.
-        if let Some((who, day)) = callee.filter(|(who, day)| !this.days.count(*who, *day)) {
-            debug_assert_eq!(this.days.called(who, day), Called::Full);
-            callee = None;
-            if !moment.pass_when_full {
+        if let Some((who, _)) = callee {
+            callee = this.days.count(who, moment.day).map(|day| (who, day));
+            if callee.is_none() && !moment.pass_when_full {
                 if token {
                     calls.put_back();
                 }
