@@ -22,6 +22,7 @@ mod descriptions;
 mod dialog;
 mod elsewhere;
 mod endpoints;
+mod errand;
 mod fork;
 mod hunt;
 mod join;
@@ -86,6 +87,7 @@ use boundary::Boundary;
 use credentials::Proofs;
 use decline::Strays;
 use elsewhere::Elsewhere;
+use errand::Errand;
 use fork::Fork;
 use media::MediaLink;
 use pass::Passing;
@@ -121,6 +123,7 @@ pub struct Worker {
     subscription_tags: IdMap<SessionId, (SessionId, Side)>,
     /// Requests that went to several devices, by our tag in their answers.
     forks: IdMap<SessionId, Fork>,
+    errands: IdMap<SessionId, Box<Errand>>,
     servers: IdMap<ServerId, ServerUse>,
     clients: IdMap<ClientId, ClientUse>,
     media: MediaLink,
@@ -256,6 +259,7 @@ impl Worker {
             subscriptions: IdMap::default(),
             subscription_tags: IdMap::default(),
             forks: IdMap::default(),
+            errands: IdMap::default(),
             servers: IdMap::default(),
             clients: IdMap::default(),
             media: MediaLink::default(),
@@ -384,6 +388,7 @@ impl Worker {
                 Due::KeepAlive(serial) => self.keep_alive(now, serial),
                 Due::Registration(trunk) => self.register_with(now, trunk),
                 Due::Verdict(request) => self.verdict(now, request, Verdict::Unavailable),
+                Due::Errand(id) => self.errand_silent(now, id),
                 Due::Media => self.work_backlog(now),
                 Due::Interim(call) => self.interim_due(now, call),
             }

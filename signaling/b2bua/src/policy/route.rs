@@ -72,15 +72,6 @@ pub struct Decision {
 }
 
 impl Way {
-    /// The trunk that comes first.
-    pub(crate) fn first(&self) -> Option<usize> {
-        match self {
-            Way::Trunk(trunk) => Some(*trunk),
-            Way::Trunks(hunt) => hunt.first(),
-            Way::Redirect(_) | Way::Refuse(_) => None,
-        }
-    }
-
     /// Whether a trunk is one of those that it leads to.
     pub(crate) fn leads_to(&self, trunk: usize) -> bool {
         match self {

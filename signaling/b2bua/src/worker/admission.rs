@@ -62,6 +62,11 @@ impl Admission {
         Admission { challengers, asked: HashMap::new(), tags: HashMap::new(), last: 0 }
     }
 
+    /// The trunks of requests that wait for a verdict.
+    pub(super) fn trunks(&self) -> impl Iterator<Item = usize> {
+        self.asked.values().map(|asked| asked.trunk)
+    }
+
     /// What is needed to ask for credentials, by trunk; `random` gives secrets where nobody has asked yet.
     pub(super) fn challengers(policy: &Policy, mut random: impl FnMut() -> u64) -> Vec<Option<Challenger>> {
         let mut challenger = |authentication: &Authentication| {

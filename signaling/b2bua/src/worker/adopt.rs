@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::admission::Admission;
 use super::boundary::Boundary;
+use super::targets::Waiter;
 use super::{ClientUse, Due, TRANSACTIONS_PER_CALL, Worker, limits};
 use crate::Output;
 use crate::leg::Side;
@@ -63,6 +64,9 @@ impl Worker {
                 used.extend(invite.refused_by);
             }
         }
+        used.extend(self.errands.values().flat_map(|errand| errand.trunks()));
+        used.extend(self.waiters.values().filter_map(Waiter::trunk));
+        used.extend(self.admission.trunks());
         let ends = self.subscriptions.values().flat_map(|subscription| &subscription.ends);
         used.extend(ends.map(|end| end.trunk));
         used.extend(self.clients.values().filter_map(|usage| match usage {

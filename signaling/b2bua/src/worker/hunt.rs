@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// True where all targets of a trunk are addresses that have failed a short while ago.
-    fn is_resting(&self, now: u64, trunk: usize) -> bool {
+    pub(super) fn is_resting(&self, now: u64, trunk: usize) -> bool {
         let targets = &self.policy.trunks[trunk].targets;
         let rests = |target: &Target| {
             let hops = |address| Transport::ALL.map(|transport| Hop { transport, address });

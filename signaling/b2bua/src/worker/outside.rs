@@ -2,28 +2,40 @@
 //! by the routes.
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{Flow, ServerId};
-use moorline_sip::{Dialog, Message, Method, Name, Uri, Writer};
+use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::{Dialog, Method, Name, Uri, Writer};
 
 use super::elsewhere::Owner;
 use super::fork::Fork;
 use super::pass::{Passing, Purpose, opaque};
-use super::targets::{Request, Waiter, is_secure, nowhere, tell_name};
 use super::{ACCEPT, Arrival, ClientUse, RETRY_AFTER, Worker};
 use crate::attempt::Destination;
 use crate::call::{Numbers, with_number_in};
 use crate::extension;
 use crate::forward::{self, ALLOW, Crossing, Naming};
-use crate::locate::{Hop, Located, NotLocated};
 use crate::policy::Refer;
 use crate::subscription::End;
 
 /// Where a request goes on to: one trunk's.
-struct Onward {
-    egress: usize,
+pub(super) struct Onward {
+    pub(super) egress: usize,
     /// The endpoint's name, if it is for one.
-    user: Option<Box<[u8]>>,
-    destinations: Vec<Destination>,
+    pub(super) user: Option<Box<[u8]>>,
+    pub(super) destinations: Vec<Destination>,
+    /// As that trunk is sent them.
+    pub(super) numbers: Numbers,
+    /// What it goes on by, where it is refused there.
+    pub(super) errand: Option<SessionId>,
+}
+
+/// What became of a request that was to be carried.
+pub(super) enum Carried {
+    /// It is under way; of several devices, to the last one by this.
+    Sent(ClientId, Flow),
+    /// There is no room for it.
+    NotSent,
+    /// It was not to be carried, and is answered.
+    Answered,
 }
 
 /// Our identifiers in a request that is carried across.
@@ -67,79 +79,50 @@ impl Worker {
         if forward::is_looping(message, self.identities.node()) {
             return self.refuse(arrival, server, 482, b"Loop Detected");
         }
-        let numbers = Numbers::received(message, &self.policy.trunks[trunk]);
+        let mut numbers = Numbers::received(message, &self.policy.trunks[trunk]);
         let endpoint = match self.endpoint_for(arrival, &numbers.routed.called) {
             Ok(endpoint) => endpoint,
             Err(refused) => return self.refuse(arrival, server, refused.status, &refused.reason),
         };
-        let egress = match &endpoint {
-            Some(endpoint) => Some(endpoint.trunk),
-            None => self.egress(trunk, message),
-        };
-        let Some(egress) = egress else {
-            return self.refuse(arrival, server, 404, b"Not Found - No Route");
-        };
+        let Some(endpoint) = endpoint else { return self.run_errand(arrival, trunk, server, numbers) };
+        let egress = endpoint.trunk;
         if self.lacks_tls(message, egress) {
             return self.refuse(arrival, server, 416, b"Unsupported URI Scheme - No TLS There");
         }
-        if let Some(endpoint) = endpoint {
-            let onward = Onward { egress, user: Some(endpoint.user), destinations: endpoint.destinations };
-            return self.carry(arrival, trunk, server, onward);
+        if let Some(decision) = self.decision(now, trunk, &numbers) {
+            numbers.take(&decision.numbers);
         }
-        let target = &self.policy.trunks[egress].targets[0];
-        let mut wanted = target.to_locate(&self.policy.listeners[self.policy.trunks[egress].listener]);
-        wanted.secure |= is_secure(message);
-        match self.locator.locate(now, &wanted) {
-            Located::Ready(hops) => self.pass_to(arrival, trunk, server, hops),
-            Located::Pending(ticket) => {
-                let request = Request { server, flow: arrival.flow, message: message.to_owned(), trunk };
-                self.waiters.insert(ticket, Waiter::Request(Box::new(request)));
+        numbers.send(&self.policy.trunks[egress]);
+        let (user, destinations) = (Some(endpoint.user), endpoint.destinations);
+        let onward = Onward { egress, user, destinations, numbers, errand: None };
+        if let Carried::NotSent = self.carry(arrival, trunk, server, onward) {
+            self.refuse(arrival, server, 503, b"Service Unavailable");
+        }
+    }
+
+    /// Sends a request on to all destinations. A subscription is with one notifier: it goes to the first.
+    pub(super) fn carry(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId, onward: Onward) -> Carried {
+        match self.carry_to(arrival, trunk, server, onward) {
+            Ok(carried) => carried,
+            Err((status, reason)) => {
+                self.refuse(arrival, server, status, reason.as_bytes());
+                Carried::Answered
             }
         }
     }
 
-    /// The trunk that a request goes to by the routes, if that has a target.
-    fn egress(&self, trunk: usize, message: Message<'_>) -> Option<usize> {
-        let numbers = Numbers::received(message, &self.policy.trunks[trunk]);
-        let egress = self.decision(self.latest, trunk, &numbers)?.to.first()?;
-        (!self.policy.trunks[egress].targets.is_empty()).then_some(egress)
-    }
-
-    /// A request outside a dialog goes on to the hops that its trunk's target was found to have.
-    pub(super) fn pass_to(
+    fn carry_to(
         &mut self,
         arrival: Arrival<'_>,
         trunk: usize,
         server: ServerId,
-        hops: Result<Vec<Hop>, NotLocated>,
-    ) {
-        let Some(egress) = self.egress(trunk, arrival.message) else { return };
-        let hop = match hops.map(|hops| self.health.order(arrival.now, &hops).first().copied()) {
-            Ok(Some(hop)) => hop,
-            problem => {
-                let (refused, _) = nowhere(problem.err());
-                return self.refuse(arrival, server, refused.status, &refused.reason);
-            }
-        };
-        let policy = &self.policy.trunks[egress];
-        tell_name(&mut self.outputs, &policy.targets[0], &[hop]);
-        let destination = Destination {
-            flow: Flow { listener: policy.listener, transport: hop.transport, remote: hop.address },
-            uri: None,
-            host: policy.host_at(&policy.targets[0]),
-            secure: policy.targets[0].secure,
-            route: self.registrations.route(egress),
-        };
-        self.carry(arrival, trunk, server, Onward { egress, user: None, destinations: vec![destination] });
-    }
-
-    /// Sends a request on to all destinations. A subscription is with one notifier: it goes to the first.
-    fn carry(&mut self, arrival: Arrival<'_>, trunk: usize, server: ServerId, onward: Onward) {
-        let Onward { egress, user, mut destinations } = onward;
+        onward: Onward,
+    ) -> Result<Carried, (u16, &'static str)> {
+        let Onward { egress, user, mut destinations, numbers, errand } = onward;
         let Arrival { now, message, .. } = arrival;
-        let Some(method) = message.method() else { return };
+        let Some(method) = message.method() else { return Ok(Carried::Answered) };
         if opaque(arrival).is_none() {
-            return self.refuse(arrival, server, 415, b"Unsupported Media Type");
+            return Err((415, "Unsupported Media Type"));
         }
         let owner = self.identities.call();
         let ours = self.identities.token(owner);
@@ -149,23 +132,24 @@ impl Worker {
         if subscribes {
             destinations.truncate(1);
             if !self.has_room_to_subscribe() {
-                return self.refuse(arrival, server, 503, b"Service Unavailable");
+                return Err((503, "Service Unavailable"));
             }
         }
         if matches!(subscriber, Some(Err(_))) {
-            return self.refuse(arrival, server, 400, b"Bad Request - No Usable Contact");
+            return Err((400, "Bad Request - No Usable Contact"));
         }
         if method == Method::Refer {
             let refused = |trunk: usize| self.policy.trunks[trunk].dialogs.refer == Refer::Refuse;
             let Ok(Some(target)) = message.refer_to() else {
-                return self.refuse(arrival, server, 400, b"Bad Request - No Usable Refer-To");
+                return Err((400, "Bad Request - No Usable Refer-To"));
             };
             if refused(trunk) || refused(egress) {
-                return self.refuse(arrival, server, 403, b"Forbidden - No Transfers");
+                return Err((403, "Forbidden - No Transfers"));
             }
             if !matches!(self.owner_of(&target), Owner::Settled) {
                 // Nobody waits for another worker here: such dialogs are replaced from inside their calls.
-                return self.refuse_gone(arrival, server);
+                self.refuse_gone(arrival, server);
+                return Ok(Carried::Answered);
             }
             headers = self.transfer_headers(self.policy.trunks[egress].listener, message, &target, None);
         }
@@ -178,8 +162,9 @@ impl Worker {
                 tag: self.identities.token(owner),
                 call_id: self.identities.token(owner),
             };
-            let Some(bytes) = self.as_seen_by(arrival, [trunk, egress], destination, &identifiers, &headers) else {
-                return self.refuse(arrival, server, 400, b"Bad Request");
+            let sides = ([trunk, egress], &numbers);
+            let Some(bytes) = self.as_seen_by(arrival, sides, destination, &identifiers, &headers) else {
+                return Err((400, "Bad Request"));
             };
             let purpose = if subscribes { Purpose::Subscription { id: owner, last: false } } else { Purpose::Nothing };
             let passing = Passing {
@@ -192,15 +177,14 @@ impl Worker {
                 to: egress,
                 within: None,
                 fork,
+                errand,
             };
-            if self.send(now, destination.flow, bytes, ClientUse::Pass(Box::new(passing))).is_some() {
+            if let Some(client) = self.send(now, destination.flow, bytes, ClientUse::Pass(Box::new(passing))) {
                 sent += 1;
-                subscription = Some((destination.flow, identifiers));
+                subscription = Some((client, destination.flow, identifiers));
             }
         }
-        let Some((flow, Identifiers { tag, call_id, .. })) = subscription else {
-            return self.refuse(arrival, server, 503, b"Service Unavailable");
-        };
+        let Some((client, flow, Identifiers { tag, call_id, .. })) = subscription else { return Ok(Carried::NotSent) };
         if let Some(fork) = fork {
             self.forks.insert(fork, Fork::new(sent));
         }
@@ -226,13 +210,14 @@ impl Worker {
             };
             self.subscribed(now, owner, [near, far]);
         }
+        Ok(Carried::Sent(client, flow))
     }
 
     /// The request as one destination sees it; `None` if it cannot be read.
     fn as_seen_by(
         &self,
         arrival: Arrival<'_>,
-        [trunk, egress]: [usize; 2],
+        ([trunk, egress], numbers): ([usize; 2], &Numbers),
         destination: &Destination,
         ours: &Identifiers,
         headers: &[(Name, Vec<u8>)],
@@ -242,18 +227,13 @@ impl Worker {
         let uri = message.request_uri()?;
         let (from, to) = (message.from().ok()?, message.to().ok()?);
         let [came, goes] = [trunk, egress].map(|trunk| &self.policy.trunks[trunk]);
-        let mut numbers = Numbers::received(message, came);
-        if let Some(decision) = self.decision(arrival.now, trunk, &numbers) {
-            numbers.take(&decision.numbers);
-        }
-        numbers.send(goes);
         let crossing = Crossing {
             trusted: came.trusted && goes.trusted,
             withheld: goes.withhold_caller,
             realm: came.realm(),
             authenticates: goes.credentials.is_some(),
             shown_as: self.shown(destination.flow).address,
-            naming: Some(Naming::new(&numbers, goes)),
+            naming: Some(Naming::new(numbers, goes)),
         };
         let shown = self.shown(destination.flow);
         let host = destination.host.clone().unwrap_or_else(|| destination.flow.remote.to_string());

@@ -27,6 +27,8 @@ pub(super) struct Passing {
     pub(super) within: Option<SessionId>,
     /// It went to several devices, and the same is one of theirs.
     pub(super) fork: Option<SessionId>,
+    /// It may go on to another trunk, and the same is one of its ways.
+    pub(super) errand: Option<SessionId>,
 }
 
 /// What depends on the answer to a request that is carried across.
@@ -110,8 +112,18 @@ impl Worker {
         let purpose = extra.purpose;
         let request = message.to_owned();
         let (to, within) = (call.leg(side.other()).trunk, Some(id));
-        let passing =
-            Passing { server, request, came: arrival.flow, tag: None, trusted, purpose, to, within, fork: None };
+        let passing = Passing {
+            server,
+            request,
+            came: arrival.flow,
+            tag: None,
+            trusted,
+            purpose,
+            to,
+            within,
+            fork: None,
+            errand: None,
+        };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");
         }
@@ -123,6 +135,9 @@ impl Worker {
         let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
         if let Some(fork) = passing.fork {
             return self.fork_answered(arrival, client, fork);
+        }
+        if let Some(errand) = passing.errand {
+            return self.errand_answered(arrival, client, errand);
         }
         self.pass_back(arrival, client, status);
     }
@@ -181,6 +196,9 @@ impl Worker {
 
     pub(super) fn pass_unanswered(&mut self, now: u64, client: ClientId) {
         let Some(ClientUse::Pass(passing)) = self.clients.get(&client) else { return };
+        if let Some(errand) = passing.errand {
+            return self.errand_unanswered(now, client, errand);
+        }
         if let Some(fork) = passing.fork
             && !self.fork_unanswered(now, client, fork)
         {

@@ -103,6 +103,11 @@ impl Worker {
 
     /// Lets those who know a transaction know the one in its place.
     pub(super) fn follow_client(&mut self, usage: &ClientUse, client: ClientId, again: ClientId) {
+        if let ClientUse::Pass(passing) = usage
+            && let Some(errand) = passing.errand
+        {
+            return self.follow_errand(errand, client, again);
+        }
         let Some(call) = usage.call().and_then(|id| self.calls.get_mut(&id)) else { return };
         match usage {
             ClientUse::Invite(_) => {

@@ -119,6 +119,7 @@ impl Worker {
             to: egress,
             within: Some(id),
             fork: None,
+            errand: None,
         };
         if self.send(now, hop, bytes, ClientUse::Pass(Box::new(passing))).is_none() {
             self.refuse(arrival, server, 503, b"Service Unavailable");

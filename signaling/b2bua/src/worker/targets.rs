@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use moorline_control::SessionId;
-use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, Name, OwnedMessage, Transport};
+use moorline_sip::transaction::{ClientId, Flow};
+use moorline_sip::{Message, Name, Transport};
 
 use super::hunt::Setback;
 use super::next_hops::Named;
 use super::setup::Refused;
-use super::{Arrival, Due, Worker};
+use super::{Due, Worker};
 use crate::attempt::{Attempt, Destination};
 use crate::locate::{Answer, Failure, Hop, Located, LocatorEvent, NotLocated, Ticket};
 use crate::news::Told;
@@ -21,8 +21,8 @@ use crate::{Entropy, News, Outcome, Output};
 pub(super) enum Waiter {
     /// The first INVITE of a call.
     Call(SessionId),
-    /// A request outside a dialog that is carried across.
-    Request(Box<Request>),
+    /// A request outside a dialog that is carried across, by its errand.
+    Request(SessionId),
     /// Whoever asks whose requests come from a target of a trunk, by position.
     Name(usize, usize),
     /// Our registration with a trunk.
@@ -33,13 +33,14 @@ pub(super) enum Waiter {
     Probe(usize, Target),
 }
 
-/// A request that waits for where it goes.
-pub(super) struct Request {
-    pub(super) server: ServerId,
-    pub(super) flow: Flow,
-    pub(super) message: OwnedMessage,
-    /// The trunk it came from.
-    pub(super) trunk: usize,
+impl Waiter {
+    /// The trunk that it waits for.
+    pub(super) fn trunk(&self) -> Option<usize> {
+        match self {
+            Waiter::Name(trunk, _) | Waiter::Registration(trunk) | Waiter::Probe(trunk, _) => Some(*trunk),
+            Waiter::Call(_) | Waiter::Request(_) | Waiter::NextHop(_) => None,
+        }
+    }
 }
 
 impl Worker {
@@ -70,11 +71,7 @@ impl Worker {
                     self.all_refused(now, id, Setback::Nowhere);
                 }
             }
-            Some(Waiter::Request(request)) => {
-                let Request { server, flow, message, trunk } = *request;
-                let arrival = Arrival { now, flow, message: message.view(), user: None };
-                self.pass_to(arrival, trunk, server, hops);
-            }
+            Some(Waiter::Request(id)) => self.errand_located(now, id, hops),
             Some(Waiter::Name(trunk, target)) => self.named(trunk, target, hops),
             Some(Waiter::Registration(trunk)) => self.registrar_located(now, trunk, hops),
             Some(Waiter::NextHop(named)) => self.next_hop_found(now, *named, hops),

@@ -43,6 +43,8 @@ pub(super) enum Due {
     Registration(usize),
     /// A verdict on credentials must have come.
     Verdict(u64),
+    /// Whoever a request outside calls went to must have given a sign of life.
+    Errand(SessionId),
     /// Requests that the media process had no room for may be asked again.
     Media,
     /// The record of a call that is up is to be marked.

@@ -8,6 +8,7 @@ mod calls;
 mod chaos;
 mod endpoint_requests;
 mod endpoints;
+mod errands;
 mod families;
 mod fax;
 mod handled_transfers;

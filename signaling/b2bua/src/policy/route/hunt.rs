@@ -73,12 +73,6 @@ impl Hunt {
         }
         drawn
     }
-
-    /// The trunk that is tried most.
-    pub(super) fn first(&self) -> Option<usize> {
-        let most = self.choices.iter().min_by_key(|choice| (choice.order, Reverse(choice.weight)));
-        most.map(|choice| choice.trunk)
-    }
 }
 
 impl Failover {
@@ -134,7 +128,6 @@ mod tests {
             first[drawn[0]] += 1;
         }
         assert_eq!((first[1], first[2]), (70, 30));
-        assert_eq!((shared.first(), Hunt::default().first()), (Some(1), None));
         assert_eq!(Hunt::default().draw(|| 0), Vec::<usize>::new());
     }
 
