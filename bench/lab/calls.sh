@@ -169,7 +169,7 @@ start_moorline() {
 }
 
 # How long what must come may take, on however busy a machine: nothing is judged by it, and who waits longer waits in vain.
-patience_s=60
+patience_s=180
 
 # await_ready NAME: until both processes answer, and signaling has media's connection; the figures are in NAME.scrape.
 await_ready() {
@@ -269,7 +269,7 @@ start_sipp() {
     # -ci: without it the control socket is bound on all addresses.
     start "sipp-$name" "$namespace" nice -n "${PRIORITY:--10}" sipp -i "$ip" -p "$port" -mi "$ip" -ci "$control" -nostdin -buff_size 8388608 \
         -cid_str '%u.%p' -trace_err -error_file "sipp-$name.errors" -trace_stat -stf "sipp-$name.csv" -fd 1 \
-        -timeout 240 "$@"
+        -timeout 600 "$@"
 }
 
 # Datagrams of a namespace for which a socket had no room: the receiver's loss, not Moorline's.

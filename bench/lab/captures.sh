@@ -71,25 +71,55 @@ has_lines() {
     (($(grep -c "$3" "$1" || true) >= $2))
 }
 
-# verify_captures OPTION...: judges the captures.
+# verify_captures OPTION...: judges the captures. What was lost is judged here, where the machine is known.
 verify_captures() {
-    local lost again
+    local lost allowed=0 again
     local -a options=()
-    lost=$(dropped_by_host) again=$(may_be_sent_again "$@")
-    ((lost == 0)) || summary "the host dropped $lost packets in its own queues"
+    again=$(may_be_sent_again "$@")
     while (($#)); do
         case $1 in
-            --lost) lost=$((lost + $2)) && shift ;;
+            --lost) allowed=$2 && shift ;;
             *) options+=("$1") ;;
         esac
         shift
     done
-    judge_captures core carrier verify-captures --inside "$core_network" --outside-range "$media_range" --lost "$lost" \
-        --retransmissions "$again" "${options[@]}"
+    judge_captures core carrier verify-captures --inside "$core_network" --outside-range "$media_range" \
+        --lost 1000000000 --retransmissions "$again" "${options[@]}"
+    lost=$(figure captures.figures rtp_outward_lost rtp_inward_lost rtcp_outward_lost rtcp_inward_lost)
+    require "packets lost" "$lost" -le "$((allowed + $(may_be_lost)))"
+    ((lost <= allowed)) || summary "$lost packets lost where $allowed may be: $(stood_still | paste -sd ,)"
     summary "$(captured_summary)"
 }
 
-# judge_load FIGURES CALLS: what the own generator has seen of its calls.
+# What a busy machine may lose, in a million; see attack.sh.
+busy_margin_ppm=20000
+
+# How many packets may be lost for that, as the last captures say: none, unless something shows that the machine let
+# Moorline wait.
+may_be_lost() {
+    if [[ -f captures.figures && -n $(stood_still) ]]; then
+        echo "$(($(figure captures.figures rtp_outward_sent rtp_inward_sent) * busy_margin_ppm / 1000000))"
+    else
+        echo 0
+    fi
+}
+
+# What shows that: nothing was relayed of a flow for longer than a machine with a free core takes, or queues of the kernel's
+# were full.
+stood_still() {
+    local way ms
+    for way in outward inward; do
+        ms=$(figure captures.figures "rtp_${way}_interruption_ms")
+        ((ms < 200)) || echo "nothing relayed $way for $ms ms"
+    done
+    ms=$(dropped_by_host)
+    ((ms == 0)) || echo "$ms packets dropped in the host's queues"
+    look now
+    ms=$(figure now.scrape media_dropped_receive_buffer_full)
+    ((ms == 0)) || echo "$ms packets dropped in full buffers"
+}
+
+# judge_load FIGURES CALLS: what the own generator has seen of its calls; behind verify_captures.
 judge_load() {
     local key
     for key in rtp_duplicated rtp_reordered rtp_corrupted rtp_crossed rtp_wrong_source send_errors rtcp_wrong; do
@@ -98,8 +128,8 @@ judge_load() {
     require "calls completed" "$(figure "$1" calls_completed)" -eq "$2"
     require "SIP messages sent again" "$(figure "$1" sip_retransmissions)" -le "$(may_be_sent_again --calls "$2")"
     require "RTP packets sent" "$(figure "$1" rtp_sent)" -gt 0
-    require "RTP packets lost" "$(figure "$1" rtp_lost)" -le "$(dropped_by_host)"
-    require "RTCP packets received" "$(figure "$1" rtcp_received)" -ge "$(($(figure "$1" rtcp_sent) - $(dropped_by_host)))"
+    require "RTP packets lost" "$(figure "$1" rtp_lost)" -le "$(may_be_lost)"
+    require "RTCP packets received" "$(figure "$1" rtcp_received)" -ge "$(($(figure "$1" rtcp_sent) - $(may_be_lost)))"
 }
 
 # may_be_sent_again OPTION...: how many SIP messages who waits for a core may make others send again; a fault of Moorline's
@@ -212,10 +242,14 @@ carrier $media_range $carrier_dscp outward
 TEXT
 }
 
+# Nothing was refused; behind verify_captures.
 verify_no_drops() {
-    local line
+    local line allowed
     while IFS== read -r reason count; do
-        require "$reason" "$count" -eq 0
+        allowed=0
+        # What came late, behind a BYE, and what there was no room for.
+        [[ $count == 0 || $reason != media_dropped_@(closed|receive_buffer_full) ]] || allowed=$(may_be_lost)
+        require "$reason" "$count" -le "$allowed"
     done < <(grep '^media_dropped_' after.scrape)
 }
 

@@ -19,8 +19,8 @@ start_captures
     --callee "$carrier_ip:5060" --relay-network "$media_range" --relay-network "$sbc_core_ip/32" \
     --calls "$calls" --rate 20 --talk-s 3 >load.figures || true
 stop_captures
-judge_load load.figures "$calls"
 verify_captures --calls "$calls" --call-header X-Load-Call
+judge_load load.figures "$calls"
 await_idle
 for side in core carrier; do
     for queue in 0 1; do

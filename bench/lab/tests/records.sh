@@ -39,9 +39,9 @@ await_callers barred "$started" 1
 await "records that wait" counts 4 cdr_postgres_waiting
 start_postgres
 start_accounting
-patience_s=130 await "the records in PostgreSQL" counts 4 cdr_postgres_written
+await "the records in PostgreSQL" counts 4 cdr_postgres_written
 # An account is told of when it begins and when it ends.
-patience_s=130 await "the accounts" counts 7 cdr_radius_written
+await "the accounts" counts 7 cdr_radius_written
 
 # They go while calls are up.
 hold_calls held 1
@@ -57,8 +57,8 @@ await_callers meanwhile "$callers" 2
 calls away 3
 start_postgres
 start_accounting
-patience_s=130 await "the other records in PostgreSQL" counts 9 cdr_postgres_written
-patience_s=130 await "the other accounts" counts 17 cdr_radius_written
+await "the other records in PostgreSQL" counts 9 cdr_postgres_written
+await "the other accounts" counts 17 cdr_radius_written
 look told
 require "records that wait" "$(figure told.scrape cdr_postgres_waiting cdr_radius_waiting)" -eq 0
 
