@@ -17,7 +17,7 @@ use crate::datapath::outward::ways::{Leaving, Ways};
 
 pub(super) struct Direct {
     ways: Ways,
-    /// The place in the file table of the packet socket of each code point (RFC 2474).
+    /// The place in the file table of the first packet socket of each code point (RFC 2474).
     files: [u32; CODE_POINTS],
     /// The time of the batch, of the monotonic clock.
     now: u64,
@@ -25,9 +25,12 @@ pub(super) struct Direct {
 }
 
 const CODE_POINTS: usize = 64;
+/// Sockets of a code point, which share its ports: a fair queue on the interface (`fq`) takes what one socket sends for one
+/// flow, and a hundred packets of a flow at most.
+const LANES: u32 = 8;
 
 impl Direct {
-    /// Its sockets, one for each code point of the ranges, come behind `files`.
+    /// Its sockets, some for each code point of the ranges, come behind `files`.
     pub(super) fn new(
         hops: NextHops,
         ranges: &[MediaRange],
@@ -40,7 +43,9 @@ impl Direct {
             // Place 0 is a receiver's.
             if *place == 0 {
                 *place = files.len() as u32;
-                files.push(sockets::packet(range.traffic_class())?.into());
+                for _ in 0..LANES {
+                    files.push(sockets::packet(range.traffic_class())?.into());
+                }
             }
         }
         Ok(Direct { ways: Ways::new(hops.hops, hops.reader, endpoints), files: places, now: 0, sent: 0 })
@@ -98,7 +103,8 @@ impl Direct {
         Ok(Some(Addressed {
             begin: frame.start,
             length: frame.len(),
-            file: self.files[code_point(line.traffic_class)],
+            // RTP has even ports.
+            file: self.files[code_point(line.traffic_class)] + u32::from(line.from_port / 2) % LANES,
             name: Name::link(next.interface, ethertype),
         }))
     }
