@@ -25,7 +25,7 @@ use crate::mail::{Inbox, Mail, Workers};
 use crate::media_client::{MediaClient, MediaEvent};
 use crate::metrics::Statistics;
 use crate::radius::{self, Judged};
-use crate::reload::UsedTrunks;
+use crate::reload::{Settings, UsedTrunks};
 use crate::resolver::{Answered, Questions};
 use crate::store::{Entry, Store};
 use crate::transport::streams::StreamQueue;
@@ -62,6 +62,7 @@ pub(crate) struct EventLoop {
     /// To ask who is known; and where the next one comes from.
     policy: Arc<Policy>,
     policies: watch::Receiver<Arc<Policy>>,
+    settings: watch::Receiver<Arc<Settings>>,
     /// Where it is asked which trunks calls use.
     used: mpsc::Receiver<UsedTrunks>,
     workers: Workers,
@@ -102,6 +103,7 @@ pub(crate) struct Parts {
     pub(crate) edge: Edge,
     pub(crate) dispatch: Dispatch,
     pub(crate) policies: watch::Receiver<Arc<Policy>>,
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) used: mpsc::Receiver<UsedTrunks>,
     pub(crate) workers: Workers,
     pub(crate) inbox: Inbox,
@@ -149,6 +151,7 @@ impl EventLoop {
             index: Box::new(Index::new()),
             policy,
             policies,
+            settings: parts.settings,
             used,
             outbox: Outbox::new(place, workers.len()),
             workers,

@@ -28,7 +28,7 @@ use crate::event_loop::{EventLoop, Parts, Question};
 use crate::limits::Limits;
 use crate::mail::{Inbox, Workers};
 use crate::media_client::MediaClient;
-use crate::reload::{Reload, Source, UsedTrunks};
+use crate::reload::{Reload, Settings, Source, UsedTrunks};
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
@@ -84,6 +84,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     let reload = reload::start(source, (&config, &configured), Arc::clone(&limits), told);
     let shared = Shared {
         policies: policies.subscribe(),
+        settings: reload.settings(),
         hash: RandomState::new(),
         calls,
         announcements: Arc::default(),
@@ -97,7 +98,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         shared.policies.clone(),
         config.listeners.clone(),
         config.streams,
-        shared.edge(&config),
+        shared.edge(),
         shared.dispatch(),
         workers.clone(),
     )
@@ -106,6 +107,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
     connections.start(sockets, orders).map_err(SignalingError::system("accepting connections"))?;
     reload_on_hangup(&connections, &reload)?;
     spawn_local(Rc::clone(&connections).watch(CERTIFICATE_WATCH));
+    spawn_local(Rc::clone(&connections).follow(reload.settings()));
 
     let mut threads = Threads::new();
     let mut desks = Vec::with_capacity(count);
@@ -210,6 +212,7 @@ fn open_records(config: &Config, calls: &Arc<Concurrency>) -> Result<(Option<Rec
 #[derive(Clone)]
 struct Shared {
     policies: watch::Receiver<Arc<Policy>>,
+    settings: watch::Receiver<Arc<Settings>>,
     hash: RandomState,
     calls: Arc<Concurrency>,
     announcements: Arc<Concurrency>,
@@ -219,8 +222,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn edge(&self, config: &Config) -> Edge {
-        Edge::new(config.overload.bounds(), Arc::clone(&self.new_calls), self.hash.clone())
+    fn edge(&self) -> Edge {
+        Edge::new(self.settings.borrow().overload, Arc::clone(&self.new_calls), self.hash.clone())
     }
 
     fn dispatch(&self) -> Dispatch {
@@ -323,9 +326,10 @@ async fn serve_worker(
         wall_clock,
         limits: Arc::clone(&shared.limits),
         udp,
-        edge: shared.edge(&config),
+        edge: shared.edge(),
         dispatch: shared.dispatch(),
         policies,
+        settings: shared.settings.clone(),
         used,
         workers,
         inbox,

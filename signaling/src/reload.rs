@@ -9,6 +9,7 @@ mod difference;
 mod fixed;
 mod history;
 mod outcomes;
+mod settings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -28,6 +29,7 @@ use difference::difference;
 use history::{History, digest};
 pub use outcomes::{ConfigurationReply, TakenOverBy};
 pub(crate) use outcomes::{Outcome, Reloads};
+pub(crate) use settings::Settings;
 
 /// Where the configuration of a running process is read from.
 pub trait Source: Send + Sync {
@@ -86,6 +88,7 @@ pub(crate) struct Reload {
     source: Arc<dyn Source>,
     limits: Arc<Limits>,
     policies: watch::Sender<Arc<Policy>>,
+    settings: watch::Sender<Arc<Settings>>,
     workers: Vec<mpsc::Sender<UsedTrunks>>,
     history: Option<History>,
     outcomes: Arc<Reloads>,
@@ -141,7 +144,8 @@ impl Reload {
         });
         let state = State { running, before: None, retired: HashMap::new() };
         let outcomes = Arc::new(Reloads::new(source.name()));
-        Reload { source, limits, policies, workers, history, outcomes, state: Mutex::new(state) }
+        let settings = watch::Sender::new(Arc::new(Settings::from(config)));
+        Reload { source, limits, policies, settings, workers, history, outcomes, state: Mutex::new(state) }
     }
 
     /// Writes down by which configuration this process has started. May wait for the disk.
@@ -165,6 +169,11 @@ impl Reload {
     /// Goes back to the configuration before, unless `dry_run`. May wait for the disk.
     pub(crate) fn roll_back(&self, dry_run: bool) -> ReloadReply {
         self.counted(self.go_back(dry_run), dry_run, TakenOverBy::Rollback)
+    }
+
+    /// The settings that threads follow.
+    pub(crate) fn settings(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
     }
 
     /// What reloads have come to.
@@ -314,6 +323,12 @@ impl Reload {
             ));
         }
         self.limits.follow(&policy, next.config.lists()).map_err(|fault| fault.to_string())?;
+        let settings = Arc::new(Settings::from(&next.config));
+        self.settings.send_if_modified(|before| {
+            let differ = *before != settings;
+            *before = settings;
+            differ
+        });
         self.publish(state, policy);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use moorline_b2bua::locate::{Answer, Failure, Query};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -61,21 +61,40 @@ pub type Answered = (u64, Result<Answer, Failure>);
 
 /// Where questions are put.
 #[derive(Debug, Clone)]
-pub struct Questions(mpsc::Sender<Query>);
+pub struct Questions {
+    queries: mpsc::Sender<Query>,
+    config: watch::Sender<DnsConfig>,
+}
 
 impl Questions {
     /// Puts a question; false if too many wait. It is then as if DNS had failed.
     pub fn put(&self, query: Query) -> bool {
-        self.0.try_send(query).is_ok()
+        self.queries.try_send(query).is_ok()
+    }
+
+    /// Has those asked from now on that another configuration says. What is asked already is answered all the same.
+    pub fn ask_by(&self, config: &DnsConfig) {
+        self.config.send_if_modified(|before| {
+            let differ = before != config;
+            before.clone_from(config);
+            differ
+        });
     }
 }
 
 /// Starts to ask, on the runtime of the caller, until the [`Questions`] are gone. Each question gets one answer.
 /// Where there is no server to ask, that is said once, and every question fails.
 pub fn start(config: &DnsConfig) -> (Questions, mpsc::Receiver<Answered>) {
-    let (questions, asked) = mpsc::channel(MAX_QUEUED);
+    let (queries, asked) = mpsc::channel(MAX_QUEUED);
     let (answers, answered) = mpsc::channel(MAX_QUEUED);
-    let dns = match ask::Dns::new(config) {
+    let (config, configured) = watch::channel(config.clone());
+    tokio::spawn(serve(configured, asked, answers));
+    (Questions { queries, config }, answered)
+}
+
+/// The servers of a configuration, if there are any.
+fn dns(config: &DnsConfig) -> Option<ask::Dns> {
+    match ask::Dns::new(config) {
         Ok(dns) => {
             info!(servers = ?config.servers, "names are looked up, by those of /etc/resolv.conf if none are listed");
             Some(dns)
@@ -84,18 +103,24 @@ pub fn start(config: &DnsConfig) -> (Questions, mpsc::Receiver<Answered>) {
             warn!("no name can be looked up: {fault}; set `signaling.dns.servers`, or mend /etc/resolv.conf");
             None
         }
-    };
-    tokio::spawn(serve(dns, asked, answers));
-    (Questions(questions), answered)
+    }
 }
 
-async fn serve(dns: Option<ask::Dns>, mut asked: mpsc::Receiver<Query>, answers: mpsc::Sender<Answered>) {
+async fn serve(
+    mut config: watch::Receiver<DnsConfig>,
+    mut asked: mpsc::Receiver<Query>,
+    answers: mpsc::Sender<Answered>,
+) {
     let mut asking = JoinSet::new();
+    let mut servers = dns(&config.borrow_and_update());
     loop {
         tokio::select! {
+            // Before the questions that came after it.
+            biased;
+            Ok(()) = config.changed() => servers = dns(&config.borrow_and_update()),
             query = asked.recv(), if asking.len() < MAX_ASKED => {
                 let Some(query) = query else { return };
-                let dns = dns.clone();
+                let dns = servers.clone();
                 asking.spawn(async move {
                     let answer = match dns {
                         Some(dns) => dns.ask(query.kind, &query.name).await,

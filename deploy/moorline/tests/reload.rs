@@ -131,6 +131,44 @@ fn http_reloads_and_rolls_back_as_commands_do() {
 }
 
 #[test]
+fn bounds_and_the_time_zone_change_while_calls_are_up() {
+    let stand = up(95);
+    let mut reloads = Vec::new();
+    let report = load::run(&plan(&stand, 10, 3, 1), &mut |progress| {
+        if progress.active == 10 && reloads.is_empty() {
+            edit(&stand, "workers = 2", "workers = 2\noverload = { new_calls_per_second = 1, retry_after_s = 9 }");
+            reloads.push(moorline(&stand, &["reload"]));
+        }
+    });
+    let report = report.expect("the load runs");
+    assert!(reloads[0].status.success(), "{}", said(&reloads[0]));
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    let report = load::run(&plan(&stand, 10, 1, 2), &mut |_| {}).expect("the load runs");
+    let refused: u32 = report.failed.iter().filter(|(reason, _)| reason.status == Some(503)).map(|(_, n)| n).sum();
+    assert!(refused > 0 && report.completed + refused == 10, "{report:#?}\n{}", stand.log());
+
+    // Twelve hours apart, it is never the same half of the day.
+    let hour = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs() / 3600;
+    let (from, to) = ((hour + 21) % 24, (hour + 3) % 24);
+    let bounds = "overload = { new_calls_per_second = 1, retry_after_s = 9 }";
+    edit(&stand, bounds, "time_zone = \"Etc/UTC\"");
+    edit(&stand, "to = \"callee\"", &format!("to = \"callee\"\nwhen = \"{from:02}:00-{to:02}:59\""));
+    let reloaded = moorline(&stand, &["reload"]);
+    assert!(reloaded.status.success(), "{}", said(&reloaded));
+    let report = load::run(&plan(&stand, 3, 1, 3), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    edit(&stand, "Etc/UTC", "Etc/GMT-12");
+    let reloaded = moorline(&stand, &["reload"]);
+    assert!(reloaded.status.success(), "{}", said(&reloaded));
+    let report = load::run(&plan(&stand, 3, 1, 4), &mut |_| {}).expect("the load runs");
+    assert_eq!(report.completed, 0, "no route at this hour: {report:#?}");
+    edit(&stand, "Etc/GMT-12", "Etc/GMT-12\"\noverload.queue = 64 # \"");
+    let refused = moorline(&stand, &["reload"]);
+    assert!(said(&refused).contains("signaling.overload.queue cannot be changed"), "{}", said(&refused));
+    stand.until_nothing_is_left();
+}
+
+#[test]
 fn what_cannot_be_taken_over_changes_nothing() {
     let mut stand = up(92);
     let children = ["signaling", "media"].map(|role| stand.child(role).expect("it runs"));

@@ -148,6 +148,11 @@ impl Edge {
         Judgement::Pass { new_call: true }
     }
 
+    /// From now on these are the bounds; what has come so far counts on.
+    pub fn set_bounds(&mut self, bounds: Overload) {
+        self.bounds = bounds;
+    }
+
     /// Something is sent there: whatever name or Contact has led to it, what comes back is no stranger's.
     pub fn sent_to(&mut self, now: u64, flow: Flow) {
         self.sources.find(now, flow, |_| true).known = true;

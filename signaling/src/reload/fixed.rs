@@ -11,7 +11,10 @@ pub(super) fn differences(before: &Config, after: &Config) -> Vec<String> {
         };
     }
     compare! {
-        node control admin lease_s user workers listeners dns radius time_zone state cdr command api overload streams
+        node control admin lease_s user workers listeners radius state cdr command api streams
+    }
+    if before.overload.queue != after.overload.queue {
+        keys.push("signaling.overload.queue".into());
     }
     if before.limits.callees != after.limits.callees {
         keys.push("signaling.limits.callees".into());
@@ -34,6 +37,9 @@ fn is_changeable(before: &Config, after: &Config) -> bool {
         blacklist: after.blacklist.clone(),
         whitelist: after.whitelist.clone(),
         limits: after.limits,
+        overload: after.overload,
+        dns: after.dns.clone(),
+        time_zone: after.time_zone.clone(),
         ..before.clone()
     };
     changed == *after
@@ -53,6 +59,9 @@ mod tests {
         let changeable = "routes_file = '/x'\nblacklist = [{ caller = '1' }]\nlimits = { calls = 5, ring_s = 7 }\n";
         assert_eq!(changed(&format!("{changeable}{trunk}")), [""; 0]);
         assert_eq!(changed("workers = 3\nadmin = '127.0.0.1:1'"), ["signaling.admin", "signaling.workers"]);
+        let settings = "time_zone = 'UTC'\ndns = { timeout_ms = 100 }\noverload = { new_calls_per_second = 5 }\n";
+        assert_eq!(changed(settings), [""; 0]);
+        assert_eq!(changed("overload = { queue = 5 }"), ["signaling.overload.queue"]);
         assert_eq!(changed("limits = { callees = 5 }"), ["signaling.limits.callees"]);
         assert_eq!(changed("listeners = []\nstate = '/x'"), ["signaling.listeners", "signaling.state"]);
     }

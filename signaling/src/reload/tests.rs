@@ -170,6 +170,26 @@ fn what_needs_a_restart_is_refused_whole() {
 }
 
 #[test]
+fn settings_of_threads_are_followed_and_published_before_the_policy() {
+    let process = Process::new(CONFIG);
+    let mut settings = process.reload.settings();
+    process.write(&CONFIG.replace("calls = 5", "calls = 7"));
+    assert!(process.reload.reload(false).applied);
+    assert!(!settings.has_changed().expect("there"), "they are the same");
+    let other = "time_zone = 'UTC'\ndns = { servers = ['192.0.2.53:53'] }\noverload = { retry_after_s = 9 }\n";
+    process.write(&format!("{other}{CONFIG}"));
+    let reply = process.reload.reload(false);
+    assert!(reply.applied, "{reply:?}");
+    let told = settings.borrow_and_update().clone();
+    assert_eq!((told.time_zone.as_deref(), told.dns.servers.len(), told.overload.retry_after_s), (Some("UTC"), 1, 9));
+    process.write(&format!("{}{CONFIG}", other.replace("UTC", "Moon/Base")));
+    assert!(process.reload.reload(false).refused[0].contains("time_zone"));
+    process.write(&format!("overload = {{ queue = 99, retry_after_s = 8 }}\n{CONFIG}"));
+    assert!(process.reload.reload(false).refused[0].contains("overload.queue"));
+    assert!(!settings.has_changed().expect("there"), "they were refused");
+}
+
+#[test]
 fn a_rollback_goes_back_and_another_one_forth_again() {
     let process = Process::new(CONFIG);
     assert!(!process.reload.roll_back(false).refused.is_empty(), "nothing has run before");

@@ -249,3 +249,30 @@ fn faults_of_the_configuration_are_named() {
     let keys: Vec<String> = bad.faults().into_iter().map(|(key, ..)| key).collect();
     assert_eq!(keys, ["servers[0]", "timeout_ms"]);
 }
+
+#[tokio::test]
+async fn other_servers_are_asked_once_they_are_configured() {
+    let (first, of_first) = serve_zone().await;
+    let (second, of_second) = serve_zone().await;
+    let config = |server| DnsConfig { servers: vec![server], timeout_ms: 5000 };
+    let (questions, mut answers) = start(&config(first));
+    let counts = || [&of_first, &of_second].map(|asked| asked.over_udp.load(Ordering::Relaxed));
+    for (number, expected) in [(1, [1, 0]), (2, [1, 1])] {
+        let query = Query { number, kind: RecordKind::A, name: "a.example.com".into() };
+        assert!(questions.put(query));
+        let (answered, answer) = answers.recv().await.expect("an answer");
+        assert!(answered == number && answer.is_ok(), "{answer:?}");
+        assert_eq!(counts(), expected);
+        questions.ask_by(&config(second));
+    }
+    // Who is asked already answers all the same.
+    questions.ask_by(&config(first));
+    assert!(questions.put(Query { number: 3, kind: RecordKind::A, name: "silent.example.com".into() }));
+    while of_first.over_udp.load(Ordering::Relaxed) == 1 {
+        tokio::task::yield_now().await;
+    }
+    questions.ask_by(&DnsConfig { servers: vec![second], timeout_ms: 100 });
+    assert!(questions.put(Query { number: 4, kind: RecordKind::A, name: "a.example.com".into() }));
+    assert_eq!(answers.recv().await.map(|(number, _)| number), Some(4));
+    assert_eq!(answers.recv().await.map(|(number, _)| number), Some(3));
+}

@@ -26,6 +26,7 @@ use tracing::{error, info};
 use super::tls::{self, Identity};
 use crate::config::{ListenerConfig, StreamsConfig};
 use crate::mail::{Mail, Workers};
+use crate::reload::Settings;
 
 pub(crate) use counts::{Counts, StreamCounts};
 pub(crate) use open::{Bound, bind};
@@ -123,6 +124,14 @@ impl Streams {
     /// What it is decided by who may connect.
     fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policies.borrow())
+    }
+
+    /// Goes on by other bounds at the edge whenever there are some, for ever.
+    pub(crate) async fn follow(self: Rc<Self>, mut settings: watch::Receiver<Arc<Settings>>) {
+        while settings.changed().await.is_ok() {
+            let bounds = settings.borrow_and_update().overload;
+            self.edge.borrow_mut().set_bounds(bounds);
+        }
     }
 
     pub(crate) fn counts(&self) -> Arc<StreamCounts> {

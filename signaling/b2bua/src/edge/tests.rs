@@ -51,6 +51,19 @@ fn a_source_may_send_at_its_rate_and_twice_that_at_once() {
 }
 
 #[test]
+fn other_bounds_hold_at_once_for_who_is_known_already() {
+    let mut edge = edge(BOUNDS);
+    assert_eq!(passed(&mut edge, 0, "192.0.2.1:5060", 1000, true), 200);
+    edge.set_bounds(Overload { per_source: 10, new_calls: 1, retry_after_s: 9, ..BOUNDS });
+    assert_eq!(passed(&mut edge, SECOND_NS * 60, "192.0.2.1:5060", 1000, true), 20);
+    assert_eq!(edge.admit(SECOND_NS * 90, flow("192.0.2.1:5060"), &invite(1, ""), 0, known), NEW);
+    let second = edge.admit(SECOND_NS * 90, flow("192.0.2.1:5060"), &invite(2, ""), 0, known);
+    assert_eq!(second, Judgement::Refuse(Reason::NewCalls));
+    let (_, answer) = edge.refusal(flow("192.0.2.1:5060"), &invite(2, "")).unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains("Retry-After: 9\r\n"));
+}
+
+#[test]
 fn strangers_have_a_rate_of_their_own() {
     let mut edge = edge(BOUNDS);
     assert_eq!(passed(&mut edge, 0, "203.0.113.1:5060", 100, false), 10);
