@@ -1,9 +1,9 @@
 //! `moorline check`: is this configuration right, what does it say, does all of it work, and is this host fit for it?
 
 mod here;
+mod report;
 
-use std::io::Write;
-use std::process::ExitCode;
+use std::path::Path;
 
 use moorline_media::Range;
 use moorline_signaling::{ConfigFault, ShareConfig, TrunksConfig};
@@ -12,6 +12,7 @@ use crate::Outcome;
 use crate::cli::CheckArgs;
 use crate::config::{ConfigError, Configuration};
 use crate::host;
+use report::{Report, Usable};
 
 /// Something that is wrong with a configuration which the processes would take, or that is hardly meant.
 struct Finding {
@@ -35,27 +36,37 @@ impl From<ConfigFault> for Finding {
 /// Exit status 1 for a configuration with faults, or with what cannot work on this host. Warnings and advice change
 /// nothing.
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
-    let read = Configuration::text(args.config.as_deref());
-    let loaded = read.and_then(|(name, text)| Configuration::parse(&name, &text).map(|made| (made, text)));
-    let (configuration, text) = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
-    };
-    let directory = configuration.media.announcements.as_deref();
-    let announcements = match moorline_media::announcements(directory) {
-        Ok(announcements) => Some(announcements),
-        Err(_) if args.offline && directory.is_some_and(|directory| !directory.exists()) => None,
+    look(args).print(args.json)
+}
+
+fn look(args: &CheckArgs) -> Report {
+    let offline = args.offline;
+    let refused = |name: String, error, warnings| Report { name, error: Some(error), warnings, usable: None, offline };
+    let (name, text) = match Configuration::text(args.config.as_deref()) {
+        Ok(read) => read,
         Err(error) => {
-            eprintln!("{}: media.announcements: {error}", configuration.name);
-            return Ok(ExitCode::FAILURE);
+            let name = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            return refused(name, error, Vec::new());
         }
+    };
+    let configuration = match Configuration::parse(&name, &text) {
+        Ok(configuration) => configuration,
+        Err(error) => return refused(name, error, Vec::new()),
     };
 
     let doubts = configuration.signaling.doubts();
     let mut futile: Vec<Finding> = doubts.futile.into_iter().map(Finding::from).collect();
     let mut idle: Vec<Finding> = doubts.idle.into_iter().map(Finding::from).collect();
+    let directory = configuration.media.announcements.as_deref();
+    let announcements = moorline_media::announcements(directory).unwrap_or_else(|error| {
+        if !offline || directory.is_some_and(Path::exists) {
+            let remedy = "mend that, or name another directory";
+            futile.push(Finding::new("media.announcements".into(), error.to_string(), remedy.into()));
+        }
+        Vec::new()
+    });
     idle.extend(unused_ranges(&configuration));
-    if !args.offline {
+    if !offline {
         futile.extend(here::missing(&configuration));
         idle.extend(here::absent(&configuration));
     }
@@ -64,38 +75,10 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     };
     let (faults, warnings) = (located(futile), located(idle));
     if !faults.is_empty() {
-        warnings.iter().for_each(|warning| eprintln!("warning: {}", warning.of(&configuration.name)));
-        return refuse(&ConfigError::Faults { file: configuration.name, faults });
+        return refused(name.clone(), ConfigError::Faults { file: name, faults }, warnings);
     }
-
-    let advice = if args.offline { Vec::new() } else { host::advice(&configuration) };
-    let mut out = std::io::stdout().lock();
-    write!(out, "{}", summary(&configuration))?;
-    for announcement in announcements.iter().flatten() {
-        let from = announcement.file.as_ref().map_or("built in".into(), |file| file.display().to_string());
-        let seconds = f64::from(announcement.length_ms) / 1000.0;
-        writeln!(out, "announcement {:?}: {seconds:.1} s, {from}", announcement.name)?;
-    }
-    for warning in &warnings {
-        writeln!(out, "warning: {}", warning.of(&configuration.name))?;
-    }
-    for line in &advice {
-        writeln!(out, "advice: {line}")?;
-    }
-    if args.offline {
-        writeln!(out, "this host was not looked at")?;
-    } else if advice.is_empty() {
-        writeln!(out, "this host needs no change")?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn refuse(error: &ConfigError) -> Outcome {
-    eprintln!("{error}");
-    if let ConfigError::Faults { file, faults } = error {
-        eprintln!("{file}: {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
-    }
-    Ok(ExitCode::FAILURE)
+    let advice = if offline { Vec::new() } else { host::advice(&configuration) };
+    Report { name, error: None, warnings, usable: Some(Usable { configuration, announcements, advice }), offline }
 }
 
 fn unused_ranges(configuration: &Configuration) -> Vec<Finding> {

@@ -102,6 +102,10 @@ pub(crate) struct CheckArgs {
     /// The file is for another host: whether this one has its addresses, interfaces and directories does not matter.
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Print what was found as one line of JSON: of each its severity (fault, warning or advice), file, line, column, key,
+    /// problem and remedy.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

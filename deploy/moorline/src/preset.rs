@@ -9,7 +9,7 @@ mod show;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Deserializer};
 
 pub(crate) use command::run;
 pub(crate) use merge::{Applied, Misuse, apply};
@@ -91,6 +91,13 @@ impl Preset {
             merge::under(&mut keys, common);
         }
         keys
+    }
+
+    /// The same as plain values.
+    #[expect(clippy::expect_used, reason = "the files are compiled in, and a test reads each")]
+    fn keys(&self, region: Option<&str>) -> toml::Table {
+        let keys = Deserializer::from(Spanned::new(0..0, self.trunk(region)));
+        toml::Table::deserialize(keys).expect("a preset")
     }
 
     #[expect(clippy::expect_used, reason = "the files are compiled in, and a test reads each")]

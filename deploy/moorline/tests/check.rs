@@ -155,3 +155,47 @@ fn media_ranges_that_share_addresses_and_ports_are_named() {
     let (output, said) = check(&[], "[media]\n", apart);
     assert!(output.status.success(), "{said}");
 }
+
+#[test]
+fn programs_get_each_finding_with_its_place() {
+    let json = |options: &[&str], old: &str, new: &str| {
+        let (output, said) = check(&[options, &["--json"]].concat(), old, new);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let value: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        (output.status.code(), value["check"].clone())
+    };
+    let (status, good) =
+        json(&["--offline"], "[media]\n", "[media]\n[[media.ranges]]\nname = \"idle\"\nnetwork = \"127.97.4.0/27\"\n");
+    assert_eq!(
+        (status, &good["usable"], &good["file"], &good["offline"]),
+        (Some(0), &true.into(), &"F".into(), &true.into())
+    );
+    let warning = &good["findings"][0];
+    assert_eq!(
+        (&warning["severity"], &warning["line"], &warning["key"]),
+        (&"warning".into(), &18.into(), &"media.ranges[0].name".into())
+    );
+    assert!(warning["problem"].is_string() && warning["remedy"].is_string() && warning["file"] == "F", "{warning}");
+    assert!(good["announcements"].as_array().is_some_and(|all| !all.is_empty()), "{good}");
+
+    let (status, bad) = json(&[], "to = \"carrier\"", "to = \"carier\"\ncolour = 1");
+    assert_eq!((status, &bad["usable"]), (Some(1), &false.into()), "{bad}");
+    let fault = &bad["findings"][0];
+    assert_eq!(
+        (&fault["severity"], &fault["line"], &fault["column"]),
+        (&"fault".into(), &16.into(), &1.into()),
+        "{bad}"
+    );
+    assert_eq!(fault["key"], "signaling.routes[0].colour");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moorline"));
+    let output = command.args(["check", "--json"]).arg(folder.path()).output().expect("it runs");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (output.status.code(), &value["check"]["findings"][0]["severity"]),
+        (Some(1), &"fault".into()),
+        "{value}"
+    );
+    assert!(value["check"]["findings"][0]["line"].is_null(), "{value}");
+}

@@ -49,6 +49,30 @@ fn a_preset_is_printed_as_a_trunk_with_its_comments() {
 }
 
 #[test]
+fn programs_get_the_list_and_the_keys_as_json() {
+    let json = |args: &[&str]| -> serde_json::Value {
+        let output = moorline(&[args, &["--json"]].concat());
+        assert!(output.status.success() && stdout(&output).lines().count() == 1, "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let list = json(&["preset", "list"])["presets"].as_array().cloned().expect("a list");
+    let names: Vec<&str> = list.iter().filter_map(|preset| preset["name"].as_str()).collect();
+    assert!(names.len() > 4 && names.contains(&"sonetel"), "{names:?}");
+    for preset in &list {
+        let name = preset["name"].as_str().expect("a name");
+        let shown = json(&["preset", "show", name])["preset"].clone();
+        assert!(shown["trunk"].as_object().is_some_and(|trunk| !trunk.is_empty()), "{shown}");
+        assert_eq!((&shown["about"], &shown["needs"]), (&preset["about"], &preset["needs"]), "{shown}");
+    }
+    let shanghai = json(&["preset", "show", "aliyun-sip", "--region", "shanghai"])["preset"].clone();
+    assert_eq!(shanghai["region"], "shanghai");
+    assert_eq!(shanghai["trunk"]["media_sources"][0], "47.103.169.64/27");
+    assert_eq!(shanghai["trunk"]["limits"]["outbound"]["calls_per_second"], 20);
+    assert_eq!(shanghai["needs"][0]["one_of"][0], "secret_prefix.sent_file");
+    assert!(json(&["preset", "show", "aliyun-sip"])["preset"]["trunk"]["media_sources"].is_null(), "no region");
+}
+
+#[test]
 fn what_there_is_not_is_said_with_what_there_is() {
     for (args, words) in [
         (&["preset", "show", "alyun"][..], "aliyun-sip, aliyun-sip-customer, sonetel"),

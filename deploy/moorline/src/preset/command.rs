@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{PRESETS, find, names};
+use serde_json::{Value, json};
+
+use super::{PRESETS, Preset, find, names};
 use crate::Outcome;
 use crate::cli::preset::PresetCommand;
 
@@ -11,7 +13,11 @@ use crate::cli::preset::PresetCommand;
 pub(crate) fn run(command: &PresetCommand) -> Outcome {
     let mut out = std::io::stdout().lock();
     match command {
-        PresetCommand::List => {
+        PresetCommand::List(args) if args.json => {
+            let all: Vec<Value> = PRESETS.iter().map(Preset::told).collect();
+            writeln!(out, "{}", json!({ "presets": all }))?;
+        }
+        PresetCommand::List(_) => {
             for preset in &PRESETS {
                 let head = preset.head();
                 writeln!(out, "{:20} {}", preset.name, head.about)?;
@@ -34,8 +40,25 @@ pub(crate) fn run(command: &PresetCommand) -> Outcome {
                 };
                 return Err(format!("preset {:?} has no region {region:?}: {there}", preset.name).into());
             }
-            write!(out, "{}", preset.as_trunk(args.region.as_deref()))?;
+            if args.json {
+                let mut told = preset.told();
+                told["region"] = json!(args.region);
+                told["trunk"] = serde_json::to_value(preset.keys(args.region.as_deref()))?;
+                writeln!(out, "{}", json!({ "preset": told }))?;
+            } else {
+                write!(out, "{}", preset.as_trunk(args.region.as_deref()))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Preset {
+    /// What it says of itself.
+    fn told(&self) -> Value {
+        let head = self.head();
+        let needs: Vec<Value> =
+            head.needs.iter().map(|need| json!({ "one_of": need.keys, "example": need.example })).collect();
+        json!({ "name": self.name, "about": head.about, "regions": self.regions(), "needs": needs })
+    }
 }
