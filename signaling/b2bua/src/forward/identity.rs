@@ -4,7 +4,7 @@ use moorline_sip::{AddressText, Message, Method, Name, NameAddr, Uri};
 
 use super::{ANONYMOUS, Crossing, party};
 use crate::call::{Numbers, with_number_in};
-use crate::policy::{Assertion, CallerIdentity, Trunk};
+use crate::policy::{Assertion, CallerIdentity, NumberRules, Trunk, number_of};
 
 /// Where the network names the caller.
 const ASSERTIONS: [Name; 3] = [Name::PAssertedIdentity, Name::PPreferredIdentity, Name::RemotePartyId];
@@ -18,12 +18,15 @@ pub(crate) struct Naming<'a> {
     pub(crate) identity: &'a CallerIdentity,
     /// The host in their addresses, where it is not our own address.
     pub(crate) domain: Option<&'a str>,
+    /// What is made of other numbers that the network tells, one after the other: those of who has diverted the call.
+    rules: [&'a NumberRules; 2],
 }
 
 impl<'a> Naming<'a> {
-    /// What `trunk` is told.
-    pub(crate) fn new(numbers: &'a Numbers, trunk: &'a Trunk) -> Naming<'a> {
-        Naming { numbers, identity: &trunk.caller, domain: trunk.domain.as_deref() }
+    /// What `trunk` is told of a call that came from another one.
+    pub(crate) fn new(numbers: &'a Numbers, came: &'a Trunk, trunk: &'a Trunk) -> Naming<'a> {
+        let rules = [&came.numbers.caller_in, &trunk.numbers.caller_out];
+        Naming { numbers, identity: &trunk.caller, domain: trunk.domain.as_deref(), rules }
     }
 }
 
@@ -51,14 +54,15 @@ impl Crossing<'_> {
         let host = naming.domain.unwrap_or(own.as_str());
         let said_in = match naming.identity.assertion {
             Assertion::Pass if !self.trusted => return Vec::new(),
-            Assertion::Pass => return naming.renumbered(request, host),
+            Assertion::Pass => return [naming.renumbered(request, host), naming.diverted(request, host)].concat(),
             Assertion::Off => None,
             Assertion::Asserted => Some(Name::PAssertedIdentity),
             Assertion::Preferred => Some(Name::PPreferredIdentity),
         };
         let told = may_name(request) && (self.trusted || !self.withholds(request));
         let value = |name| if told && said_in == Some(name) { naming.value(host) } else { Vec::new() };
-        ASSERTIONS.map(|name| (name, value(name))).into()
+        let diverted = if self.trusted { naming.diverted(request, host) } else { Vec::new() };
+        ASSERTIONS.map(|name| (name, value(name))).into_iter().chain(diverted).collect()
     }
 }
 
@@ -96,17 +100,44 @@ impl Naming<'_> {
         let Ok(address) = NameAddr::parse(value) else { return value.to_vec() };
         let user = Uri::parse(address.uri).ok().and_then(|uri| uri.user);
         let Some(number) = self.numbers.caller_for(user) else { return value.to_vec() };
-        let uri = with_number_in(address.uri, number, host);
-        if *uri == *address.uri {
-            return value.to_vec();
-        }
-        let mut out = address.display_name().into_owned();
-        if !out.is_empty() {
-            out.push(b' ');
-        }
-        out.extend([b"<", &uri[..], b">", address.params].concat());
-        out
+        with_another(value, &address, number, host)
     }
+
+    /// Where the call has been (RFC 5806, RFC 7044), where a number there is written otherwise for this trunk: as a caller's
+    /// is, for whoever diverts a call is who it is charged to from there on.
+    fn diverted(&self, request: Message<'_>, host: &str) -> Vec<(Name, Vec<u8>)> {
+        let written = |value: &&[u8]| {
+            let address = NameAddr::parse(value).ok()?;
+            let user = number_of(Uri::parse(address.uri).ok()?.user?).into_owned();
+            let [come, gone] = self.rules;
+            let number = gone.apply(&come.apply(&user)).into_owned();
+            (number != user).then(|| with_another(value, &address, &number, host))
+        };
+        let mut changed = Vec::new();
+        for name in [Name::Diversion, Name::HistoryInfo] {
+            let values: Vec<&[u8]> = request.values(name).collect();
+            let shown: Vec<Option<Vec<u8>>> = values.iter().map(written).collect();
+            if shown.iter().any(Option::is_some) {
+                let all = shown.into_iter().zip(values);
+                changed.extend(all.map(|(shown, value)| (name, shown.unwrap_or_else(|| value.to_vec()))));
+            }
+        }
+        changed
+    }
+}
+
+/// A header value with another number in its address.
+fn with_another(value: &[u8], address: &NameAddr<'_>, number: &[u8], host: &str) -> Vec<u8> {
+    let uri = with_number_in(address.uri, number, host);
+    if *uri == *address.uri {
+        return value.to_vec();
+    }
+    let mut out = address.display_name().into_owned();
+    if !out.is_empty() {
+        out.push(b' ');
+    }
+    out.extend([b"<", &uri[..], b">", address.params].concat());
+    out
 }
 
 /// Requests that say who calls; those inside a call that only end or acknowledge something do not (RFC 3325 9.1).

@@ -233,7 +233,7 @@ impl Worker {
             realm: came.realm(),
             authenticates: goes.credentials.is_some(),
             shown_as: self.shown(destination.flow).address,
-            naming: Some(Naming::new(numbers, goes)),
+            naming: Some(Naming::new(numbers, came, goes)),
         };
         let shown = self.shown(destination.flow);
         let host = destination.host.clone().unwrap_or_else(|| destination.flow.remote.to_string());

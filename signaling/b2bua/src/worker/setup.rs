@@ -363,14 +363,14 @@ impl Worker {
 
     /// How headers cross to the leg of `to`.
     pub(super) fn crossing<'a>(&'a self, call: &'a Call, to: Side) -> Crossing<'a> {
-        let egress = &self.policy.trunks[call.leg(to).trunk];
+        let [ingress, egress] = [to.other(), to].map(|side| &self.policy.trunks[call.leg(side).trunk]);
         Crossing {
             withheld: to == Side::Callee && (call.withheld || egress.withhold_caller),
             trusted: call.legs.iter().all(|leg| self.policy.trunks[leg.trunk].trusted),
-            realm: self.policy.trunks[call.leg(to.other()).trunk].realm(),
+            realm: ingress.realm(),
             authenticates: egress.credentials.is_some(),
             shown_as: self.shown(call.leg(to).flow).address,
-            naming: (to == Side::Callee).then(|| Naming::new(&call.numbers, egress)),
+            naming: (to == Side::Callee).then(|| Naming::new(&call.numbers, ingress, egress)),
         }
     }
 

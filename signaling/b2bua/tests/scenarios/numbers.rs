@@ -123,6 +123,30 @@ fn identity_headers_say_the_number_that_from_has() {
 }
 
 #[test]
+fn who_has_diverted_a_call_is_named_as_a_caller_is() {
+    let mut policy = rewriting();
+    policy.trunks.iter_mut().for_each(|trunk| trunk.trusted = true);
+    let mut net = Net::with(policy.clone());
+    let diverted = "Diversion: \"B\" <sip:2002@pbx.example>;reason=no-answer;counter=1, <tel:+49302001>\r\n\
+                    History-Info: <sip:2002@pbx.example?Reason=SIP%3Bcause%3D302>;index=1,\r\n <sip:desk@pbx.example>;index=1.1\r\n";
+    let out = sent(&mut net, "95551000", diverted);
+    for line in [
+        "Diversion: \"B\" <sip:+13002002@pbx.example>;reason=no-answer;counter=1",
+        "Diversion: <tel:+49302001>",
+        "History-Info: <sip:+13002002@pbx.example?Reason=SIP%3Bcause%3D302>;index=1",
+        "History-Info: <sip:desk@pbx.example>;index=1.1",
+    ] {
+        assert!(out.0.contains(&format!("\r\n{line}\r\n")), "{line} in\n{}", out.0);
+    }
+    assert!(!out.0.contains("sip:2002"), "{}", out.0);
+
+    // Among those who do not trust each other nothing is told of it.
+    policy.trunks[1].trusted = false;
+    let out = sent(&mut Net::with(policy), "95551000", diverted);
+    assert!(out.find("Diversion").is_none() && out.find("History-Info").is_none(), "{}", out.0);
+}
+
+#[test]
 fn a_number_may_stand_for_all_callers_or_for_one() {
     let company = || CallerIdentity {
         number: Some(b"02155550100".to_vec()),
