@@ -22,7 +22,7 @@ pub(crate) mod reload;
 )]
 pub(crate) struct Cli {
     /// How much is logged: error, warn, info, debug or trace.
-    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL", display_order = 1000)]
     pub(crate) log_level: LevelFilter,
     /// What to do.
     #[command(subcommand)]
@@ -68,9 +68,10 @@ pub(crate) enum Command {
     /// Callers and callees whose calls neither the blacklist refuses nor barred numbers.
     #[command(subcommand)]
     Whitelist(limits::ListCommand),
-    /// Have a running process read its configuration again: show what is different, and apply all of it or nothing.
+    /// Have a running process read its configuration again: show what is different, and apply all of it or nothing; exit
+    /// status 1 where it is refused.
     Reload(reload::ReloadArgs),
-    /// Have a running process go back to the configuration before.
+    /// Have a running process go back to the configuration before, likewise.
     Rollback(reload::ReloadArgs),
     /// Place calls through both processes on loopback, and show what came of them.
     Demo(DemoArgs),

@@ -7,6 +7,7 @@ mod fault;
 mod locate;
 mod read;
 mod tables;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -60,9 +61,7 @@ impl Configuration {
     /// An unreadable file.
     pub(crate) fn text(path: Option<&Path>) -> Result<(String, String), ConfigError> {
         let Some(path) = path else { return Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())) };
-        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Ok((path.display().to_string(), text))
+        Ok((path.display().to_string(), text::read(path)?))
     }
 
     /// Where in the text of a configuration without faults something is said, in the order of the text: each is a key, a

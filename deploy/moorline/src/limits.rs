@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use moorline_signaling::ListRowConfig;
 use moorline_signaling::command::{DirectionReply, ListedRow, Reply, Request, TrunkReply, ask};
 
 use crate::Outcome;
-use crate::cli::limits::{LimitsCommand, ListCommand, RowArgs, SocketArgs};
+use crate::cli::limits::{AddArgs, LimitsCommand, ListCommand, RowArgs, SocketArgs};
 use crate::config::command_path;
 
 type Error = Box<dyn std::error::Error>;
@@ -24,16 +24,25 @@ pub(crate) fn run(command: &LimitsCommand) -> Outcome {
             print(&text)
         }
         LimitsCommand::Set(args) => {
-            let values: BTreeMap<String, String> = args.values.iter().cloned().collect();
-            done(&args.socket, &Request::LimitsSet { trunk: args.trunk.clone(), values }, "set")
+            let mut values: BTreeMap<String, String> = BTreeMap::new();
+            for (key, value) in &args.values {
+                if values.insert(key.clone(), value.clone()).is_some() {
+                    return Err(format!("{key} is there twice: say it once").into());
+                }
+            }
+            done(&args.socket, args.json, &Request::LimitsSet { trunk: args.trunk.clone(), values }, "set")
         }
     }
 }
 
 pub(crate) fn list(command: &ListCommand, white: bool) -> Outcome {
     match command {
-        ListCommand::Add(args) => done(&args.socket, &Request::ListAdd { white, row: row(args) }, "added"),
-        ListCommand::Remove(args) => done(&args.socket, &Request::ListRemove { white, row: row(args) }, "removed"),
+        ListCommand::Add(AddArgs { row: args, percent }) => {
+            done(&args.socket, args.json, &Request::ListAdd { white, row: row(args, *percent) }, "added")
+        }
+        ListCommand::Remove(args) => {
+            done(&args.socket, args.json, &Request::ListRemove { white, row: row(args, None) }, "removed")
+        }
         ListCommand::List(args) => {
             let mut from = 0;
             loop {
@@ -50,14 +59,17 @@ pub(crate) fn list(command: &ListCommand, white: bool) -> Outcome {
     }
 }
 
-fn row(args: &RowArgs) -> ListRowConfig {
-    let RowArgs { caller, called, from, percent, .. } = args;
-    ListRowConfig { caller: caller.clone(), called: called.clone(), from: from.clone(), percent: *percent }
+fn row(args: &RowArgs, percent: Option<u8>) -> ListRowConfig {
+    let party = |said: &Option<String>| said.clone().unwrap_or_else(|| "*".to_owned());
+    let RowArgs { caller, called, from, .. } = args;
+    ListRowConfig { caller: party(caller), called: party(called), from: from.clone(), percent }
 }
 
 /// Asks for something that is done or not.
-fn done(socket: &SocketArgs, request: &Request, what: &str) -> Outcome {
-    match answer(socket, request)?.0 {
+fn done(socket: &SocketArgs, json: bool, request: &Request, what: &str) -> Outcome {
+    let (reply, line) = answer(socket, request)?;
+    match reply {
+        Reply::Done { .. } if json => print(&(line + "\n")),
         Reply::Done { kept, replaced } => {
             let kept = if kept { "" } else { "; it is forgotten at a restart: set `signaling.state`" };
             let instead = if replaced { " in place of a row of its like" } else { "" };
@@ -70,13 +82,28 @@ fn done(socket: &SocketArgs, request: &Request, what: &str) -> Outcome {
 pub(crate) fn answer(args: &SocketArgs, request: &Request) -> Result<(Reply, String), Error> {
     let path: PathBuf = match &args.socket {
         Some(path) => path.clone(),
-        None => command_path(args.config.as_deref())?,
+        None => {
+            let unknown = |error| format!("{error}, or the process's socket (--socket)");
+            command_path(args.config.as_deref()).map_err(unknown)?
+        }
     };
-    let remedy = "start signaling there, or name its configuration (--config) or its socket (--socket)";
-    let (reply, line) = ask(&path, request).map_err(|error| format!("{}: {error}; {remedy}", path.display()))?;
+    let (reply, line) = ask(&path, request).map_err(|error| unanswered(&path, &error))?;
     match reply {
         Reply::Error(problem) => Err(problem.into()),
         reply => Ok((reply, line)),
+    }
+}
+
+/// Why there is no answer, and what to do about it.
+fn unanswered(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    let other = "start signaling there, or name its configuration (--config) or its socket (--socket)";
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!("{path}: {error}; ask as root, or as the user that signaling runs as"),
+        // So a timeout of a socket is called.
+        ErrorKind::WouldBlock => format!("{path}: it does not answer in time; see what its log says, or {other}"),
+        ErrorKind::InvalidData => format!("{path}: what it says is no answer that this version understands; {other}"),
+        _ => format!("{path}: {error}; {other}"),
     }
 }
 
@@ -85,7 +112,7 @@ pub(crate) fn unexpected(reply: &Reply) -> Error {
 }
 
 pub(crate) fn print(text: &str) -> Outcome {
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

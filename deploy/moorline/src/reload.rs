@@ -22,7 +22,8 @@ impl Source for ConfigurationFile {
     }
 
     fn text(&self) -> io::Result<Option<String>> {
-        self.0.as_ref().map(std::fs::read_to_string).transpose()
+        let read = |path: &PathBuf| Configuration::text(Some(path)).map(|(_, text)| text);
+        self.0.as_ref().map(read).transpose().map_err(|error| io::Error::other(error.to_string()))
     }
 
     fn read(&self, text: &str, copies: Option<&Path>) -> Result<(Config, Policy), String> {

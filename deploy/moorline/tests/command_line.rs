@@ -206,3 +206,48 @@ fn check_lists_announcements_and_names_what_cannot_be_played() {
     let said = stderr(&output);
     assert!(said.contains("media.announcements: ") && said.contains("broken.wav: not a WAV file"), "{said}");
 }
+
+#[test]
+fn who_does_not_answer_as_a_process_should_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("strange.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let strange = std::thread::spawn(move || {
+        for words in [&b"\xff\xfe no answer\n"[..], b"{\"unheard\":1}\n", b"half", b""] {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line).expect("asked");
+            std::io::Write::write_all(&mut stream, words).expect("said");
+        }
+    });
+    let asked = || {
+        let output = moorline(&["status", "--socket", socket.to_str().expect("a path")]);
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    for words in ["no answer that this version understands", "hung up without an answer"] {
+        for _ in 0..2 {
+            let said = asked();
+            assert!(said.contains(words), "{said}");
+        }
+    }
+    strange.join().expect("all were answered");
+    let gone = asked();
+    assert!(gone.contains("Connection refused") && gone.contains("start signaling there"), "{gone}");
+}
+
+#[test]
+fn what_is_said_twice_or_of_nobody_is_refused() {
+    for (args, status, words) in [
+        (&["blacklist", "add"][..], 2, "--caller"),
+        (&["whitelist", "remove", "--from", "pbx"], 2, "--called"),
+        (&["blacklist", "remove", "--caller", "1", "--percent", "5"], 2, "--percent"),
+        (&["blacklist", "add", "--caller", "1", "--percent", "0"], 2, "0 is not in 1..=100"),
+        (&["limits", "set", "pbx", "inbound.calls=1", "inbound.calls=2"], 1, "inbound.calls is there twice"),
+        (&["status", "--config", "/nonexistent/moorline.toml"], 1, "(--socket)"),
+    ] {
+        let output = moorline(args);
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}

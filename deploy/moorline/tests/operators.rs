@@ -85,6 +85,15 @@ fn calls_are_shown_and_ended_and_new_ones_kept_away() {
         assert_eq!((&trunks[0]["calls_in"], &trunks[1]["calls_out"]), (&Value::from(4), &Value::from(4)));
         assert!(said(&stand, &["trunks", "callee"]).contains("127.98.28.3:5060"));
 
+        let set = json(&stand, &["limits", "set", "caller", "inbound.calls=50"]);
+        assert_eq!((&set["kept"], &set["replaced"]), (&Value::from(false), &Value::from(false)));
+        assert_eq!(json(&stand, &["blacklist", "add", "--called", "0900"])["replaced"], false);
+        assert_eq!(json(&stand, &["blacklist", "list"])["rows"][0]["called"], "0900");
+        assert_eq!(
+            said(&stand, &["blacklist", "remove", "--called", "0900"]),
+            "removed; it is forgotten at a restart: set `signaling.state`\n"
+        );
+
         let page = json(&stand, &["calls", "--limit", "3"]);
         assert_eq!(page["calls"].as_array().map(Vec::len), Some(3));
         let next = page["next"].as_str().expect("there is more");

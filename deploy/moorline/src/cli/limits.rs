@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LimitsCommand {
@@ -33,6 +33,9 @@ pub(crate) struct LimitsSetArgs {
     /// configuration says.
     #[arg(value_name = "KEY=VALUE", required = true, value_parser = assignment)]
     pub(crate) values: Vec<(String, String)>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
 }
@@ -40,34 +43,46 @@ pub(crate) struct LimitsSetArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ListCommand {
     /// Put a row into the list, in place of what it said before.
-    Add(RowArgs),
+    Add(AddArgs),
     /// Take a row out.
     Remove(RowArgs),
     /// The rows, one a line: caller, called, percent, and the trunk that the calls come from.
     List(ListArgs),
 }
 
+/// A row that says neither who calls nor who is called would be for all calls: that must be written.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("who").args(["caller", "called"]).required(true).multiple(true))]
 pub(crate) struct RowArgs {
-    /// Who calls: a number's beginning, a pattern such as 0755xxx, `anonymous`, or `*` for everybody.
-    #[arg(long, value_name = "PATTERN", default_value = "*")]
-    pub(crate) caller: String,
-    /// Who is called: a number's beginning, a pattern, or `*` for everybody.
-    #[arg(long, value_name = "PATTERN", default_value = "*")]
-    pub(crate) called: String,
+    /// Who calls: a number's beginning, a pattern such as 0755xxx, `anonymous`, or `*` for everybody, which it is if only
+    /// who is called is said.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) caller: Option<String>,
+    /// Who is called: a number's beginning, a pattern, or `*` for everybody, which it is if only who calls is said.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) called: Option<String>,
     /// Only calls from this trunk.
     #[arg(long, value_name = "TRUNK")]
     pub(crate) from: Option<String>,
-    /// How many of a hundred such calls a black row refuses; all, if left out.
-    #[arg(long, value_name = "N")]
-    pub(crate) percent: Option<u8>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    pub(crate) row: RowArgs,
+    /// How many of a hundred such calls a black row refuses; all, if left out. A white row has none.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) percent: Option<u8>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Print each row as a line of JSON.
+    /// Print each page of rows as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -80,7 +95,7 @@ pub(crate) struct SocketArgs {
     /// The process's command socket (`signaling.command`).
     #[arg(long, value_name = "SOCKET")]
     pub(crate) socket: Option<PathBuf>,
-    /// The configuration that the process runs on; the built-in one if neither is there.
+    /// The configuration that the process runs on, which says where that socket is; the built-in one if neither is there.
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]
     pub(crate) config: Option<PathBuf>,
 }

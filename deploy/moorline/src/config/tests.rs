@@ -153,6 +153,20 @@ fn announcements_must_be_built_in_or_in_the_directory() {
 }
 
 #[test]
+fn what_is_no_text_is_told_with_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, [BUILT_IN.as_bytes(), b"# caf\xe9"].concat()).expect("written");
+    let Err(ConfigError::Faults { faults, .. }) = Configuration::load(Some(&path)) else { panic!("it is Latin-1") };
+    assert_eq!((faults[0].line, faults[0].column), (BUILT_IN.lines().count() + 1, 6));
+    let endless = Configuration::load(Some(std::path::Path::new("/dev/zero"))).expect_err("endless").to_string();
+    assert!(endless.contains("longer than"), "{endless}");
+    // As editors of another system write it.
+    std::fs::write(&path, format!("\u{feff}{}", BUILT_IN.replace('\n', "\r\n"))).expect("written");
+    Configuration::load(Some(&path)).expect("no faults");
+}
+
+#[test]
 fn overlapping_ranges_are_refused() {
     let more = "last_port = 32767\n[[media.ranges]]\nname = \"more\"\nnetwork = \"127.103.169.80/28\"\n\
                 first_port = 20000\nlast_port = 30000";
