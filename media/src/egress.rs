@@ -1,5 +1,8 @@
 //! Sending past the kernel's routing with io_uring: the thread that follows next hops, and what shards need of it.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use crate::config::{Config, Egress};
 use crate::datapath::NextHops;
 use crate::datapath::uring::packet_sockets;
@@ -12,6 +15,8 @@ const MAX_HOPS: usize = 16_384;
 pub(crate) struct Direct {
     routes: Routes,
     each: u32,
+    /// Of every shard that does not run yet.
+    sockets: Vec<Vec<(u8, OwnedFd)>>,
 }
 
 /// What is known of them.
@@ -29,18 +34,21 @@ impl Direct {
     /// # Errors
     /// The kernel's reason, in words.
     pub(crate) fn start(config: &Config, ports: usize) -> Result<Direct, String> {
-        packet_sockets().map_err(|error| format!("packet sockets: {error}"))?;
+        let classes = || config.ranges.iter().map(|range| range.dscp << 2);
+        let sockets = config.cores.iter().map(|_| packet_sockets(classes())).collect::<io::Result<Vec<_>>>();
+        let sockets = sockets.map_err(|error| format!("packet sockets: {error}"))?;
         let each = ports.min(MAX_HOPS);
         let firewall = if config.egress == Egress::Direct { Firewall::Ignored } else { Firewall::Heeded };
         let places = (each * config.cores.len()) as u32;
         let routes = Routes::start(outward(config), places, None, firewall);
         let routes = routes.map_err(|error| format!("following the kernel's routes: {error}"))?;
-        Ok(Direct { routes, each: each as u32 })
+        Ok(Direct { routes, each: each as u32, sockets })
     }
 
     /// What the next shard needs.
-    pub(crate) fn next_hops(&mut self) -> NextHops {
-        NextHops { hops: self.routes.share(self.each), reader: self.routes.reader() }
+    pub(crate) fn next_hops(&mut self) -> Option<NextHops> {
+        let sockets = self.sockets.pop()?;
+        Some(NextHops { sockets, hops: self.routes.share(self.each), reader: self.routes.reader() })
     }
 
     /// What metrics tell of it.

@@ -406,7 +406,7 @@ impl Running {
                 ranges: media_ranges(config),
                 lookup: lookup.clone(),
                 offload: bypass.as_mut().and_then(|bypass| bypass.offload()),
-                direct: direct.as_mut().map(|direct| direct.next_hops()),
+                direct: direct.as_mut().and_then(|direct| direct.next_hops()),
                 af_xdp: bypass.as_mut().and_then(|bypass| bypass.plan(config)),
                 events,
                 exits: exits.clone(),

@@ -3,10 +3,14 @@
 pub(super) mod header;
 pub(super) mod ways;
 
+use std::os::fd::OwnedFd;
+
 use crate::routes::{HopReader, Hops};
 
-/// What a shard needs to know next hops.
+/// What a shard of io_uring needs to send to next hops.
 pub(crate) struct NextHops {
+    /// Packet sockets, by traffic class. To close one takes the kernel some time: none is made in vain.
+    pub(crate) sockets: Vec<(u8, OwnedFd)>,
     pub(crate) hops: Hops,
     pub(crate) reader: HopReader,
 }

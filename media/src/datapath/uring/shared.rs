@@ -51,12 +51,18 @@ pub(super) fn receive(v6: bool) -> Token {
     Token::Receive { endpoint: if v6 { V6 } else { EndpointId(0) }, generation: 0 }
 }
 
-/// Whether this process may have packet sockets: a service manager may forbid them.
+/// Packet sockets, one for each code point among these traffic classes (RFC 2474).
 ///
 /// # Errors
-/// The system's reason.
-pub(crate) fn packet_sockets() -> io::Result<()> {
-    sockets::packet(0).map(drop)
+/// The system's reason: a service manager may forbid them.
+pub(crate) fn packet_sockets(traffic_classes: impl Iterator<Item = u8>) -> io::Result<Vec<(u8, OwnedFd)>> {
+    let mut all: Vec<(u8, OwnedFd)> = Vec::new();
+    for traffic_class in traffic_classes {
+        if all.iter().all(|(known, _)| *known != traffic_class) {
+            all.push((traffic_class, sockets::packet(traffic_class)?.into()));
+        }
+    }
+    Ok(all)
 }
 
 /// The ports of a shard.
@@ -131,7 +137,7 @@ impl Shared {
                 files.push(sender.into());
             }
         }
-        let direct = hops.map(|hops| Direct::new(hops, &ranges, endpoints, &mut files)).transpose()?;
+        let direct = hops.map(|hops| Direct::new(hops, endpoints, &mut files));
         let shared = Shared {
             owners: vec![0; lookup.entries()],
             lookup,

@@ -1,15 +1,13 @@
 //! Sending past the kernel's routing: frames with all their headers, by packet sockets, to the next hop that the kernel
 //! has named. Traffic control and captures on the interface see them; the firewall does not.
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use moorline_relay::EndpointId;
 
-use super::{Addressed, NoWay, sockets, sum};
-use crate::datapath::MediaRange;
+use super::{Addressed, NoWay, sum};
 use crate::datapath::address::Name;
 use crate::datapath::outward::NextHops;
 use crate::datapath::outward::header::{Checksum, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Out};
@@ -17,7 +15,7 @@ use crate::datapath::outward::ways::{Leaving, Ways};
 
 pub(super) struct Direct {
     ways: Ways,
-    /// The place in the file table of the first packet socket of each code point (RFC 2474).
+    /// The place in the file table of the packet socket of each code point (RFC 2474).
     files: [u32; CODE_POINTS],
     /// The time of the batch, of the monotonic clock.
     now: u64,
@@ -25,30 +23,17 @@ pub(super) struct Direct {
 }
 
 const CODE_POINTS: usize = 64;
-/// Sockets of a code point, which share its ports: a fair queue on the interface (`fq`) takes what one socket sends for one
-/// flow, and a hundred packets of a flow at most.
-const LANES: u32 = 8;
 
 impl Direct {
-    /// Its sockets, some for each code point of the ranges, come behind `files`.
-    pub(super) fn new(
-        hops: NextHops,
-        ranges: &[MediaRange],
-        endpoints: usize,
-        files: &mut Vec<OwnedFd>,
-    ) -> io::Result<Direct> {
+    /// Its sockets come behind `files`.
+    pub(super) fn new(hops: NextHops, endpoints: usize, files: &mut Vec<OwnedFd>) -> Direct {
+        let NextHops { sockets, hops, reader } = hops;
         let mut places = [0; CODE_POINTS];
-        for range in ranges {
-            let place = &mut places[code_point(range.traffic_class())];
-            // Place 0 is a receiver's.
-            if *place == 0 {
-                *place = files.len() as u32;
-                for _ in 0..LANES {
-                    files.push(sockets::packet(range.traffic_class())?.into());
-                }
-            }
+        for (traffic_class, socket) in sockets {
+            places[code_point(traffic_class)] = files.len() as u32;
+            files.push(socket);
         }
-        Ok(Direct { ways: Ways::new(hops.hops, hops.reader, endpoints), files: places, now: 0, sent: 0 })
+        Direct { ways: Ways::new(hops, reader, endpoints), files: places, now: 0, sent: 0 }
     }
 
     /// How many packets were addressed, ever.
@@ -103,8 +88,7 @@ impl Direct {
         Ok(Some(Addressed {
             begin: frame.start,
             length: frame.len(),
-            // RTP has even ports.
-            file: self.files[code_point(line.traffic_class)] + u32::from(line.from_port / 2) % LANES,
+            file: self.files[code_point(line.traffic_class)],
             name: Name::link(next.interface, ethertype),
         }))
     }
