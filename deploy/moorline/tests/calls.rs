@@ -56,7 +56,7 @@ fn signaling_killed_in_mid_call_takes_its_calls_back() {
 fn media_killed_in_mid_call_comes_back_on_the_same_ports() {
     let stand = Stand::up(22, &[]);
     let mut killed = false;
-    let report = load::run(&stand.plan(10, Duration::from_secs(5)), &mut |progress| {
+    let report = load::run(&stand.plan(10, Duration::from_secs(12)), &mut |progress| {
         if !killed && progress.active == 10 {
             killed = true;
             kill(stand.child("media").expect("it runs"), Signal::SIGKILL).expect("killed");
