@@ -111,7 +111,9 @@ take_flows() {
 }
 
 has_noted_rtcp() {
-    (($(in_ns carrier nft list set ip flows flows | grep -oE '[0-9.]+ \. [0-9]+ \. [0-9.]+ \. [0-9]*[13579]\b' | wc -l) >= attack_calls))
+    # None at first, which is no fault.
+    (($(in_ns carrier nft list set ip flows flows |
+        { grep -oE '[0-9.]+ \. [0-9]+ \. [0-9.]+ \. [0-9]*[13579]\b' || true; } | wc -l) >= attack_calls))
 }
 
 # start_calls NAME TALK_S SEED: the calls that are to be attacked; $calls_pid is their generator. Returns when all are up.
