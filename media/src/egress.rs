@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::config::{Config, Egress};
 use crate::datapath::NextHops;
 use crate::datapath::uring::packet_sockets;
+use crate::error::MediaError;
 use crate::routes::{self, Firewall, HopFigures, HopReader, Outward, Routes};
 
 /// The most next hops of a shard: as many as it has ports, up to this. What is above goes by the kernel.
@@ -29,11 +30,29 @@ impl Watch {
 }
 
 impl Direct {
-    /// For shards that have so many ports.
+    /// For shards that have so many ports on shared sockets, if they have those, and the configuration wants it; where it
+    /// does not insist, and the host does not offer it, `None`.
     ///
     /// # Errors
-    /// The kernel's reason, in words.
-    pub(crate) fn start(config: &Config, ports: usize) -> Result<Direct, String> {
+    /// What is missing, where the configuration insists.
+    pub(crate) fn wished(config: &Config, shared_ports: Option<usize>) -> Result<Option<Direct>, MediaError> {
+        let started = match (config.egress, shared_ports) {
+            (Egress::Routed, _) | (Egress::Auto, None) => return Ok(None),
+            (Egress::Direct, None) => Err("it takes shared sockets, and there are none".to_owned()),
+            (Egress::Auto | Egress::Direct, Some(ports)) => Direct::start(config, ports),
+        };
+        match started {
+            Ok(direct) => Ok(Some(direct)),
+            Err(reason) if config.egress == Egress::Direct => Err(MediaError::Egress(reason)),
+            Err(reason) => {
+                tracing::warn!(reason, "the kernel routes all media that is sent");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The kernel's reason where it cannot be, in words.
+    fn start(config: &Config, ports: usize) -> Result<Direct, String> {
         let classes = || config.ranges.iter().map(|range| range.dscp << 2);
         let sockets = config.cores.iter().map(|_| packet_sockets(classes())).collect::<io::Result<Vec<_>>>();
         let sockets = sockets.map_err(|error| format!("packet sockets: {error}"))?;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::bypass::{self, Bypass};
-use crate::config::{Config, DatapathChoice, Egress, MAX_SHARDS, OffloadChoice, Range, Sockets};
+use crate::config::{Config, DatapathChoice, MAX_SHARDS, OffloadChoice, Range, Sockets};
 use crate::control::{Access, ControlSocket};
 use crate::datapath::af_xdp::AfXdp;
 use crate::datapath::epoll::Epoll;
@@ -83,13 +83,13 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     };
     match choose(datapath)? {
         DatapathChoice::Epoll => {
-            start_direct(&config, false)?;
+            Direct::wished(&config, None)?;
             serve(Started::new::<Epoll>(config, None, None, None)?, shutdown)
         }
         _ => {
             let lookup = share(&config)?;
             let bypass = start_offload(&config, lookup.is_some())?;
-            let direct = start_direct(&config, lookup.is_some())?;
+            let direct = Direct::wished(&config, lookup.as_ref().map(|_| endpoints(&config)))?;
             serve(Started::new::<Uring>(config, lookup, bypass, direct)?, shutdown)
         }
     }
@@ -146,25 +146,6 @@ fn start_offload(config: &Config, shared: bool) -> Result<Option<Bypass>, MediaE
         Err(reason) if config.offload == OffloadChoice::On => Err(MediaError::Offload(reason)),
         Err(reason) => {
             tracing::info!(reason, "no flow is relayed in the network driver");
-            Ok(None)
-        }
-    }
-}
-
-/// What sends past the kernel's routing, if the configuration wants it; where it does not insist, and the host does not
-/// offer it, `None`.
-fn start_direct(config: &Config, shared: bool) -> Result<Option<Direct>, MediaError> {
-    let started = match config.egress {
-        Egress::Routed => return Ok(None),
-        Egress::Auto if !shared => return Ok(None),
-        Egress::Direct if !shared => Err("it takes shared sockets, and there are none".to_owned()),
-        Egress::Auto | Egress::Direct => Direct::start(config, endpoints(config)),
-    };
-    match started {
-        Ok(direct) => Ok(Some(direct)),
-        Err(reason) if config.egress == Egress::Direct => Err(MediaError::Egress(reason)),
-        Err(reason) => {
-            tracing::warn!(reason, "the kernel routes all media that is sent");
             Ok(None)
         }
     }

@@ -243,6 +243,7 @@ impl Uring {
             None => self.slots.file(from).ok_or(NoWay::Closed).map(|file| Addressed {
                 begin: payload.start,
                 length: payload.len(),
+                ip: payload.start,
                 file,
                 name: Name::new(to),
             }),
@@ -251,25 +252,24 @@ impl Uring {
                 buffer.and_then(|buffer| shared.address(buffer, payload, from, to))
             }
         };
-        let (file, name) = match addressed {
-            Ok(Addressed { begin, length, file, name }) => {
-                (packet.begin, packet.length) = (begin as u16, length as u16);
-                (file, name)
-            }
+        let Addressed { begin, length, ip, file, name } = match addressed {
+            Ok(addressed) => addressed,
             Err(no_way) => {
                 let reason = if no_way == NoWay::Closed { KernelDrop::Closed } else { KernelDrop::Send };
                 tally.count_unsent(reason, packet.traffic, packet.bytes as usize);
                 return Ok(());
             }
         };
-        let bytes = self.buffers.get(packet.buffer).and_then(|buffer| buffer.get(packet.begin.into()..));
+        // Should it be above the limit of its path, it is sent again from its IP header on.
+        (packet.begin, packet.length) = (ip as u16, (begin + length - ip) as u16);
+        let bytes = self.buffers.get(packet.buffer).and_then(|buffer| buffer.get(begin..));
         let Some(address) = bytes.map(<[u8]>::as_ptr) else { return Ok(()) };
         // At most one send per completion of the batch, so the names never move.
         debug_assert!(self.batch.names.len() < self.batch.names.capacity());
         let place = self.batch.names.len() as u32;
         self.batch.names.push(name);
         let Some(name) = self.batch.names.last() else { return Ok(()) };
-        let entry = opcode::Send::new(Fixed(file), address, packet.length.into())
+        let entry = opcode::Send::new(Fixed(file), address, length as u32)
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(name.as_ptr())
             .dest_addr_len(name.len())
@@ -337,7 +337,7 @@ impl Uring {
 }
 
 impl Forwarded {
-    /// What is sent.
+    /// What is sent, without the header of the link.
     fn lies_in<'a>(&self, buffers: &'a Buffers) -> Option<&'a [u8]> {
         let (begin, length) = (usize::from(self.begin), usize::from(self.length));
         buffers.get(self.buffer)?.get(begin..)?.get(..length)

@@ -121,7 +121,7 @@ struct Forwarded {
     received_ns: Option<u64>,
     traffic: Traffic,
     bytes: u32,
-    /// The buffer that it is sent from, and where in it, headers included if these are sent too.
+    /// The buffer that it is sent from, and where in it, from its IP header on if headers are sent too.
     buffer: u16,
     begin: u16,
     length: u16,

@@ -301,7 +301,7 @@ impl Shared {
         let begin = sender.write(packet, payload.start, to, self.id).ok_or(NoWay::Destination)?;
         // A raw socket takes the port of an IPv6 destination for a protocol.
         let name = Name::new(SocketAddr::new(to.ip(), 0));
-        Ok(Addressed { begin, length: payload.end - begin, file: local.file, name })
+        Ok(Addressed { begin, length: payload.end - begin, ip: begin, file: local.file, name })
     }
 
     /// Sends a datagram, headers and all, that is above the limit of its path: by an ordinary socket, so that the
@@ -339,6 +339,8 @@ pub(super) struct Addressed {
     /// Where in the buffer it begins.
     pub(super) begin: usize,
     pub(super) length: usize,
+    /// Where its IP header is, behind that of the link if it has one.
+    pub(super) ip: usize,
     /// The place in the file table of the socket that sends it.
     pub(super) file: u32,
     /// What that socket is told.

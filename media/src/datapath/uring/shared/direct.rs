@@ -10,7 +10,7 @@ use moorline_relay::EndpointId;
 use super::{Addressed, NoWay, sum};
 use crate::datapath::address::Name;
 use crate::datapath::outward::NextHops;
-use crate::datapath::outward::header::{Checksum, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Out};
+use crate::datapath::outward::header::{Checksum, ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Out, VLAN};
 use crate::datapath::outward::ways::{Leaving, Ways};
 
 pub(super) struct Direct {
@@ -88,6 +88,7 @@ impl Direct {
         Ok(Some(Addressed {
             begin: frame.start,
             length: frame.len(),
+            ip: frame.start + if next.vlan == 0 { ETHERNET } else { ETHERNET + VLAN },
             file: self.files[code_point(line.traffic_class)],
             name: Name::link(next.interface, ethertype),
         }))
