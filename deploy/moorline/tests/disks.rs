@@ -209,6 +209,14 @@ fn call_until(stand: &Stand, callers: &Callers, name: &str, status: u16) {
     });
 }
 
+/// Places so many calls at the pace of the tests.
+fn call_many(callers: &Callers, name: &str, count: u32) {
+    for number in 0..count {
+        callers.call(&format!("{name}{number}"), "5550");
+        thread::sleep(PACE);
+    }
+}
+
 #[test]
 fn a_disk_that_hangs_holds_up_no_call_that_is_up() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -221,10 +229,7 @@ fn a_disk_that_hangs_holds_up_no_call_that_is_up() {
         let _end = End(&over);
         scope.spawn(|| callers.listen(&over));
         scope.spawn(|| serve(&called, &called_at, &over));
-        for number in 0..30 {
-            callers.call(&format!("before{number}"), "5550");
-            thread::sleep(PACE);
-        }
+        call_many(&callers, "before", 30);
         stand.until("all calls are up", || callers.up().len() == 30);
         stand.until("all is written", || metric(&stand, "moorline_cdr_marks_total") >= 90.0);
         let up = callers.up();
@@ -246,10 +251,7 @@ fn a_disk_that_hangs_holds_up_no_call_that_is_up() {
 
         drop(frozen);
         stand.until("the disk is well", || metric(&stand, "moorline_cdr_journal_failing") == 0.0);
-        for number in 0..30 {
-            callers.call(&format!("after{number}"), "5550");
-            thread::sleep(PACE);
-        }
+        call_many(&callers, "after", 30);
         let is_up = |name: &str| callers.up().iter().filter(|(call, _)| call.starts_with(name)).count();
         stand.until("new calls are up", || is_up("after") == 30);
         hung_up(&stand, &callers, &callers.up());
@@ -276,10 +278,7 @@ fn a_full_disk_refuses_calls_or_not_as_configured_and_loses_no_record() {
             let _end = End(&over);
             scope.spawn(|| callers.listen(&over));
             scope.spawn(|| serve(&called, &called_at, &over));
-            for number in 0..20 {
-                callers.call(&format!("before{number}"), "5550");
-                thread::sleep(PACE);
-            }
+            call_many(&callers, "before", 20);
             stand.until("all calls are up", || callers.up().len() == 20);
             let up = callers.up();
             disk.fill();
@@ -289,10 +288,7 @@ fn a_full_disk_refuses_calls_or_not_as_configured_and_loses_no_record() {
             if when_full == "refuse" {
                 call_until(&stand, &callers, "full", 503);
             } else {
-                for number in 0..20 {
-                    callers.call(&format!("full{number}"), "5550");
-                    thread::sleep(PACE);
-                }
+                call_many(&callers, "full", 20);
                 stand.until("they are up", || callers.up().len() == 30);
             }
             asked_inside(&stand, &callers, "INVITE", 2, &up[10..]);
