@@ -21,7 +21,7 @@ use crate::bypass::Watch;
 use crate::metrics::Scrape;
 use crate::routes::HopFigures;
 use crate::shard::{Letter, Mailbox, Snapshot};
-use crate::{egress, limits};
+use crate::{LostLines, egress, limits};
 
 /// A shard that takes longer than this to answer is not well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) bypass: Option<Watch>,
     /// Where they go past its routing.
     pub(crate) direct: Option<egress::Watch>,
+    /// What was lost of the log.
+    pub(crate) lost_lines: LostLines,
     pub(crate) flight: Mutex<Weak<Flight>>,
 }
 
@@ -65,7 +67,9 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     };
     let descriptors = (open_descriptors(), limits::open_files());
     let (driver, hops) = (admin.bypass.as_ref().and_then(Watch::counts), admin.hops());
-    let scrape = Scrape { datapath: admin.datapath, capacity: admin.capacity, descriptors, shards, driver, hops };
+    let lost_lines = (admin.lost_lines)();
+    let scrape =
+        Scrape { datapath: admin.datapath, capacity: admin.capacity, descriptors, shards, driver, hops, lost_lines };
     match scrape.text() {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -139,7 +143,15 @@ mod tests {
     async fn all_who_ask_meanwhile_share_one_scrape() {
         let shard = Arc::new(Mailbox::new().unwrap());
         let shards = vec![Arc::clone(&shard)];
-        let admin = Admin { datapath: "", capacity: 1, shards, bypass: None, direct: None, flight: Mutex::default() };
+        let admin = Admin {
+            datapath: "",
+            capacity: 1,
+            shards,
+            bypass: None,
+            direct: None,
+            lost_lines: Arc::new(|| 0),
+            flight: Mutex::default(),
+        };
         for _ in 0..2 {
             let answer = async {
                 let Some(Letter::Scrape(answer)) = shard.read() else { panic!("a scrape was posted") };

@@ -28,3 +28,6 @@ pub use egress::has_firewall;
 pub use error::MediaError;
 pub use moorline_xdp::LookupError;
 pub use process::{af_xdp, offload, run, run_until, shared_sockets};
+
+/// Says how many lines of the process's log were lost, whenever it is asked: it does not wait.
+pub type LostLines = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;

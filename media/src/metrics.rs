@@ -55,6 +55,8 @@ pub(crate) struct Scrape {
     pub(crate) driver: Option<Counts>,
     /// Where packets go past the kernel's routing.
     pub(crate) hops: Option<HopFigures>,
+    /// Lines of the log that were lost.
+    pub(crate) lost_lines: u64,
 }
 
 impl Scrape {
@@ -101,7 +103,11 @@ impl Scrape {
         gauge(encoder, "process_open_fds", "Open file descriptors; io_uring keeps media sockets elsewhere", open)?;
         gauge(encoder, "process_max_fds", "The limit of open file descriptors", limit)?;
         let help = "Sessions that may be open at once";
-        gauge(encoder, "moorline_media_session_capacity", help, u64::from(self.capacity))
+        gauge(encoder, "moorline_media_session_capacity", help, u64::from(self.capacity))?;
+        let help = "Lines of the log that were lost, because whoever reads it did not take them";
+        encoder
+            .encode_descriptor("moorline_log_lost_lines", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.lost_lines, None)
     }
 
     fn encode_traffic(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::LostLines;
 use crate::bypass::{self, Bypass};
 use crate::config::{Config, DatapathChoice, MAX_SHARDS, OffloadChoice, Range, Sockets};
 use crate::control::{Access, ControlSocket};
@@ -38,12 +39,12 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 const FIRST_LOOKS: usize = 20;
 
 /// Runs the media process until SIGTERM or SIGINT. Sockets are closed and the control socket's file removed
-/// when it returns.
+/// when it returns. How many lines of the log were lost is asked for the metrics.
 ///
 /// # Errors
 /// Why it could not start, or ended by itself.
-pub fn run(config: Config) -> Result<(), MediaError> {
-    run_until(config, async {
+pub fn run(config: Config, lost_lines: LostLines) -> Result<(), MediaError> {
+    start(config, lost_lines, async {
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 tokio::select! {
@@ -61,7 +62,11 @@ pub fn run(config: Config) -> Result<(), MediaError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
+pub fn run_until(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
+    start(config, Arc::new(|| 0), shutdown)
+}
+
+fn start(mut config: Config, lost_lines: LostLines, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
     config.check()?;
     for range in &config.ranges {
         if let Some(interface) = range.interface.as_deref().filter(|name| nix::net::if_::if_nametoindex(*name).is_err())
@@ -74,7 +79,7 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     limits::raise_open_files(config.capacity);
     bypass::clear(&config);
     if let Some(started) = start_af_xdp(&config)? {
-        return serve(started, shutdown);
+        return serve(started, lost_lines, shutdown);
     }
     let datapath = match config.sockets {
         // Only io_uring has them: nothing else is to be fallen back to.
@@ -84,13 +89,13 @@ pub fn run_until(mut config: Config, shutdown: impl Future<Output = ()>) -> Resu
     match choose(datapath)? {
         DatapathChoice::Epoll => {
             Direct::wished(&config, None)?;
-            serve(Started::new::<Epoll>(config, None, None, None)?, shutdown)
+            serve(Started::new::<Epoll>(config, None, None, None)?, lost_lines, shutdown)
         }
         _ => {
             let lookup = share(&config)?;
             let bypass = start_offload(&config, lookup.is_some())?;
             let direct = Direct::wished(&config, lookup.as_ref().map(|_| endpoints(&config)))?;
-            serve(Started::new::<Uring>(config, lookup, bypass, direct)?, shutdown)
+            serve(Started::new::<Uring>(config, lookup, bypass, direct)?, lost_lines, shutdown)
         }
     }
 }
@@ -299,7 +304,7 @@ impl Started {
     }
 }
 
-fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
+fn serve(started: Started, lost_lines: LostLines, shutdown: impl Future<Output = ()>) -> Result<(), MediaError> {
     let Started { bypass, direct, running, config, datapath, lookup, said, exited, access } = started;
     let interfaces = config.ranges.iter().map(|range| range.interface.clone()).collect();
     let kept = bypass.as_ref().map(Bypass::keep);
@@ -316,6 +321,7 @@ fn serve(started: Started, shutdown: impl Future<Output = ()>) -> Result<(), Med
         shards: running.mailboxes(),
         bypass: bypass.as_ref().map(Bypass::watch),
         direct: direct.as_ref().map(Direct::watch),
+        lost_lines,
         flight: Mutex::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

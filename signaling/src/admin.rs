@@ -15,6 +15,7 @@ use tracing::error;
 
 use moorline_b2bua::Concurrency;
 
+use crate::LostLines;
 use crate::cdr::RecordCounts;
 use crate::clock::now_ns;
 use crate::event_loop::Question;
@@ -41,6 +42,8 @@ pub(crate) struct Sources {
     pub(crate) limits: Arc<Limits>,
     /// What became of reloads.
     pub(crate) reloads: Arc<Reloads>,
+    /// What was lost of the log.
+    pub(crate) lost_lines: LostLines,
 }
 
 /// Serves until the runtime ends.
@@ -96,5 +99,6 @@ pub(crate) async fn ask(sources: &Sources) -> Option<Page> {
     let records = sources.records.clone();
     let (limiter, unwritten) = (Arc::clone(&sources.limits.limiter), sources.limits.is_failing());
     let (workers, reloads, now_ns) = (sources.workers.len(), Arc::clone(&sources.reloads), now_ns());
-    Some(Page { sum, workers, streams, calls, records, limiter, unwritten, reloads, now_ns })
+    let lost_lines = (sources.lost_lines)();
+    Some(Page { sum, workers, streams, calls, records, limiter, unwritten, reloads, lost_lines, now_ns })
 }

@@ -58,3 +58,6 @@ pub use moorline_b2bua::inspect;
 pub use moorline_b2bua::policy::Policy;
 pub use process::run;
 pub use reload::{Change, ConfigurationReply, ReloadReply, Source, TakenOverBy};
+
+/// Says how many lines of the process's log were lost, whenever it is asked: it does not wait.
+pub type LostLines = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -38,6 +38,8 @@ pub(crate) struct Page {
     pub(crate) unwritten: bool,
     /// What became of reloads.
     pub(crate) reloads: Arc<Reloads>,
+    /// Lines of the log that were lost.
+    pub(crate) lost_lines: u64,
     /// When it is shown.
     pub(crate) now_ns: u64,
 }

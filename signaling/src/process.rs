@@ -32,7 +32,7 @@ use crate::reload::{Reload, Settings, Source, UsedTrunks};
 use crate::store::{Entry, Store};
 use crate::transport::streams::{self, StreamQueue, Streams};
 use crate::transport::udp::{self, UdpTransport};
-use crate::{Config, SignalingError, admin, api, cdr, privilege, radius, resolver};
+use crate::{Config, LostLines, SignalingError, admin, api, cdr, privilege, radius, resolver};
 
 /// How often certificates are looked at.
 const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
@@ -40,20 +40,21 @@ const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
 /// Serves SIP until SIGTERM or SIGINT; see the crate's documentation for what becomes of the calls. On SIGHUP the
 /// certificates are read again, and the configuration from its source.
 ///
-/// Works without a media process, refusing calls until one answers at [`Config::control`].
+/// Works without a media process, refusing calls until one answers at [`Config::control`]. How many lines of the log were
+/// lost is asked for the metrics.
 ///
 /// # Errors
 /// What keeps the process from starting. Once it serves, it fails only if a worker's thread does.
-pub fn run(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingError> {
+pub fn run(config: Config, source: Arc<dyn Source>, lost_lines: LostLines) -> Result<(), SignalingError> {
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, serve(config, source))
+    LocalSet::new().block_on(&runtime, serve(config, source, lost_lines))
 }
 
 fn runtime() -> Result<Runtime, SignalingError> {
     Builder::new_current_thread().enable_all().build().map_err(SignalingError::system("starting an event loop"))
 }
 
-async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingError> {
+async fn serve(config: Config, source: Arc<dyn Source>, lost_lines: LostLines) -> Result<(), SignalingError> {
     let policy = config.policy().map_err(SignalingError::Config)?;
     privilege::refuse_root(&config)?;
     let stop = stop_signals()?;
@@ -129,6 +130,7 @@ async fn serve(config: Config, source: Arc<dyn Source>) -> Result<(), SignalingE
         records: records.as_ref().map(Records::counts),
         limits: Arc::clone(&shared.limits),
         reloads: reload.outcomes(),
+        lost_lines,
     };
     let served = command::Commands::new(sources.clone(), Arc::clone(&reload), &config);
     let operators = api::routes(served.clone(), guard);

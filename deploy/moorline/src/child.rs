@@ -10,18 +10,19 @@ use tracing::info;
 use crate::Outcome;
 use crate::cli::ProcessArgs;
 use crate::config::{Configuration, make_private_directory};
+use crate::log::Log;
 use crate::reload::ConfigurationFile;
 
 /// `moorline signaling`.
-pub(crate) fn signaling(args: &ProcessArgs) -> Outcome {
+pub(crate) fn signaling(args: &ProcessArgs, log: &Log) -> Outcome {
     let Some(configuration) = start(args)? else { return Ok(ExitCode::SUCCESS) };
     let file = ConfigurationFile(args.config.config.clone());
-    moorline_signaling::run(configuration.signaling, Arc::new(file))?;
+    moorline_signaling::run(configuration.signaling, Arc::new(file), log.lost_lines())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `moorline media`.
-pub(crate) fn media(args: &ProcessArgs) -> Outcome {
+pub(crate) fn media(args: &ProcessArgs, log: &Log) -> Outcome {
     let Some(configuration) = start(args)? else { return Ok(ExitCode::SUCCESS) };
     if let Some(user) = configuration.signaling.user.as_ref().filter(|_| geteuid().is_root()) {
         // The control socket is made with this process's group: it must be one that signaling is in.
@@ -33,7 +34,7 @@ pub(crate) fn media(args: &ProcessArgs) -> Outcome {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    moorline_media::run(configuration.media)?;
+    moorline_media::run(configuration.media, log.lost_lines())?;
     Ok(ExitCode::SUCCESS)
 }
 

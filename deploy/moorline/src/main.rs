@@ -10,6 +10,7 @@ mod demo;
 mod host;
 mod limits;
 mod load;
+mod log;
 mod ops;
 mod preset;
 mod reload;
@@ -17,12 +18,12 @@ mod session;
 mod supervise;
 mod up;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command, SessionCommand};
-use tracing::level_filters::LevelFilter;
+use log::Log;
 
 /// What a command comes to: done, or failed with something already said, or failed with this to say.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
@@ -30,11 +31,28 @@ pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     // Usage errors end here, with status 2.
     let cli = Cli::parse();
-    log_to_stderr(cli.log_level);
-    let outcome = match &cli.command {
+    let mut log = Log::start(cli.log_level);
+    let outcome = carry_out(&cli, &log);
+    // What is printed now comes after what was logged, and nowhere where that hangs.
+    let read = log.end();
+    match outcome {
+        Ok(status) => status,
+        Err(error) if has_no_reader(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            if read {
+                // Where it is closed there is nobody to tell.
+                let _told = writeln!(io::stderr(), "moorline: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(cli: &Cli, log: &Log) -> Outcome {
+    match &cli.command {
         Command::Up(args) => up::run(args, cli.log_level),
-        Command::Signaling(args) => child::signaling(args),
-        Command::Media(args) => child::media(args),
+        Command::Signaling(args) => child::signaling(args, log),
+        Command::Media(args) => child::media(args, log),
         Command::Check(args) => check::run(args),
         Command::Preset(command) => preset::run(command),
         Command::Session(SessionCommand::Open(args)) => session::open(args),
@@ -54,26 +72,10 @@ fn main() -> ExitCode {
         Command::Rollback(args) => reload::rollback(args),
         Command::Demo(args) => demo::run(args),
         Command::Load(args) => load::run(args),
-    };
-    match outcome {
-        Ok(status) => status,
-        Err(error) if has_no_reader(&*error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("moorline: {error}");
-            ExitCode::FAILURE
-        }
     }
 }
 
 /// True where the output's reader, such as `head`, has had enough.
 fn has_no_reader(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-fn log_to_stderr(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
 }

@@ -45,6 +45,7 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
             records: None,
             limits,
             reloads: reload.outcomes(),
+            lost_lines: Arc::new(|| 0),
         };
         let server = spawn_local(serve(listener, Commands::new(sources, reload, &config)));
         let done = spawn_blocking(move || client(path));

@@ -101,6 +101,10 @@ impl Collector for Page {
         encoder
             .encode_descriptor("moorline_sip_answer_seizure_ratio", help, None, MetricType::Gauge)?
             .encode_gauge(&ratio)?;
+        let help = "Lines of the log that were lost, because whoever reads it did not take them";
+        encoder
+            .encode_descriptor("moorline_log_lost_lines", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.lost_lines, None)?;
         edge::encode(self, &mut encoder)?;
         self.records.as_ref().map_or(Ok(()), |counts| records::encode(counts, &mut encoder))?;
         limits::encode(self, &mut encoder)?;

@@ -23,6 +23,7 @@ fn page(observations: impl IntoIterator<Item = Observation>) -> String {
         limiter,
         unwritten: false,
         reloads: Arc::default(),
+        lost_lines: 3,
         now_ns: NOW,
     })
     .expect("a page")
@@ -46,6 +47,7 @@ fn counters_and_gauges_have_their_names() {
     has(&page, "moorline_sip_media_connected 1");
     has(&page, "moorline_sip_retransmissions_total 0");
     has(&page, r#"moorline_sip_reloads_total{outcome="refused"} 0"#);
+    has(&page, "moorline_log_lost_lines_total 3");
     has(&page, "moorline_sip_configuration_timestamp_seconds 0");
     assert!(!page.contains("moorline_sip_last_reload_timestamp_seconds{"), "there was none");
     assert!(page.ends_with("# EOF\n"));
@@ -112,6 +114,7 @@ fn forwarding_is_measured_from_when_the_message_came() {
         limiter: Arc::default(),
         unwritten: false,
         reloads: Arc::default(),
+        lost_lines: 0,
         now_ns: NOW,
     })
     .expect("text");
@@ -144,6 +147,7 @@ fn workers_are_added_up() {
         limiter: Arc::default(),
         unwritten: false,
         reloads: Arc::default(),
+        lost_lines: 0,
         now_ns: NOW,
     })
     .expect("text");

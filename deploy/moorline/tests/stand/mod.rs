@@ -43,6 +43,19 @@ impl Stand {
     /// As `start`, with any change to the configuration's text, in which the control socket is as given.
     pub(crate) fn start_with(role: &str, net: u8, change: impl FnOnce(&str, &str) -> String) -> Stand {
         let folder = tempfile::tempdir().expect("a folder");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        Stand::start_in(folder, role, net, log.into(), change)
+    }
+
+    /// As `start_with`, with the log somewhere else than where [`Stand::log`] reads it.
+    pub(crate) fn start_logging_to(log: impl Into<Stdio>, role: &str, net: u8) -> Stand {
+        Stand::start_in(tempfile::tempdir().expect("a folder"), role, net, log.into(), |text, socket| {
+            let command = PathBuf::from(socket).with_file_name("signaling.sock");
+            text.replacen("[signaling]\n", &format!("[signaling]\ncommand = {command:?}\n"), 1)
+        })
+    }
+
+    fn start_in(folder: TempDir, role: &str, net: u8, log: Stdio, change: impl FnOnce(&str, &str) -> String) -> Stand {
         let socket = folder.path().join("media.sock");
         let text = change(&configuration(net, &socket), socket.to_str().expect("a path"));
         std::fs::write(folder.path().join("up.toml"), text).expect("written");
@@ -52,7 +65,7 @@ impl Stand {
             .arg(folder.path().join("up.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("log")).expect("a log"))
+            .stderr(log)
             .spawn()
             .expect("the executable runs");
         Stand { folder, net, process }
@@ -187,6 +200,12 @@ impl Drop for Stand {
         // Over already in most tests. SIGTERM first, so that `up` takes its children along.
         if self.process.try_wait().is_ok_and(|status| status.is_none()) {
             let _ = kill(self.pid(), Signal::SIGTERM);
+            let deadline = Instant::now() + PATIENCE;
+            while self.process.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // One that hangs must not hold up the tests.
+            let _ = self.process.kill();
             let _ = self.process.wait();
         }
     }
