@@ -201,9 +201,9 @@ impl Worker {
             call.record.try_ended(&attempt.call_id.to_string(), Some(status), reason);
         }
         self.ending.push(id);
-        // Who was cancelled for its silence says no more than that.
+        // Who was cancelled for its silence says no more than that, or asks for another INVITE in vain.
         let given_up = attempt.as_ref().is_some_and(|attempt| attempt.given_up);
-        let hung_up = status == 487 && given_up;
+        let hung_up = matches!(status, 422 | 487) && given_up;
         match call.phase {
             Phase::Cancelled if call.attempts.is_empty() => self.end(now, id),
             // The caller is being told why already.

@@ -6,6 +6,7 @@ use moorline_sip::{Message, Method, Writer, respond};
 
 use super::refresh::with;
 use super::setup::{Refused, refusal_body};
+use super::shown_answers::without_interval;
 use super::{Arrival, ClientUse, ServerUse, Worker};
 use crate::Outcome;
 use crate::call::{Offer, Phase, Waiting};
@@ -147,6 +148,8 @@ impl Worker {
             }
             _ => {
                 leg.inviting = None;
+                let instead = without_interval(message);
+                let message = instead.as_ref().map_or(message, |instead| instead.view());
                 let answer = self.reinvite_answer(id, side, message, refusal_body(message));
                 self.take_reinvite(id, side.other());
                 if let Some(call) = self.calls.get_mut(&id) {

@@ -14,6 +14,9 @@ pub(super) type Shown = (OwnedMessage, Option<Arc<str>>);
 impl Worker {
     /// A refusal of a trunk as others hear it; `None` where that is as it came.
     pub(super) fn as_mapped(&self, trunk: usize, refusal: Message<'_>) -> Option<Shown> {
+        if let Some(instead) = without_interval(refusal) {
+            return Some((instead, None));
+        }
         let (status, reason) = (refusal.status()?, refusal.reason().unwrap_or_default());
         with_status(refusal, self.policy.trunks.get(trunk)?.answers.received.map(status, reason)?)
     }
@@ -44,6 +47,14 @@ impl Worker {
         }
         refused
     }
+}
+
+/// What others hear of a 422: the session interval is between us and who refused it (RFC 4028 section 6), and nobody
+/// else can mend it.
+pub(super) fn without_interval(refusal: Message<'_>) -> Option<OwnedMessage> {
+    let reason = b"Bad Gateway - Session Interval Refused".to_vec();
+    let instead = (refusal.status() == Some(422)).then_some(Mapped { status: 502, reason, announcement: None })?;
+    Some(with_status(refusal, instead)?.0)
 }
 
 /// A response with another status line.

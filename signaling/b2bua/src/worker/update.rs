@@ -7,6 +7,7 @@ use moorline_sip::{Message, Method, respond};
 
 use super::refresh::with;
 use super::setup::{Refused, refusal_body};
+use super::shown_answers::without_interval;
 use super::targets::is_secure;
 use super::{Arrival, ClientUse, Due, Worker};
 use crate::Outcome;
@@ -231,7 +232,9 @@ impl Worker {
 
     /// A refusal of `side` goes on; all stays as it was.
     fn update_refused(&mut self, now: u64, id: SessionId, side: Side, response: Message<'_>) {
-        self.answer_update(now, id, side, response, refusal_body(response));
+        let instead = without_interval(response);
+        let refusal = instead.as_ref().map_or(response, |instead| instead.view());
+        self.answer_update(now, id, side, refusal, refusal_body(refusal));
         if let Some(call) = self.calls.get_mut(&id) {
             call.offer = None;
         }

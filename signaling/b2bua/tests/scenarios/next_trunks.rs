@@ -39,6 +39,18 @@ fn a_late_422_of_a_trunk_that_was_given_up_is_not_followed_by_another_invite() {
 }
 
 #[test]
+fn a_late_422_of_a_trunk_that_was_given_up_says_nothing_to_the_caller() {
+    let (mut net, first, second) = gone_on(policy_with(Failover { statuses: vec![404], ..Failover::default() }));
+    let short = with(&answer(&first, "422 Session Interval Too Small", "a", CALLEE, ""), "Min-SE: 3600\r\n");
+    net.receive(CALLEE, &short);
+    net.expect(CALLEE, "ACK");
+    from_second(&mut net, &answer(&second, "486 Busy Here", "b", SECOND, ""));
+    net.expect(SECOND, "ACK");
+    net.expect(CALLER, "SIP/2.0 486 Busy Here");
+    net.nothing_left();
+}
+
+#[test]
 fn a_late_refusal_is_mapped_by_the_trunk_that_it_comes_from() {
     let rule =
         |to| AnswerRule { statuses: 486..=486, reason: None, to_status: Some(to), to_reason: None, announcement: None };

@@ -164,11 +164,12 @@ fn the_called_side_gets_the_interval_it_asks_for() {
     assert_eq!((again.header("Session-Expires"), again.header("Min-SE")), ("3600", "3600"));
     assert_eq!((again.header("CSeq"), again.header("Call-ID")), ("2 INVITE", out.header("Call-ID")));
     assert_eq!(again.tag("From"), out.tag("From"));
-    // It does not go on for ever.
+    // It does not go on for ever, and is nothing that the caller could mend.
     let short = answer(&again, "422 Session Interval Too Small", "bob", CALLEE, "");
     net.receive(CALLEE, &with(&short, "Min-SE: 3600\r\n"));
     net.expect(CALLEE, "ACK");
-    net.expect(CALLER, "SIP/2.0 422");
+    let refusal = net.expect(CALLER, "SIP/2.0 502 Bad Gateway - Session Interval Refused");
+    assert_eq!(refusal.find("Min-SE"), None);
     net.nothing_left();
 }
 
@@ -192,6 +193,24 @@ fn a_422_inside_the_call_is_mended_too() {
     net.expect(CALLEE, "ACK");
     net.advance(300 * SECOND);
     net.expect(CALLEE, "UPDATE");
+}
+
+#[test]
+fn a_422_that_cannot_be_mended_is_none_of_the_other_party() {
+    for method in ["INVITE", "UPDATE"] {
+        let mut net = Net::new();
+        let (up, _) = establish_with(&mut net, UPDATE, UPDATE);
+        net.receive(CALLER, &caller_request(method, 2, "c1", &up.tag, &sdp("192.0.2.11", 4000)));
+        let out = net.expect(CALLEE, method);
+        net.take_sent();
+        // Without the interval that it would take.
+        net.receive(CALLEE, &answer(&out, "422 Session Interval Too Small", "bob", CALLEE, ""));
+        net.expect(CALLER, "SIP/2.0 502 Bad Gateway - Session Interval Refused");
+        net.take_sent();
+        // The call goes on.
+        net.receive(CALLER, &caller_request("BYE", 3, "c1", &up.tag, ""));
+        net.expect(CALLEE, "BYE");
+    }
 }
 
 #[test]
