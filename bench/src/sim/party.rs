@@ -90,7 +90,7 @@ pub(super) struct Party {
     pub(super) faults: Vec<String>,
     /// Its link is dead from then on.
     pub(super) vanishes_at: Option<u64>,
-    joined_at: u64,
+    pub(super) joined_at: u64,
     /// When something last happened to it.
     pub(super) stirred_at: u64,
     reliable: bool,

@@ -115,8 +115,9 @@ fn refusal_is_explained(
     status: u16,
     fault: &mut impl FnMut(String),
 ) {
-    let statuses =
-        callees.iter().filter_map(|callee| callee.record.refused).filter(|status| !matches!(status, 401 | 422));
+    // A target that was given up may still refuse, when the caller has long been told.
+    let in_time = callees.iter().filter(|callee| callee.record.refused_at <= caller.record.refused_at);
+    let statuses = in_time.filter_map(|callee| callee.record.refused).filter(|status| !matches!(status, 401 | 422));
     let refusals: Vec<u16> = statuses.collect();
     let crowded = world.plan.capacity < world.plan.calls.len() || !world.plan.faults.is_empty();
     let explained = match status {
@@ -124,7 +125,7 @@ fn refusal_is_explained(
         _ if is_best(status, &refusals) => true,
         503 => crowded,
         // It rang for longer than it may.
-        408 if caller.record.refused_after >= world.plan.limits.ring_ns => true,
+        408 if caller.record.refused_at - caller.joined_at >= world.plan.limits.ring_ns => true,
         // The last of them is not there.
         408 => callees.last().is_none_or(|last| last.record.refused.is_none_or(|status| status / 100 == 3)),
         // What one requires and the other does not know.

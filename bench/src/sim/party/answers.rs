@@ -115,8 +115,7 @@ impl Party {
         if status / 100 == 3 {
             self.check_contacts(message);
         }
-        self.record.refused = Some(status);
-        self.record.refused_after = now - self.joined_at;
+        self.record.refuse(now, status);
         self.end(now);
     }
 

@@ -49,7 +49,7 @@ impl Party {
 
     /// The INVITE has to come again with what it lacks.
     fn turn_away(&mut self, now: u64, status: u16) {
-        self.record.refused = Some(status);
+        self.record.refuse(now, status);
         self.end(now);
     }
 
@@ -125,12 +125,12 @@ impl Party {
         }
         match self.script.answering.last {
             Final::Refuse { status, .. } => {
-                self.record.refused = Some(status);
+                self.record.refuse(now, status);
                 self.answer(now, self.first, status);
                 self.end(now);
             }
             Final::Redirect { to, .. } => {
-                self.record.refused = Some(302);
+                self.record.refuse(now, 302);
                 let contacts = self.contacts(to);
                 self.say_with(now, self.first, 302, String::new(), &contacts);
                 self.end(now);

@@ -5,8 +5,8 @@
 pub(in crate::sim) struct Record {
     /// The final refusal that it heard or gave.
     pub(in crate::sim) refused: Option<u16>,
-    /// How long it had waited for the refusal.
-    pub(in crate::sim) refused_after: u64,
+    /// When that was.
+    pub(in crate::sim) refused_at: u64,
     /// How often its INVITE came again, for a longer session.
     pub(in crate::sim) called_again: usize,
     /// When it last refused to refresh the session, or was refused to.
@@ -27,4 +27,11 @@ pub(in crate::sim) struct Record {
     pub(in crate::sim) outlasted: bool,
     /// Packets of media that came.
     pub(in crate::sim) media_heard: u64,
+}
+
+impl Record {
+    /// It heard or gave a final refusal.
+    pub(super) fn refuse(&mut self, now: u64, status: u16) {
+        (self.refused, self.refused_at) = (Some(status), now);
+    }
 }

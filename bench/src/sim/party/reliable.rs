@@ -136,7 +136,7 @@ impl Party {
         if unpracked.until <= now {
             let rseq = unpracked.rseq;
             self.record.unheard.push(format!("no PRACK to the provisional answer {rseq}"));
-            self.record.refused = Some(504);
+            self.record.refuse(now, 504);
             self.unpracked = None;
             self.answer(now, self.first, 504);
             self.end(now);
