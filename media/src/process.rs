@@ -8,6 +8,7 @@ use moorline_control::{Profile, ServerHello, VERSION};
 use moorline_relay::{Announcement, Announcements};
 use moorline_xdp::{Forward, Lookup, LookupError, LookupRange};
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,11 +46,19 @@ const FIRST_LOOKS: usize = 20;
 /// Why it could not start, or ended by itself.
 pub fn run(config: Config, lost_lines: LostLines) -> Result<(), MediaError> {
     start(config, lost_lines, async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+        match signals {
+            (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) => {
+                // Whoever has started this process may have held it back until somebody listens: else it would end it.
+                let _held = SigSet::from(Signal::SIGHUP).thread_unblock();
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                        _ = hangup.recv() => {
+                            tracing::info!("SIGHUP: the media process reads nothing again, [media] needs a restart");
+                        }
+                    }
                 }
             }
             // Without them the default action ends the process.

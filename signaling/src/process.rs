@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use moorline_b2bua::policy::Policy;
 use moorline_b2bua::{Concurrency, Dispatch, Edge, Entropy, NewCalls, Place, Worker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -360,6 +361,8 @@ fn stop_signals() -> Result<impl Future<Output = ()>, SignalingError> {
 
 fn reload_on_hangup(streams: &Rc<Streams>, reload: &Arc<Reload>) -> Result<(), SignalingError> {
     let (mut hangup, streams, reload) = (on(SignalKind::hangup())?, Rc::clone(streams), Arc::clone(reload));
+    // Whoever has started this process may have held it back until somebody listens.
+    SigSet::from(NixSignal::SIGHUP).thread_unblock().map_err(SignalingError::system("waiting for signals"))?;
     spawn_local(async move {
         while hangup.recv().await.is_some() {
             info!("SIGHUP: certificates are read again, and the configuration");

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command, SessionCommand};
 use log::Log;
+use nix::sys::signal::{SigSet, Signal};
 
 /// What a command comes to: done, or failed with something already said, or failed with this to say.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
@@ -31,6 +32,9 @@ pub(crate) type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     // Usage errors end here, with status 2.
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Up(_) | Command::Signaling(_) | Command::Media(_)) {
+        hold_back_hangups();
+    }
     let mut log = Log::start(cli.log_level);
     let outcome = carry_out(&cli, &log);
     // What is printed now comes after what was logged, and nowhere where that hangs.
@@ -46,6 +50,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// SIGHUP has processes read files again, and ends those that do not expect it yet. It comes when they do: threads that
+/// are made from here on hold it back too, until the process takes it.
+fn hold_back_hangups() {
+    // It fails for no valid signal.
+    let _held = SigSet::from(Signal::SIGHUP).thread_block();
 }
 
 fn carry_out(cli: &Cli, log: &Log) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &ConfigArgs, log_level: LevelFilter) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut hangup = signal(SignalKind::hangup())?;
+        SigSet::from(Signal::SIGHUP).thread_unblock()?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         info!(version = env!("CARGO_PKG_VERSION"), configuration = configuration.name, "moorline is starting");
