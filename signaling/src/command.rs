@@ -40,6 +40,12 @@ const MAX_LINE: usize = 64 * 1024;
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 8;
 
+/// Connections that are told so where there are too many; those beyond are hung up on.
+const MAX_TURNED_AWAY: usize = 32;
+
+/// What they are told.
+const TOO_MANY: &str = "too many commands at once: wait for them, and try again";
+
 /// How long a connection may say nothing, or not take what it asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,6 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves for ever; inside a `LocalSet`.
 pub(crate) async fn serve(listener: UnixListener, commands: Commands) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let waiting = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let hand = http::start(commands.clone());
     loop {
         let stream = match listener.accept().await {
@@ -62,8 +69,16 @@ pub(crate) async fn serve(listener: UnixListener, commands: Commands) {
         if !admits(&stream) {
             continue;
         }
-        // Whoever comes when there are too many is hung up on.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            if let Ok(place) = Arc::clone(&waiting).try_acquire_owned() {
+                spawn_local(async move {
+                    // One that does not listen has missed nothing.
+                    drop(timeout(PATIENCE, turn_away(stream)).await);
+                    drop(place);
+                });
+            }
+            continue;
+        };
         let (commands, hand) = (commands.clone(), hand.clone());
         spawn_local(async move {
             let served = begin(stream, place, commands, hand).await;
@@ -106,6 +121,30 @@ async fn begin(
     let served = converse(first, stream, commands).await;
     drop(place);
     served
+}
+
+/// Tells one too many that it is.
+async fn turn_away(mut stream: UnixStream) -> io::Result<()> {
+    let mut request = [0; 1024];
+    if stream.read(&mut request[..1]).await? == 0 {
+        return Ok(());
+    }
+    let text = if request[0].is_ascii_uppercase() {
+        http::unavailable(TOO_MANY)
+    } else {
+        serde_json::to_string(&Reply::Error(TOO_MANY.to_owned()))? + "\n"
+    };
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closed before it has said everything, it would hear of that instead.
+    let mut left = MAX_LINE;
+    while left > 0 {
+        match stream.read(&mut request).await? {
+            0 => break,
+            length => left = left.saturating_sub(length),
+        }
+    }
+    Ok(())
 }
 
 /// Answers line by line.

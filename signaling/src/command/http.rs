@@ -24,6 +24,14 @@ pub(super) fn start(commands: Commands) -> mpsc::Sender<Conversation> {
     hand
 }
 
+/// The answer to a request that there is no room for.
+pub(super) fn unavailable(why: &str) -> String {
+    let body = serde_json::json!({ "error": why }).to_string();
+    let length = body.len();
+    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1";
+    format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
 struct Handed(mpsc::Receiver<Conversation>);
 
 impl axum::serve::Listener for Handed {

@@ -172,15 +172,18 @@ fn what_is_no_command_is_told_so_and_too_much_is_cut_off() {
         }
         assert_eq!(asked(b""), "");
         assert!(asked(&vec![b' '; MAX_LINE + 1]).contains("at most"));
-        // As many as there may be, and one more, which is hung up on; they give their places back.
+        // As many as there may be, and one more, which is told so; they give their places back.
         let held: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| Client::connect(&path).expect("connected")).collect();
         let show = Request::LimitsShow { trunk: None };
-        let full = thread::scope(|scope| scope.spawn(|| ask(&path, &show).is_err()).join().expect("asked"));
-        assert!(full);
-        drop(held);
+        assert_eq!(error(&path, &show), TOO_MANY);
+        let told = asked(b"GET /api/v1/limits HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains(TOO_MANY), "{told}");
+        let more: Vec<Client> = (0..MAX_TURNED_AWAY).map(|_| Client::connect(&path).expect("connected")).collect();
+        assert!(ask(&path, &show).is_err(), "nobody is left to tell it");
+        drop((held, more));
         let free = (0..500).any(|_| {
             thread::sleep(Duration::from_millis(10));
-            ask(&path, &show).is_ok()
+            matches!(ask(&path, &show), Ok((Reply::Limits(_), _)))
         });
         assert!(free);
     });
