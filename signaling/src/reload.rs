@@ -262,8 +262,11 @@ impl Reload {
             }
             return reply;
         }
-        let prepared = match (&self.history, wanted) {
-            (Some(history), Wanted::Reload) => history.prepare(&next.text, &next.config.copied_files()),
+        // What could not be kept when it began to run is not the one before, as far as files tell.
+        let is_kept = |history: &History| before.is_some() && history.is_before(&next.text, &next.copied);
+        let swaps = self.history.as_ref().is_some_and(is_kept);
+        let prepared = match &self.history {
+            Some(history) if !swaps => history.prepare(&next.text, &next.config.copied_files()),
             _ => Ok(()),
         };
         if let Err(problem) = self.take_over(state, &next) {
@@ -277,7 +280,7 @@ impl Reload {
         let kept = match &self.history {
             None => Err("set `signaling.state`".to_owned()),
             Some(history) => prepared
-                .and_then(|()| if before.is_some() { history.rolled_back() } else { history.runs() })
+                .and_then(|()| if swaps { history.rolled_back() } else { history.runs() })
                 .map_err(|error| error.to_string()),
         };
         if let Err(problem) = kept {

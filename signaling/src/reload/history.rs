@@ -110,7 +110,16 @@ impl History {
 
     /// Whether what is kept as running is this, with these contents of its files.
     pub(super) fn is_running(&self, text: &str, digests: &[Option<u64>]) -> bool {
-        let Some(kept) = self.kept(RUNNING) else { return false };
+        self.is_kept(RUNNING, text, digests)
+    }
+
+    /// Whether what is kept as the one before is this.
+    pub(super) fn is_before(&self, text: &str, digests: &[Option<u64>]) -> bool {
+        self.is_kept(BEFORE, text, digests)
+    }
+
+    fn is_kept(&self, name: &str, text: &str, digests: &[Option<u64>]) -> bool {
+        let Some(kept) = self.kept(name) else { return false };
         let copies: Vec<PathBuf> = (0..digests.len()).map(|number| kept.directory.join(number.to_string())).collect();
         kept.text == text && copies.iter().map(|copy| digest(copy)).eq(digests.iter().copied())
     }

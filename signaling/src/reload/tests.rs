@@ -206,6 +206,24 @@ fn a_rollback_goes_back_and_another_one_forth_again() {
 }
 
 #[test]
+fn a_rollback_to_what_could_not_be_kept_is_kept_itself() {
+    let process = Process::new(CONFIG);
+    let kept = process.state.path().join("configuration");
+    // Nothing can be prepared where something else has the name.
+    fs::write(kept.join("next"), "").expect("written");
+    for calls in ["calls = 6", "calls = 7"] {
+        process.write(&CONFIG.replace("calls = 5", calls));
+        let reply = process.reload.reload(false);
+        assert!(reply.applied && reply.notes[0].contains("nothing to roll back to"), "{reply:?}");
+    }
+    fs::remove_file(kept.join("next")).expect("removed");
+    let reply = process.reload.roll_back(false);
+    assert!(reply.applied && process.limit() == "6", "{reply:?}");
+    let running = fs::read_to_string(kept.join("running/moorline.toml")).expect("kept");
+    assert!(running.contains("calls = 6"), "{running}");
+}
+
+#[test]
 fn a_rollback_works_after_a_restart_with_the_files_as_they_were() {
     let with_routes = |directory: &Path| {
         let file = directory.join("routes.csv");
