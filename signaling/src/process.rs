@@ -48,7 +48,10 @@ const CERTIFICATE_WATCH: Duration = Duration::from_secs(60);
 /// What keeps the process from starting. Once it serves, it fails only if a worker's thread does.
 pub fn run(config: Config, source: Arc<dyn Source>, lost_lines: LostLines) -> Result<(), SignalingError> {
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, serve(config, source, lost_lines))
+    let ended = LocalSet::new().block_on(&runtime, serve(config, source, lost_lines));
+    // A reload may wait for a file or a disk that hangs.
+    runtime.shutdown_timeout(cdr::PATIENCE);
+    ended
 }
 
 fn runtime() -> Result<Runtime, SignalingError> {

@@ -1,37 +1,13 @@
 //! `moorline reload` and `moorline rollback` against running processes, with calls under way.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod stand;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use moorline_bench::load::{self, Plan};
 use nix::sys::signal::{Signal, kill};
 use stand::Stand;
-
-fn moorline(stand: &Stand, args: &[&str]) -> Output {
-    let file = stand.folder.path().join("up.toml");
-    Command::new(env!("CARGO_BIN_EXE_moorline")).args(args).arg("--config").arg(file).output().expect("it runs")
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].concat().iter().map(|byte| char::from(*byte)).collect()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("JSON, not {}", said(output)))
-}
-
-/// Changes the file that the stand was started with.
-fn edit(stand: &Stand, old: &str, new: &str) {
-    let file = stand.folder.path().join("up.toml");
-    let text = std::fs::read_to_string(&file).expect("readable");
-    assert!(text.contains(old), "{old}");
-    std::fs::write(&file, text.replacen(old, new, 1)).expect("written");
-}
+use stand::operator::{edit, json, moorline, post, said};
 
 /// With two workers, and what outlives them.
 fn up(net: u8) -> Stand {
@@ -98,33 +74,22 @@ fn a_reload_in_the_middle_of_calls_is_heard_by_new_ones_alone_and_rolled_back() 
 #[test]
 fn http_reloads_and_rolls_back_as_commands_do() {
     let stand = up(94);
-    let post = |path: &str, body: &str| {
-        let mut stream = UnixStream::connect(stand.folder.path().join("signaling.sock")).expect("a connection");
-        let length = body.len();
-        let head = format!("POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close");
-        write!(stream, "{head}\r\n\r\n{body}").expect("asked");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("answered");
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str::<serde_json::Value>(body).expect("JSON"))
-    };
     edit(&stand, CALLER, "name = \"caller\"\nlimits.inbound.calls = 0\n");
-    let (status, tried) = post("reload", r#"{"dry_run":true}"#);
+    let (status, tried) = post(&stand, "reload", r#"{"dry_run":true}"#);
     assert_eq!(
         (status, &tried["applied"], &tried["changes"][0]["after"]),
         (200, &false.into(), &"{ inbound = { calls = 0 } }".into()),
         "{tried}"
     );
-    let (status, done) = post("reload", "");
+    let (status, done) = post(&stand, "reload", "");
     assert_eq!((status, &done["applied"]), (200, &true.into()), "{done}");
     let report = load::run(&plan(&stand, 3, 1, 7), &mut |_| {}).expect("the load runs");
     assert_eq!(report.completed, 0, "{report:#?}");
     edit(&stand, "workers = 2", "workers = 3");
-    let (status, refused) = post("reload", "");
+    let (status, refused) = post(&stand, "reload", "");
     assert_eq!((status, &refused["applied"]), (409, &false.into()), "{refused}");
     assert!(refused["refused"][0].as_str().is_some_and(|why| why.contains("signaling.workers")), "{refused}");
-    let (status, back) = post("rollback", "{}");
+    let (status, back) = post(&stand, "rollback", "{}");
     assert_eq!((status, &back["applied"]), (200, &true.into()), "{back}");
     let report = load::run(&plan(&stand, 3, 1, 8), &mut |_| {}).expect("the load runs");
     assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
@@ -132,7 +97,7 @@ fn http_reloads_and_rolls_back_as_commands_do() {
 
 #[test]
 fn bounds_and_the_time_zone_change_while_calls_are_up() {
-    let stand = up(95);
+    let stand = up(114);
     let mut reloads = Vec::new();
     let report = load::run(&plan(&stand, 10, 3, 1), &mut |progress| {
         if progress.active == 10 && reloads.is_empty() {

@@ -5,6 +5,7 @@
 )]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod operator;
 pub(crate) mod parties;
 
 use std::io::Write;
