@@ -122,6 +122,9 @@ pub(crate) enum SessionCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct SessionListArgs {
+    /// Print each session as a line of JSON, with the names of the control protocol.
+    #[arg(long)]
+    pub(crate) json: bool,
     /// The media process's control socket; the built-in configuration's if left out.
     #[arg(long, value_name = "SOCKET")]
     pub(crate) control: Option<PathBuf>,

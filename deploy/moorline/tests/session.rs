@@ -142,6 +142,9 @@ fn open_sessions_are_listed_and_shown() {
     let line = listed.lines().find(|line| line.contains(&relays[0].0.to_string())).expect("the first session");
     assert!(line.contains(&relays[0].1.to_string()) && line.ends_with(" owned"), "{line}");
     let id = line.split(' ').next().expect("an identifier");
+    let (done, listed) = session(&["list", "--json"]);
+    let start = format!("{{\"session\":\"{id}\",\"legs\":[[{{\"rtp\":\"{}\",", relays[0].0);
+    assert!(done && listed.lines().count() == 2 && listed.lines().any(|line| line.starts_with(&start)), "{listed}");
 
     let (done, shown) = session(&["show", id]);
     assert!(done, "{shown}");

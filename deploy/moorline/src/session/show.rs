@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use moorline_control::{Listing, Quality, Refusal, Reply, Request, SessionReport, StreamReport};
+use moorline_control::{Listing, LocalAddresses, Quality, Refusal, Reply, Request, SessionReport, StreamReport};
 
 use super::{Control, Error};
 use crate::Outcome;
@@ -22,7 +22,7 @@ pub(crate) fn list(args: &SessionListArgs) -> Outcome {
             };
             let mut out = std::io::stdout().lock();
             for listing in &page.sessions {
-                writeln!(out, "{}", line(listing))?;
+                writeln!(out, "{}", if args.json { listing_json(listing) } else { line(listing) })?;
             }
             after = page.sessions.last().map(|listing| listing.session);
             if !page.more || after.is_none() {
@@ -153,6 +153,25 @@ fn milliseconds(us: u32) -> String {
     format!("{:.1} ms", f64::from(us) / 1e3)
 }
 
+/// The same for programs, but for the client's snapshot, which is its own business.
+fn listing_json(listing: &Listing) -> String {
+    let legs =
+        listing.local.legs.iter().map(|streams| array(streams.iter().map(|local| or_null(local.map(local_json)))));
+    object(&[
+        ("session", format!("\"{}\"", listing.session)),
+        ("legs", array(legs)),
+        ("owned", listing.owned.to_string()),
+    ])
+}
+
+fn local_json(local: LocalAddresses) -> String {
+    object(&[
+        ("rtp", format!("\"{}\"", local.rtp)),
+        ("rtcp", format!("\"{}\"", local.rtcp)),
+        ("advertised", or_null(local.advertised.map(|address| format!("\"{address}\"")))),
+    ])
+}
+
 /// For programs: the names of the control protocol's fields. All values are numbers, plain names and addresses, of which
 /// nothing has to be escaped.
 fn json(report: &SessionReport) -> String {
@@ -163,7 +182,6 @@ fn json(report: &SessionReport) -> String {
 }
 
 fn stream_json(stream: &StreamReport) -> String {
-    let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
     let far_end = stream.far_end.map(|far_end| {
         object(&[
             ("reports", far_end.reports.to_string()),
@@ -232,6 +250,10 @@ fn quality_json(quality: Quality) -> String {
         ("mos_hundredths", quality.mos_hundredths.to_string()),
         ("delay_ms", quality.delay_ms.to_string()),
     ])
+}
+
+fn or_null(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "null".to_owned())
 }
 
 fn object(fields: &[(&str, String)]) -> String {

@@ -1,6 +1,6 @@
 //! What operators read of a session.
 
-use moorline_control::{Codec, Dtmf, FarEnd, LocalAddresses, LocalSession, Played, SessionId, Silence};
+use moorline_control::{Codec, Dtmf, FarEnd, LocalSession, Played, SessionId, Silence};
 
 use super::*;
 
@@ -80,9 +80,14 @@ fn programs_read_every_field() {
 #[test]
 fn a_listing_is_a_line() {
     let rtp = "127.0.0.1:16384".parse().unwrap();
-    let local = LocalAddresses { rtp, rtcp: "127.0.0.1:16385".parse().unwrap(), advertised: None };
+    let advertised = Some("192.0.2.1".parse().unwrap());
+    let own = LocalAddresses { rtp, rtcp: "127.0.0.1:16385".parse().unwrap(), advertised };
     let session = SessionId { node: 1, virtual_shard: 2, random: 3 };
-    let local = LocalSession { legs: vec![vec![Some(local)], vec![None]] };
+    let local = LocalSession { legs: vec![vec![Some(own)], vec![None]] };
     let listing = Listing { session, local, snapshot: Vec::new(), owned: true };
     assert_eq!(line(&listing), "0001020000000000000003 127.0.0.1:16384 - owned");
+    let json = r#"{"session":"0001020000000000000003","legs":[[{"rtp":"127.0.0.1:16384","rtcp":"127.0.0.1:16385","advertised":"192.0.2.1"}],[null]],"owned":true}"#;
+    assert_eq!(listing_json(&listing), json);
+    let bare = LocalAddresses { advertised: None, ..own };
+    assert!(local_json(bare).ends_with(r#""advertised":null}"#));
 }
