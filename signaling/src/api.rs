@@ -122,8 +122,7 @@ fn asked(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Request, 
         }
         ("POST", [list]) if let Some(white) = is_white(list) => Request::ListAdd { white, row: object(body)? },
         ("DELETE", [list]) if let Some(white) = is_white(list) => {
-            let mut party = |name| query.take(name).unwrap_or_else(|| "*".to_owned());
-            let (caller, called) = (party("caller"), party("called"));
+            let (caller, called) = (query.take("caller"), query.take("called"));
             let row = ListRowConfig { caller, called, from: query.take("from"), percent: None };
             Request::ListRemove { white, row }
         }

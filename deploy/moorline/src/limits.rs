@@ -60,9 +60,8 @@ pub(crate) fn list(command: &ListCommand, white: bool) -> Outcome {
 }
 
 fn row(args: &RowArgs, percent: Option<u8>) -> ListRowConfig {
-    let party = |said: &Option<String>| said.clone().unwrap_or_else(|| "*".to_owned());
     let RowArgs { caller, called, from, .. } = args;
-    ListRowConfig { caller: party(caller), called: party(called), from: from.clone(), percent }
+    ListRowConfig { caller: caller.clone(), called: called.clone(), from: from.clone(), percent }
 }
 
 /// Asks for something that is done or not.

@@ -55,7 +55,7 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
 }
 
 fn row(caller: &str, percent: Option<u8>) -> ListRowConfig {
-    ListRowConfig { caller: caller.into(), called: "*".into(), from: None, percent }
+    ListRowConfig { caller: Some(caller.into()), called: None, from: None, percent }
 }
 
 fn said(path: &Path, request: &Request) -> Reply {
@@ -142,6 +142,49 @@ fn rows_are_added_listed_by_pages_and_removed() {
             let error = error(&path, &Request::ListAdd { white: false, row: wrong });
             assert!(error.contains(why), "{error}");
         }
+        // One that names nobody would mean every call.
+        let nobody = ListRowConfig { caller: None, from: Some("pbx".into()), ..row("", None) };
+        for request in [
+            Request::ListAdd { white: false, row: nobody.clone() },
+            Request::ListAdd { white: true, row: nobody.clone() },
+            Request::ListRemove { white: false, row: nobody },
+        ] {
+            let error = error(&path, &request);
+            assert_eq!(
+                error,
+                "caller: a row about nobody would mean every call; name `caller`, `called` or both; \"*\" is everybody"
+            );
+        }
+        assert_eq!(page(true, 0).rows.len(), 0, "nothing was added");
+        let all = Request::ListAdd { white: false, row: row("*", None) };
+        assert_eq!(said(&path, &all), Reply::Done { kept: false, replaced: false }, "who means it may");
+    });
+}
+
+#[test]
+fn over_http_a_row_about_nobody_is_refused_too() {
+    with_server(|path| {
+        let asked = |method: &str, what: &str, body: &str| {
+            let mut stream = Client::connect(&path).expect("connected");
+            let length = body.len();
+            let head = format!("{method} /api/v1/{what} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+            stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).expect("sent");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).expect("answered");
+            reply
+        };
+        for (method, what, body) in [
+            ("POST", "blacklist", "{}"),
+            ("POST", "whitelist", "{}"),
+            ("POST", "blacklist", r#"{"from":"pbx","percent":10}"#),
+            ("DELETE", "blacklist", ""),
+            ("DELETE", "whitelist?from=pbx", ""),
+        ] {
+            let said = asked(method, what, body);
+            assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("name `caller`, `called` or both"), "{said}");
+        }
+        assert!(asked("GET", "blacklist", "").ends_with("{\"rows\":[]}\n"), "nothing was added");
+        assert!(asked("POST", "blacklist", r#"{"caller":"*"}"#).starts_with("HTTP/1.1 200 "), "who means it may");
     });
 }
 

@@ -93,17 +93,18 @@ pub struct RefusalsConfig {
 
 /// A row of the blacklist, `[[signaling.blacklist]]`, or of the whitelist, `[[signaling.whitelist]]`. A call that a white
 /// row means is refused neither by a black row nor because its number is barred. Of several black rows that mean a call,
-/// the one that refuses the most counts. Rows can be added and removed while calls are up: `moorline blacklist`.
+/// the one that refuses the most counts. A row that names neither caller nor called would mean every call, and is
+/// refused: who means that writes `"*"`. Rows can be added and removed while calls are up: `moorline blacklist`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListRowConfig {
-    /// Who calls, by pattern; `anonymous` for callers without a number, or who withhold it; `*` for everybody. Rows of a
-    /// number mean it also where it is withheld.
-    #[serde(default = "everybody")]
-    pub caller: String,
-    /// Who is called, by pattern; `*` for everybody.
-    #[serde(default = "everybody")]
-    pub called: String,
+    /// Who calls, by pattern; `anonymous` for callers without a number, or who withhold it; `*` for everybody, which it
+    /// is if only who is called is said. Rows of a number mean it also where it is withheld.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// Who is called, by pattern; `*` for everybody, which it is if only who calls is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
     /// The trunk that the calls come from; any if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -111,10 +112,6 @@ pub struct ListRowConfig {
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-}
-
-fn everybody() -> String {
-    "*".into()
 }
 
 fn patterns<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
@@ -217,9 +214,14 @@ impl ListRowConfig {
     /// The key that is at fault, what is wrong with it, and what to write.
     pub(crate) fn row(&self, white: bool) -> Result<(Row, Verdict), (&'static str, String, &'static str)> {
         const PATTERN: &str = "write a number's beginning, such as \"0755\", or \"*\"";
-        let pattern = |key, text: &str| text.parse::<Pattern>().map_err(|fault| (key, fault.to_string(), PATTERN));
-        let caller = self.caller.parse::<Callers>().map_err(|fault| ("caller", fault.to_string(), PATTERN))?;
-        let row = Row { from: self.from.as_deref().map(Into::into), caller, called: pattern("called", &self.called)? };
+        let party = |said: &Option<String>| said.clone().unwrap_or_else(|| "*".to_owned());
+        if self.caller.is_none() && self.called.is_none() {
+            let remedy = "name `caller`, `called` or both; \"*\" is everybody";
+            return Err(("caller", "a row about nobody would mean every call".into(), remedy));
+        }
+        let caller = party(&self.caller).parse::<Callers>().map_err(|fault| ("caller", fault.to_string(), PATTERN))?;
+        let called = party(&self.called).parse::<Pattern>().map_err(|fault| ("called", fault.to_string(), PATTERN))?;
+        let row = Row { from: self.from.as_deref().map(Into::into), caller, called };
         let verdict = match self.percent {
             None if white => Verdict::White,
             Some(_) if white => {

@@ -81,6 +81,7 @@ fn faults_name_their_key_and_what_to_write() {
     assert_eq!(at("percent = 50", "percent = 0"), "signaling.blacklist[0].percent");
     assert_eq!(at("called = \"*\" }", "called = \"abc\" }"), "signaling.blacklist[1].called");
     assert_eq!(at("called = \"*\" }", "called = \"*\" }, { caller = \"0755\" }"), "signaling.blacklist[2]");
+    assert_eq!(at("caller = \"anonymous\", percent", "percent"), "signaling.blacklist[0].caller");
     assert_eq!(at("from = \"pbx\"", "from = \"pbz\""), "signaling.whitelist[0].from");
     assert_eq!(at("from = \"pbx\"", "percent = 5"), "signaling.whitelist[0].percent");
     assert_eq!(at("[limits]", "[limits]\n    call_duration_s = 0"), "signaling.limits.call_duration_s");
