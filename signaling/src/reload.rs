@@ -152,10 +152,10 @@ impl Reload {
     pub(crate) fn remember_start(&self) {
         let state = self.state();
         let (Some(history), running) = (&self.history, &state.running) else { return };
-        if history.is_running(&running.text, &running.copied) {
-            return;
-        }
-        let kept = history.prepare(&running.text, &running.config.copied_files()).and_then(|()| history.runs());
+        let kept = match history.is_running(&running.text, &running.copied) {
+            true => history.reword(&running.text),
+            false => history.prepare(&running.text, &running.config.copied_files()).and_then(|()| history.runs()),
+        };
         if let Err(error) = kept {
             warn!("the configuration is not kept for a rollback: {error}");
         }

@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::difference;
+
 /// Inside the state directory.
 const HISTORY: &str = "configuration";
 
@@ -108,7 +110,7 @@ impl History {
         self.directory.join(RUNNING).join(TEXT)
     }
 
-    /// Whether what is kept as running is this, with these contents of its files.
+    /// Whether what is kept as running says this, in these words or others, with these contents of its files.
     pub(super) fn is_running(&self, text: &str, digests: &[Option<u64>]) -> bool {
         self.is_kept(RUNNING, text, digests)
     }
@@ -121,7 +123,25 @@ impl History {
     fn is_kept(&self, name: &str, text: &str, digests: &[Option<u64>]) -> bool {
         let Some(kept) = self.kept(name) else { return false };
         let copies: Vec<PathBuf> = (0..digests.len()).map(|number| kept.directory.join(number.to_string())).collect();
-        kept.text == text && copies.iter().map(|copy| digest(copy)).eq(digests.iter().copied())
+        let same = kept.text == text || difference(&kept.text, text).is_empty();
+        same && copies.iter().map(|copy| digest(copy)).eq(digests.iter().copied())
+    }
+
+    /// What is kept as running says the same in these words, with another comment or in another order. The one before
+    /// stays.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn reword(&self, text: &str) -> io::Result<()> {
+        let Some(kept) = self.kept(RUNNING).filter(|kept| kept.text != text) else { return Ok(()) };
+        let next = kept.directory.join(NEXT);
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write(&next, &mut text.as_bytes())?;
+        fs::rename(&next, kept.directory.join(TEXT))?;
+        File::open(&kept.directory)?.sync_all()
     }
 
     fn kept(&self, name: &str) -> Option<Kept> {
@@ -182,6 +202,9 @@ mod tests {
             history.runs().expect("kept");
             assert!(history.is_running(text, &[digest(&routes)]));
         }
+        history.reword("# two\n").expect("written");
+        assert_eq!(fs::read_to_string(history.running()).expect("a text"), "# two\n");
+        history.reword("two").expect("written");
         fs::write(&routes, "spoilt").expect("written");
         assert!(History::open(state.path()).is_err(), "it is in use");
         drop(history);

@@ -265,6 +265,28 @@ fn a_restart_with_another_file_is_a_change_too() {
 }
 
 #[test]
+fn a_restart_with_other_comments_alone_keeps_what_ran_before() {
+    let process = Process::new(&without_carrier());
+    process.write(CONFIG);
+    assert!(process.reload.reload(false).applied);
+    let Process { mut state, mut reload, .. } = process;
+    for comment in ["# One.\n", "# Two.\n"] {
+        drop(reload);
+        let text = format!("{comment}{CONFIG}");
+        fs::write(state.path().join("file.toml"), &text).expect("written");
+        Process { state, reload, .. } = Process::start(state);
+        let running = fs::read_to_string(state.path().join("configuration/running/moorline.toml"));
+        assert_eq!(running.expect("a text"), text, "what runs is kept as it is written");
+    }
+    drop(reload);
+    let process = Process::start(state);
+    assert_eq!(process.trunks(), ["pbx", "carrier"]);
+    let reply = process.reload.roll_back(false);
+    assert!(reply.applied, "{reply:?}");
+    assert_eq!(process.trunks(), ["pbx"]);
+}
+
+#[test]
 fn what_was_set_by_command_stays_set() {
     let process = Process::new(CONFIG);
     let read = |key: &str, value: &str| {
