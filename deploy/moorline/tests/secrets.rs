@@ -194,7 +194,11 @@ fn calls_behind_secret_prefixes_leave_no_trace_of_them() {
         let refused = caller.expect("SIP/2.0 403", &stand);
         caller.send(&caller.request("ACK", &called, call, 1, &tag(&refused), ""));
     }
-    assert!(stand.signaling_value("moorline_sip_without_prefix_total") >= Some(2.0));
+    // One that shows it in To alone.
+    let elsewhere = caller.request("INVITE", "5551000", "elsewhere", 1, "", &caller.sdp());
+    caller.send(&elsewhere.replace("To: <sip:5551000@", &format!("To: <sip:{called}@")));
+    shows_nothing("403", &caller.expect("SIP/2.0 403", &stand));
+    assert!(stand.signaling_value("moorline_sip_without_prefix_total") >= Some(3.0));
 
     // One that is cancelled, and one that is redirected.
     caller.send(&caller.request("INVITE", &called, "cancelled", 1, "", &caller.sdp()));

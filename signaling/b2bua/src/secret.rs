@@ -36,27 +36,35 @@ pub(crate) enum Concealed {
 /// Takes the secrets of `trunk` out of a message that came from it, and the marks out of one that came from anywhere:
 /// these are ours alone.
 pub(crate) fn concealed(message: Message<'_>, trunk: Option<&Trunk>) -> Concealed {
-    let secrets = trunk.map(|trunk| (&trunk.secret_prefix, mark(trunk)));
-    let received = secrets.as_ref().and_then(|(secrets, _)| secrets.received.as_ref());
-    let sent = secrets.as_ref().and_then(|(secrets, mark)| Some((secrets.sent.as_ref()?, mark.as_bytes())));
-    let inside = !message.is_request() || message.to().is_ok_and(|to| to.tag().is_some());
-    let mut scene = Scene { received: received.filter(|_| message.is_request()), sent, inside, numbers: Vec::new() };
-    if sent.is_none() && received.is_none() {
-        let head = message.bytes().len() - message.body().len();
-        return match without_marks(&message.bytes()[..head]) {
-            Cow::Borrowed(_) => Concealed::AsItCame,
-            Cow::Owned(head) => Concealed::Rewritten([&head[..], message.body()].concat()),
-        };
-    }
-    if let (Some(secret), Some((secrets, _))) = (scene.received, &secrets)
+    let secrets = trunk.map(|trunk| &trunk.secret_prefix);
+    if let Some(secrets) = secrets
+        && let Some(secret) = &secrets.received
         && must_show(message)
         && !message.request_uri().is_some_and(|uri| shows(uri, secret))
     {
         return Concealed::Lacking(secrets.without.clone());
     }
+    stripped(message, trunk).map_or(Concealed::AsItCame, Concealed::Rewritten)
+}
+
+/// The same of a message that may lack the prefix where it must show it, and hold it elsewhere. `None` if there is nothing
+/// in it to hide.
+pub(crate) fn stripped(message: Message<'_>, trunk: Option<&Trunk>) -> Option<Vec<u8>> {
+    let secrets = trunk.map(|trunk| (&trunk.secret_prefix, mark(trunk)));
+    let received = secrets.as_ref().and_then(|(secrets, _)| secrets.received.as_ref());
+    let sent = secrets.as_ref().and_then(|(secrets, mark)| Some((secrets.sent.as_ref()?, mark.as_bytes())));
+    if sent.is_none() && received.is_none() {
+        let head = message.bytes().len() - message.body().len();
+        return match without_marks(&message.bytes()[..head]) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(head) => Some([&head[..], message.body()].concat()),
+        };
+    }
+    let inside = !message.is_request() || message.to().is_ok_and(|to| to.tag().is_some());
+    let mut scene = Scene { received: received.filter(|_| message.is_request()), sent, inside, numbers: Vec::new() };
     scene.note_numbers(message);
     let rewritten = scene.rewrite(message);
-    if rewritten == message.bytes() { Concealed::AsItCame } else { Concealed::Rewritten(rewritten) }
+    (rewritten != message.bytes()).then_some(rewritten)
 }
 
 impl Policy {
@@ -67,10 +75,8 @@ impl Policy {
             return Cow::Borrowed(bytes);
         };
         let mut index = Index::new();
-        match index.parse(bytes).map(|message| concealed(message, Some(trunk))) {
-            Ok(Concealed::Rewritten(bytes)) => Cow::Owned(bytes),
-            Ok(Concealed::AsItCame | Concealed::Lacking(_)) | Err(_) => Cow::Borrowed(bytes),
-        }
+        let stripped = index.parse(bytes).ok().and_then(|message| stripped(message, Some(trunk)));
+        stripped.map_or(Cow::Borrowed(bytes), Cow::Owned)
     }
 }
 

@@ -73,9 +73,10 @@ impl Worker {
             Concealed::AsItCame => None,
             Concealed::Rewritten(bytes) => Some(bytes),
             // What is no request at all is refused as that.
-            Concealed::Lacking(_) if message.check().is_err() => None,
+            Concealed::Lacking(_) if message.check().is_err() => secret::stripped(message, trunk),
             Concealed::Lacking(without) => {
-                self.lacking(arrival, without);
+                let stripped = secret::stripped(message, trunk);
+                self.lacking(arrival, stripped.as_deref(), without);
                 return Crossed::Refused;
             }
         };
@@ -92,8 +93,9 @@ impl Worker {
     }
 
     /// A request does not show its trunk's secret prefix. Unless the trunk's own
-    /// answer is configured, it says nothing that would help whoever tries.
-    fn lacking(&mut self, arrival: Arrival<'_>, without: WithoutPrefix) {
+    /// answer is configured, it says nothing that would help whoever tries. What is answered is the request without the
+    /// prefix, where that stands in another place (`stripped`).
+    fn lacking(&mut self, arrival: Arrival<'_>, stripped: Option<&[u8]>, without: WithoutPrefix) {
         self.counters.without_prefix += 1;
         let (status, reason) = match &without {
             WithoutPrefix::Silence => return,
@@ -102,7 +104,9 @@ impl Worker {
         };
         // Nothing is kept of it; its repetitions get the same answer.
         if let Some(tag) = self.layer.tag_of_new(arrival.flow, arrival.message) {
-            self.answer_stateless(arrival, status, reason, &tag, &[]);
+            let mut index = Index::new();
+            let message = stripped.and_then(|bytes| index.parse(bytes).ok()).unwrap_or(arrival.message);
+            self.answer_stateless(Arrival { message, ..arrival }, status, reason, &tag, &[]);
         }
     }
 

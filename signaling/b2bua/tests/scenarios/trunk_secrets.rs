@@ -3,7 +3,9 @@
 use moorline_b2bua::policy::{Credentials, Password, Policy, Redirects, SecretPrefix, WithoutPrefix};
 use moorline_b2bua::{Counters, Observation};
 use moorline_control::Request;
+use moorline_sip::Transport;
 use moorline_sip::digest::{Response, Secret};
+use moorline_sip::transaction::Flow;
 
 use crate::harness::*;
 
@@ -141,6 +143,35 @@ fn who_does_not_show_the_prefix_is_refused_and_counted() {
     let first = net.expect(CALLER, "SIP/2.0 403");
     net.receive(CALLER, &invite("5551000", "c1", ""));
     assert_eq!(net.expect(CALLER, "SIP/2.0 403").0, first.0);
+}
+
+#[test]
+fn who_shows_it_in_another_place_alone_is_refused_without_being_shown_it_again() {
+    let to = |text: String| text.replace("To: <sip:5551000@", &format!("To: <sip:{}@", prefixed("5551000")));
+    for method in ["INVITE", "MESSAGE", "SUBSCRIBE"] {
+        let mut net = Net::with(secrets());
+        let request = to(invite("5551000", "c1", &sdp("192.0.2.10", 4000)).replace("INVITE", method));
+        net.receive(CALLER, &request);
+        let refused = net.expect(CALLER, "SIP/2.0 403 Forbidden");
+        shows_nothing(&refused);
+        assert!(refused.header("To").starts_with("<sip:5551000@"), "{}", refused.0);
+        net.receive(CALLER, &request);
+        assert_eq!(net.expect(CALLER, "SIP/2.0 403").0, refused.0, "repetitions get the same answer");
+        assert_eq!(net.counters().without_prefix, 2);
+        net.quiet();
+        wrote_nothing(&net);
+        net.nothing_left();
+    }
+    // Nor where there is no time for it.
+    let request = to(invite("5551000", "c1", ""));
+    let flow = Flow { listener: 0, transport: Transport::Udp, remote: CALLER.parse().unwrap() };
+    let shown = secrets().without_secrets(flow, request.as_bytes()).into_owned();
+    assert_eq!(String::from_utf8(shown).unwrap(), invite("5551000", "c1", ""));
+    // What is no request at all is refused as that.
+    let mut net = Net::with(secrets());
+    net.receive(CALLER, &to(invite("5551000", "c1", "")).replace("CSeq: 1 INVITE", "CSeq: 1 BYE"));
+    shows_nothing(&net.expect(CALLER, "SIP/2.0 400"));
+    wrote_nothing(&net);
 }
 
 #[test]
