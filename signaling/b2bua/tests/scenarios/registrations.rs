@@ -194,6 +194,19 @@ fn a_star_removes_all_and_may_say_nothing_else() {
 }
 
 #[test]
+fn each_user_may_have_as_many_devices_as_the_trunk_says() {
+    let mut net =
+        Net::with(with_endpoints(Endpoints { max_contacts: 2, when_full: WhenFull::Refuse, ..Endpoints::default() }));
+    for (user, password) in [("6000", "1234"), ("6001", "4321")] {
+        for (at, allowed) in [(PHONE, true), (PHONE_1, true), (PHONE_2, false)] {
+            let answer = phone(user, password, at).register(&mut net, 600);
+            assert_eq!(answer.start().contains(" 200 "), allowed, "{user} at {at}: {}", answer.start());
+        }
+    }
+    assert_eq!(net.counters().bindings, 4);
+}
+
+#[test]
 fn a_second_device_takes_the_line_where_one_is_permitted() {
     let mut net = Net::with(with_phones());
     phone("6000", "1234", PHONE).register(&mut net, 600);
