@@ -30,7 +30,7 @@ const ROOT: &str = "/api/v1/";
 const MAX_BODY: usize = 64 * 1024;
 
 /// What there is, and what can be done with it.
-const RESOURCES: [(&str, &str); 11] = [
+const RESOURCES: [(&str, &str); 12] = [
     ("status", "GET"),
     ("trunks", "GET"),
     ("calls", "GET"),
@@ -38,6 +38,7 @@ const RESOURCES: [(&str, &str); 11] = [
     ("drain", "GET, PUT"),
     ("limits", "GET"),
     ("limits/{trunk}", "PATCH"),
+    ("limits/{trunk}/users/{user}", "PATCH"),
     ("blacklist", "GET, POST, DELETE"),
     ("whitelist", "GET, POST, DELETE"),
     ("reload", "POST"),
@@ -116,7 +117,12 @@ fn asked(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Request, 
             Request::Drain { draining: Some(draining) }
         }
         ("GET", ["limits"]) => Request::LimitsShow { trunk: query.take("trunk") },
-        ("PATCH", ["limits", trunk]) => Request::LimitsSet { trunk: (*trunk).to_owned(), values: object(body)? },
+        ("PATCH", ["limits", trunk]) => {
+            Request::LimitsSet { trunk: (*trunk).to_owned(), user: None, values: object(body)? }
+        }
+        ("PATCH", ["limits", trunk, "users", user]) => {
+            Request::LimitsSet { trunk: (*trunk).to_owned(), user: Some((*user).to_owned()), values: object(body)? }
+        }
         ("GET", [list]) if let Some(white) = is_white(list) => {
             Request::ListRows { white, from: query.number("from")?.unwrap_or_default() }
         }

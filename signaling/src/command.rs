@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 pub(crate) use commands::{Commands, Fault};
 use http::Conversation;
-pub use protocol::{DirectionReply, ListReply, ListedRow, Reply, Request, TrunkReply};
+pub use protocol::{DirectionReply, ListReply, ListedRow, Reply, Request, TrunkReply, UserReply};
 pub use replies::{
     CallCounts, CallDetail, CallRow, CallsReply, DrainReply, HungUpReply, ListenerReply, RecordsReply, SinkReply,
     StatusReply, StreamFigures, TrunkState,

@@ -80,7 +80,7 @@ impl Limits {
         let (file, days) = CalleeFile::open(directory, callees)?;
         let limiter = Arc::new(Limiter::new(days));
         for trunk in &policy.trunks {
-            limiter.configure(&trunk.name, &trunk.limits);
+            limiter.configure(trunk);
         }
         for (row, verdict) in list.rows() {
             limiter.add_row(&row, verdict)?;
@@ -116,7 +116,7 @@ impl Limits {
         let mut lists = list.clone();
         changes.apply_to(&mut lists)?;
         for (_, trunk) in policy.current_trunks() {
-            self.limiter.configure(&trunk.name, &trunk.limits);
+            self.limiter.configure(trunk);
         }
         self.limiter.replace_lists(lists);
         changes.follow(list);
@@ -176,6 +176,25 @@ impl Limits {
         Ok(self.limiter.set(trunk, values)?)
     }
 
+    /// Says of a user of a trunk whether its account is in arrears; `None` is what the configuration says. That holds at
+    /// once, and is kept before that.
+    ///
+    /// # Errors
+    /// There is no such trunk or user, or there is no room for it, or it cannot be kept: then nothing has changed.
+    pub(crate) fn set_user(&self, trunk: &str, user: &str, arrears: Option<bool>) -> Result<(), LimitsFault> {
+        self.limiter.check_user(trunk, user)?;
+        let mut changes = self.changes();
+        let before = changes.user(trunk, user);
+        self.limiter.set_user(trunk, user, arrears)?;
+        let (trunk, user) = (trunk.to_owned(), user.to_owned());
+        if let Err(fault) = changes.keep(&[Change::User { trunk: trunk.clone(), user: user.clone(), arrears }]) {
+            // As it was: there was room for that.
+            drop(self.limiter.set_user(&trunk, &user, before));
+            return Err(fault);
+        }
+        Ok(())
+    }
+
     /// Puts a row into the list. What it said before.
     ///
     /// # Errors
@@ -210,6 +229,7 @@ impl Limits {
     fn apply(&self, change: &Change) -> Result<(), LimitFault> {
         match change {
             Change::Set { trunk, key, value } => self.limiter.set(trunk, &[(*key, *value)]),
+            Change::User { trunk, user, arrears } => self.limiter.set_user(trunk, user, *arrears),
             Change::Row { row, verdict: Some(verdict) } => self.limiter.add_row(row, *verdict).map(drop),
             Change::Row { row, verdict: None } => match self.limiter.remove_row(row) {
                 Ok(_) | Err(LimitFault::NoRow) => Ok(()),
@@ -218,10 +238,11 @@ impl Limits {
         }
     }
 
-    /// False for what is set of a trunk that the configuration has no more.
+    /// False for what is set of a trunk, or of a user, that the configuration has no more.
     fn is_possible(&self, change: &Change) -> bool {
         match change {
             Change::Set { trunk, .. } => self.limiter.set(trunk, &[]).is_ok(),
+            Change::User { trunk, user, .. } => self.limiter.check_user(trunk, user).is_ok(),
             Change::Row { .. } => true,
         }
     }

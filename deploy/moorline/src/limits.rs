@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use moorline_signaling::ListRowConfig;
-use moorline_signaling::command::{DirectionReply, ListedRow, Reply, Request, TrunkReply, ask};
+use moorline_signaling::command::{DirectionReply, ListedRow, Reply, Request, TrunkReply, UserReply, ask};
 
 use crate::Outcome;
 use crate::cli::limits::{AddArgs, LimitsCommand, ListCommand, RowArgs, SocketArgs};
 use crate::config::command_path;
+
+/// Users in arrears who are named to people.
+const NAMED: usize = 10;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -30,7 +33,8 @@ pub(crate) fn run(command: &LimitsCommand) -> Outcome {
                     return Err(format!("{key} is there twice: say it once").into());
                 }
             }
-            done(&args.socket, args.json, &Request::LimitsSet { trunk: args.trunk.clone(), values }, "set")
+            let (trunk, user) = (args.trunk.clone(), args.user.clone());
+            done(&args.socket, args.json, &Request::LimitsSet { trunk, user, values }, "set")
         }
     }
 }
@@ -119,9 +123,15 @@ pub(crate) fn print(text: &str) -> Outcome {
 fn described(trunk: &TrunkReply) -> String {
     let arrears = if trunk.arrears { ": in arrears, no calls are taken from it" } else { "" };
     let mut text = format!("{}{arrears}\n", trunk.trunk);
+    if trunk.users_in_arrears > 0 {
+        let named = trunk.users.iter().filter(|user| user.arrears).take(NAMED).map(|user| user.user.as_str());
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = if trunk.users_in_arrears > NAMED { ", ..." } else { "" };
+        // Writing into a string does not fail.
+        _ = writeln!(text, "  in arrears: {} users: {named}{more}", trunk.users_in_arrears);
+    }
     for (direction, calls) in [("inbound", &trunk.inbound), ("outbound", &trunk.outbound)] {
         let DirectionReply { calls, peak, callers, limits, refused } = calls;
-        // Writing into a string does not fail.
         _ = writeln!(text, "  {direction:<10}{calls} calls of {callers} callers, {peak} at most");
         for (name, list) in [("limits", pairs(limits)), ("refused", pairs(refused))] {
             if !list.is_empty() {
@@ -131,6 +141,11 @@ fn described(trunk: &TrunkReply) -> String {
     }
     for (key, configured) in &trunk.set {
         _ = writeln!(text, "  {key} was set by command; the configuration says {configured}");
+    }
+    for UserReply { user, configured, .. } in &trunk.users {
+        if let Some(configured) = configured {
+            _ = writeln!(text, "  arrears of user {user} was set by command; the configuration says {configured}");
+        }
     }
     text
 }
@@ -143,4 +158,46 @@ fn listed(row: &ListedRow) -> String {
     let percent = row.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
     let from = row.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
     format!("{} {}{percent}{from}\n", row.caller, row.called)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_who_is_in_arrears_and_what_was_set() {
+        let calls = DirectionReply {
+            calls: 0,
+            peak: 2,
+            callers: 0,
+            limits: BTreeMap::new(),
+            refused: [("arrears".to_owned(), 3)].into(),
+        };
+        let user = |name: &str, arrears, configured| UserReply { user: name.into(), arrears, configured };
+        let trunk = TrunkReply {
+            trunk: "phones".into(),
+            arrears: false,
+            users_in_arrears: 2,
+            users: vec![user("6000", true, None), user("6001", false, Some(true)), user("6002", true, Some(false))],
+            inbound: calls.clone(),
+            outbound: DirectionReply { refused: BTreeMap::new(), ..calls },
+            set: BTreeMap::new(),
+        };
+        let expected = "phones
+  in arrears: 2 users: 6000, 6002
+  inbound   0 calls of 0 callers, 2 at most
+    refused arrears 3
+  outbound  0 calls of 0 callers, 2 at most
+  arrears of user 6001 was set by command; the configuration says true
+  arrears of user 6002 was set by command; the configuration says false
+";
+        assert_eq!(described(&trunk), expected);
+        let many = TrunkReply {
+            users_in_arrears: 12,
+            users: (0..12).map(|number| user(&format!("60{number:02}"), true, None)).collect(),
+            ..trunk
+        };
+        assert!(described(&many).contains("in arrears: 12 users: 6000, 6001,"), "{}", described(&many));
+        assert!(described(&many).contains(", 6009, ...\n"), "{}", described(&many));
+    }
 }

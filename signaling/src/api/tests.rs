@@ -6,7 +6,7 @@ use moorline_b2bua::inspect::{CallState, HopReach, RegistrationState, TargetReac
 use super::*;
 use crate::command::{
     CallCounts, CallDetail, CallRow, CallsReply, DirectionReply, DrainReply, HungUpReply, ListReply, ListedRow,
-    ListenerReply, RecordsReply, SinkReply, StatusReply, StreamFigures, TrunkReply, TrunkState,
+    ListenerReply, RecordsReply, SinkReply, StatusReply, StreamFigures, TrunkReply, TrunkState, UserReply,
 };
 use crate::reload::{Change, ConfigurationReply, ReloadReply, TakenOverBy};
 
@@ -93,7 +93,8 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
         targets: vec![TargetReach { target: "carrier.example".into(), hops: vec![hop] }],
         registration: Some(RegistrationState { registered: true, expires_in_ms: Some(1), failures: 0 }),
     };
-    let trunks = vec![TrunkState { reach, arrears: false, calls_in: 1, calls_out: 1, leaving: true }];
+    let trunks =
+        vec![TrunkState { reach, arrears: false, users_in_arrears: 1, calls_in: 1, calls_out: 1, leaving: true }];
     let row = CallRow {
         call: "1".into(),
         state: CallState::Up,
@@ -138,6 +139,8 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
     let limits = TrunkReply {
         trunk: "pbx".into(),
         arrears: false,
+        users_in_arrears: 1,
+        users: vec![UserReply { user: "6000".into(), arrears: true, configured: Some(false) }],
         inbound: direction.clone(),
         outbound: direction,
         set: [("inbound.calls".to_owned(), "5".to_owned())].into(),
@@ -165,6 +168,7 @@ fn answers() -> Vec<(&'static str, &'static str, Reply)> {
         ("drain", "put", Reply::Drain(drain)),
         ("limits", "get", Reply::Limits(vec![limits])),
         ("limits/{trunk}", "patch", done.clone()),
+        ("limits/{trunk}/users/{user}", "patch", done.clone()),
         ("blacklist", "get", Reply::List(list.clone())),
         ("blacklist", "post", done.clone()),
         ("blacklist", "delete", done.clone()),
@@ -292,6 +296,9 @@ fn what_is_not_there_or_not_understood_is_refused() {
         asked("POST", "rollback", "", br#"{"dry_run":true}"#).expect("taken"),
         Request::Rollback { dry_run: true }
     );
+    let request = asked("PATCH", "limits/pbx/users/60%2B00", "", br#"{"arrears":"true"}"#).expect("taken");
+    let values = [("arrears".to_owned(), "true".to_owned())].into();
+    assert_eq!(request, Request::LimitsSet { trunk: "pbx".into(), user: Some("60+00".into()), values });
     let request = asked("GET", "calls", "number=+8610&trunk=a%20%2Fb", b"").expect("taken");
     let Request::Calls { number, trunk, .. } = request else { panic!("calls were asked for") };
     assert_eq!((number.as_deref(), trunk.as_deref()), (Some("+8610"), Some("a /b")));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moorline_b2bua::inspect::CallFilter;
-use moorline_b2bua::policy::limit::{Key, LimitFault, Verdict};
+use moorline_b2bua::policy::limit::{Key, LimitFault, Value, Verdict};
 use moorline_control::SessionId;
 use tokio::task::spawn_blocking;
 use tracing::info;
@@ -122,7 +122,7 @@ fn unknown_trunk(limits: &Limits, name: &str) -> Fault {
 impl From<LimitFault> for Fault {
     fn from(fault: LimitFault) -> Fault {
         match fault {
-            LimitFault::Trunk(..) | LimitFault::NoRow => Fault::Unknown(fault.to_string()),
+            LimitFault::Trunk(..) | LimitFault::User(..) | LimitFault::NoRow => Fault::Unknown(fault.to_string()),
             _ => Fault::Invalid(fault.to_string()),
         }
     }
@@ -153,7 +153,25 @@ fn carry_out(request: Request, limits: &Limits, reload: &Reload) -> Result<Reply
                 _ => Ok(Reply::Limits(shown)),
             }
         }
-        Request::LimitsSet { trunk, values } => {
+        Request::LimitsSet { trunk, user: Some(user), values } => {
+            limits.limiter.check_user(&trunk, &user)?;
+            let read = |(key, value): (&String, &String)| -> Result<Option<bool>, LimitFault> {
+                let key: Key = key.parse()?;
+                match (key, key.read(value)?) {
+                    (Key::Arrears, Some(Value::Switch(arrears))) => Ok(Some(arrears)),
+                    (Key::Arrears, _) => Ok(None),
+                    (key, _) => Err(LimitFault::OfTrunk(key)),
+                }
+            };
+            let read: Vec<Option<bool>> = values.iter().map(read).collect::<Result<_, LimitFault>>()?;
+            // There is one such key at most.
+            for arrears in read {
+                limits.set_user(&trunk, &user, arrears)?;
+            }
+            info!(trunk, user, ?values, "limits of a user set by an operator");
+            Ok(done(false))
+        }
+        Request::LimitsSet { trunk, user: None, values } => {
             let read = |(key, value): (&String, &String)| -> Result<_, LimitFault> {
                 let key: Key = key.parse()?;
                 Ok((key, key.read(value)?))

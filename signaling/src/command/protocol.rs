@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use moorline_b2bua::inspect::CallState;
-use moorline_b2bua::policy::limit::{Cause, Direction, Field, Key, TrunkView, Verdict};
+use moorline_b2bua::policy::limit::{Cause, Direction, Field, Key, TrunkView, UserView, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::replies::{CallDetail, CallsReply, DrainReply, HungUpReply, StatusReply, TrunkState};
@@ -62,10 +62,13 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trunk: Option<String>,
     },
-    /// Sets limits of a trunk, for all calls from now on: all of them, or none.
+    /// Sets limits of a trunk, or of one of its users, for all calls from now on: all of them, or none.
     LimitsSet {
         /// The trunk.
         trunk: String,
+        /// Of this user of it, of whom only `arrears` can be set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
         /// By key, such as `inbound.calls`: a number, `none`, `true`, `false`, or `default` for what the configuration
         /// says.
         values: BTreeMap<String, String>,
@@ -171,12 +174,30 @@ pub struct TrunkReply {
     pub trunk: String,
     /// Its account is in arrears.
     pub arrears: bool,
+    /// How many of its users are.
+    #[serde(default)]
+    pub users_in_arrears: usize,
+    /// Users who are, or of whom something was set while it ran, by name; the first 1000.
+    #[serde(default)]
+    pub users: Vec<UserReply>,
     /// Calls that come from it.
     pub inbound: DirectionReply,
     /// Calls that are sent to it.
     pub outbound: DirectionReply,
     /// What was set while it ran, by key, with what the configuration says.
     pub set: BTreeMap<String, String>,
+}
+
+/// A user of a trunk, who is charged for the calls that it was let in for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserReply {
+    /// Its name.
+    pub user: String,
+    /// Its account is in arrears.
+    pub arrears: bool,
+    /// What the configuration says of that, where it was set while the process ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<bool>,
 }
 
 /// A trunk's calls in one direction.
@@ -198,7 +219,13 @@ impl From<TrunkView> for TrunkReply {
     fn from(view: TrunkView) -> TrunkReply {
         let [inbound, outbound] = Direction::BOTH.map(|direction| DirectionReply::of(&view, direction));
         let set = view.set.iter().map(|(key, configured)| (key.to_string(), configured.to_string())).collect();
-        TrunkReply { trunk: view.name.clone(), arrears: view.arrears, inbound, outbound, set }
+        let TrunkView { name: trunk, arrears, users_in_arrears, users, .. } = view;
+        let users = users.into_iter().map(|UserView { name, arrears, configured }| UserReply {
+            user: name,
+            arrears,
+            configured,
+        });
+        TrunkReply { trunk, arrears, users_in_arrears, users: users.collect(), inbound, outbound, set }
     }
 }
 

@@ -113,6 +113,9 @@ pub struct TrunkState {
     pub reach: TrunkReach,
     /// Its account is in arrears.
     pub arrears: bool,
+    /// How many of its users are.
+    #[serde(default)]
+    pub users_in_arrears: usize,
     /// Calls that have come from it and are up or being set up.
     pub calls_in: u32,
     /// Calls that were sent to it.
@@ -242,6 +245,7 @@ impl TrunkState {
         TrunkState {
             reach,
             arrears: limits.is_some_and(|limits| limits.arrears),
+            users_in_arrears: limits.map_or(0, |limits| limits.users_in_arrears),
             calls_in: limits.map_or(0, |limits| limits.inbound.calls),
             calls_out: limits.map_or(0, |limits| limits.outbound.calls),
             leaving: false,

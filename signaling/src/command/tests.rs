@@ -25,6 +25,9 @@ fn with_server(client: impl FnOnce(PathBuf) + Send + 'static) {
         listener = "local"
         sources = ["127.0.0.0/8"]
         limits.inbound.calls = 5
+        [trunks.authentication]
+        realm = "phones.example"
+        users = [{ name = "6000", password = "1234" }, { name = "6001", password = "4321", arrears = true }]
     "#;
     let config: Config = toml::from_str(config).expect("a configuration");
     let policy = config.policy().expect("no faults");
@@ -94,6 +97,7 @@ fn limits_are_shown_and_set() {
         assert_eq!(shown(None).inbound.limits["calls"], "5");
         let set = |key: &str, value: &str| Request::LimitsSet {
             trunk: "pbx".into(),
+            user: None,
             values: [(key.to_owned(), value.to_owned()), ("arrears".into(), "true".into())].into(),
         };
         assert_eq!(said(&path, &set("inbound.calls", "7")), Reply::Done { kept: false, replaced: false });
@@ -104,6 +108,39 @@ fn limits_are_shown_and_set() {
         assert!(error(&path, &set("inbound.calls", "many")).contains("a whole number"));
         let unknown = Request::LimitsShow { trunk: Some("pbz".into()) };
         assert_eq!(error(&path, &unknown), "no trunk is called \"pbz\"; there are \"pbx\"");
+    });
+}
+
+#[test]
+fn of_a_user_it_is_said_whether_it_is_in_arrears() {
+    with_server(|path| {
+        let shown = || match said(&path, &Request::LimitsShow { trunk: None }) {
+            Reply::Limits(mut limits) => limits.remove(0),
+            other => panic!("limits were expected, not {other:?}"),
+        };
+        let set = |user: &str, values: &[(&str, &str)]| Request::LimitsSet {
+            trunk: "pbx".into(),
+            user: Some(user.into()),
+            values: values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        };
+        let user = |name: &str, arrears, configured| UserReply { user: name.into(), arrears, configured };
+        assert_eq!((shown().users_in_arrears, shown().users), (1, vec![user("6001", true, None)]));
+        let done = Reply::Done { kept: false, replaced: false };
+        assert_eq!(said(&path, &set("6000", &[("arrears", "true")])), done);
+        assert_eq!(said(&path, &set("6001", &[("arrears", "false")])), done);
+        let expected = vec![user("6000", true, Some(false)), user("6001", false, Some(true))];
+        assert_eq!((shown().users_in_arrears, shown().users, shown().arrears), (1, expected, false));
+        // All or nothing.
+        let wrong = error(&path, &set("6000", &[("arrears", "false"), ("inbound.calls", "7")]));
+        assert_eq!(wrong, "inbound.calls is a limit of the trunk; of a user only arrears can be set");
+        assert!(error(&path, &set("6000", &[("arrears", "maybe")])).contains("true, false or default"));
+        assert!(
+            error(&path, &set("6002", &[("arrears", "true")])).contains("no user of trunk \"pbx\" is called \"6002\"")
+        );
+        assert_eq!(shown().users_in_arrears, 1);
+        assert_eq!(said(&path, &set("6000", &[("arrears", "default")])), done);
+        assert_eq!(said(&path, &set("6001", &[("arrears", "default")])), done);
+        assert_eq!(shown().users, [user("6001", true, None)]);
     });
 }
 

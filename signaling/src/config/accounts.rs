@@ -73,6 +73,11 @@ pub struct UserConfig {
     /// Whether the user may do anything now.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Its account has run out of money: no calls are taken from it, and it hears what `limits.refusals.arrears` of the
+    /// trunk says. Calls to it are left alone. Can be set while calls are up: `moorline limits set TRUNK --user NAME`,
+    /// also for users whom RADIUS knows.
+    #[serde(default)]
+    pub arrears: bool,
 }
 
 /// A trunk of endpoints, which register here and are called by their user names: `[signaling.trunks.registrar]`.
@@ -357,6 +362,7 @@ impl UserConfig {
                 None => Password::hashed(text(&self.ha1_md5).as_deref(), text(&self.ha1_sha256).as_deref()),
             },
             enabled: self.enabled,
+            arrears: self.arrears,
             max_contacts: self.max_contacts,
             numbers: self.numbers.clone(),
         }

@@ -20,7 +20,8 @@ pub struct TrunkLimitsConfig {
     pub inbound: DirectionLimitsConfig,
     /// Calls that are sent to it. Where a route has another trunk, that is tried when one refuses.
     pub outbound: DirectionLimitsConfig,
-    /// Its account has run out of money: no calls are taken from it. Calls to it are left alone.
+    /// Its account has run out of money: no calls are taken from it, whoever of its users calls. Calls to it are left
+    /// alone. Users have a switch of their own ([`UserConfig::arrears`](super::UserConfig::arrears)).
     pub arrears: bool,
     /// What callers hear.
     pub refusals: RefusalsConfig,
@@ -65,7 +66,7 @@ pub struct DirectionLimitsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefusalsConfig {
-    /// The account is in arrears; 403 if left out.
+    /// The account is in arrears, the trunk's or that of the user who calls; 403 if left out.
     pub arrears: Option<RefuseConfig>,
     /// The direction is shut: its `calls` is 0; 403.
     pub shut: Option<RefuseConfig>,

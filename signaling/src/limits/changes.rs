@@ -24,6 +24,8 @@ const SPARE_LINES: usize = 1000;
 pub(super) enum Change {
     /// A limit of a trunk; `None` for what the configuration says.
     Set { trunk: String, key: Key, value: Option<Value> },
+    /// Whether the account of a trunk's user is in arrears; `None` for what the configuration says.
+    User { trunk: String, user: String, arrears: Option<bool> },
     /// A row of the list; `None` where it was taken out.
     Row { row: Row, verdict: Option<Verdict> },
 }
@@ -36,6 +38,7 @@ pub(super) struct Changes {
     /// The list of the configuration: a row that is there need not be kept.
     list: Lists,
     set: BTreeMap<(String, Key), Value>,
+    users: BTreeMap<(String, String), bool>,
     rows: BTreeMap<Row, Option<Verdict>>,
     lines: usize,
 }
@@ -49,6 +52,11 @@ enum Line {
         key: String,
         /// As it is written in a command.
         value: String,
+    },
+    User {
+        trunk: String,
+        user: String,
+        arrears: Option<bool>,
     },
     Row {
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -83,7 +91,8 @@ impl Changes {
             }
             Some(Err(_)) | None => Vec::new(),
         };
-        let mut changes = Changes { path, file: None, list, set: BTreeMap::new(), rows: BTreeMap::new(), lines: 0 };
+        let (set, users, rows) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut changes = Changes { path, file: None, list, set, users, rows, lines: 0 };
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             match serde_json::from_slice::<Line>(line).ok().and_then(|line| line.change()) {
                 Some(change) => changes.note(&change),
@@ -115,6 +124,11 @@ impl Changes {
         self.list = list;
     }
 
+    /// What was set of a user.
+    pub(super) fn user(&self, trunk: &str, user: &str) -> Option<bool> {
+        self.users.get(&(trunk.to_owned(), user.to_owned())).copied()
+    }
+
     pub(super) fn keeps(&self) -> bool {
         self.path.is_some()
     }
@@ -125,7 +139,7 @@ impl Changes {
     /// They are not, and will not be found there.
     pub(super) fn keep(&mut self, changes: &[Change]) -> Result<(), LimitsFault> {
         if let Some(path) = self.path.clone() {
-            if self.file.is_none() || self.lines > self.set.len() + self.rows.len() + SPARE_LINES {
+            if self.file.is_none() || self.lines > self.set.len() + self.users.len() + self.rows.len() + SPARE_LINES {
                 self.rewrite(&path)?;
             }
             self.append(changes).map_err(LimitsFault::file(&path))?;
@@ -157,6 +171,9 @@ impl Changes {
         self.set.retain(|(trunk, key), value| {
             is_possible(&Change::Set { trunk: trunk.clone(), key: *key, value: Some(*value) })
         });
+        self.users.retain(|(trunk, user), arrears| {
+            is_possible(&Change::User { trunk: trunk.clone(), user: user.clone(), arrears: Some(*arrears) })
+        });
         match self.path.clone() {
             Some(path) if path.exists() => self.rewrite(&path),
             _ => Ok(()),
@@ -175,6 +192,13 @@ impl Changes {
         match change {
             Change::Set { trunk, key, value: Some(value) } => drop(self.set.insert((trunk.clone(), *key), *value)),
             Change::Set { trunk, key, value: None } => drop(self.set.remove(&(trunk.clone(), *key))),
+            Change::User { trunk, user, arrears } => {
+                let key = (trunk.clone(), user.clone());
+                match arrears {
+                    Some(arrears) => drop(self.users.insert(key, *arrears)),
+                    None => drop(self.users.remove(&key)),
+                }
+            }
             Change::Row { row, verdict } if self.list.get(row) == *verdict => drop(self.rows.remove(row)),
             Change::Row { row, verdict } => drop(self.rows.insert(row.clone(), *verdict)),
         }
@@ -186,8 +210,13 @@ impl Changes {
             key: *key,
             value: Some(*value),
         });
+        let users = self.users.iter().map(|((trunk, user), arrears)| Change::User {
+            trunk: trunk.clone(),
+            user: user.clone(),
+            arrears: Some(*arrears),
+        });
         let rows = self.rows.iter().map(|(row, verdict)| Change::Row { row: row.clone(), verdict: *verdict });
-        set.chain(rows).collect()
+        set.chain(users).chain(rows).collect()
     }
 }
 
@@ -200,6 +229,9 @@ impl Line {
                 key: key.to_string(),
                 value: value.map_or_else(|| "default".into(), |value| value.to_string()),
             },
+            Change::User { trunk, user, arrears } => {
+                Line::User { trunk: trunk.clone(), user: user.clone(), arrears: *arrears }
+            }
             Change::Row { row, verdict } => {
                 let (is, percent) = match verdict {
                     None => (Is::Removed, None),
@@ -210,7 +242,7 @@ impl Line {
                 Line::Row { from, caller: row.caller.to_string(), called: row.called.to_string(), is, percent }
             }
         };
-        // Strings and numbers alone: writing them does not fail.
+        // Strings, numbers and switches alone: writing them does not fail.
         serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
 
@@ -220,6 +252,7 @@ impl Line {
                 let key: Key = key.parse().ok()?;
                 Some(Change::Set { trunk, key, value: key.read(&value).ok()? })
             }
+            Line::User { trunk, user, arrears } => Some(Change::User { trunk, user, arrears }),
             Line::Row { from, caller, called, is, percent } => {
                 let row = Row {
                     from: from.map(Into::into),

@@ -14,6 +14,9 @@ const CONFIG: &str = r#"
     listener = "local"
     sources = ["127.0.0.0/8"]
     limits.inbound = { calls = 5, calls_per_callee_a_day = 2 }
+    [trunks.authentication]
+    realm = "phones.example"
+    users = [{ name = "6000", password = "1234" }, { name = "6001", password = "4321", arrears = true }]
 "#;
 
 fn open(directory: &Path, config: &str) -> Limits {
@@ -77,6 +80,34 @@ fn what_was_set_outlives_the_process_until_it_is_set_back() {
     let limits = open(directory.path(), CONFIG);
     assert_eq!(limit(&limits, "inbound.calls"), "5");
     assert_eq!(limits.limiter.rows().len(), 3);
+    let file = fs::read_to_string(directory.path().join("limits.jsonl")).expect("a file");
+    assert_eq!(file, "", "nothing differs from the configuration");
+}
+
+#[test]
+fn who_of_the_users_is_in_arrears_outlives_the_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let indebted = |limits: &Limits| {
+        let users = limits.limiter.view().remove(0).users;
+        users.into_iter().filter(|user| user.arrears).map(|user| user.name).collect::<Vec<_>>()
+    };
+    let limits = open(directory.path(), CONFIG);
+    assert_eq!(indebted(&limits), ["6001"]);
+    limits.set_user("pbx", "6000", Some(true)).expect("set");
+    limits.set_user("pbx", "6001", Some(false)).expect("set");
+    assert!(limits.set_user("pbx", "6002", Some(true)).is_err());
+    drop(limits);
+    for again in 0..2 {
+        assert_eq!(indebted(&open(directory.path(), CONFIG)), ["6000"], "start {again}");
+    }
+    // Who is not a user any more is forgotten at the next start.
+    let other = CONFIG.replace("\"6000\"", "\"6009\"");
+    assert!(indebted(&open(directory.path(), &other)).is_empty());
+    let limits = open(directory.path(), CONFIG);
+    assert!(indebted(&limits).is_empty(), "6001 has paid");
+    limits.set_user("pbx", "6001", None).expect("set");
+    drop(limits);
+    assert_eq!(indebted(&open(directory.path(), CONFIG)), ["6001"]);
     let file = fs::read_to_string(directory.path().join("limits.jsonl")).expect("a file");
     assert_eq!(file, "", "nothing differs from the configuration");
 }

@@ -8,7 +8,8 @@ use clap::{ArgGroup, Args, Subcommand};
 pub(crate) enum LimitsCommand {
     /// The limits of trunks, how many calls they have, and how many were refused.
     Show(LimitsShowArgs),
-    /// Set limits of a trunk, at once and for all workers; calls that are up go on.
+    /// Set limits of a trunk, or say of one of its users whether its account is in arrears, at once and for all workers;
+    /// calls that are up go on.
     Set(LimitsSetArgs),
 }
 
@@ -29,6 +30,10 @@ pub(crate) struct LimitsSetArgs {
     /// The trunk.
     #[arg(value_name = "TRUNK")]
     pub(crate) trunk: String,
+    /// A user of the trunk, as in its credentials without the domain: of it alone `arrears` can be set, and its calls alone
+    /// are refused then.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
     /// What to set: `inbound.calls=100`, `outbound.calls_per_second=none`, `arrears=true`; `default` is what the
     /// configuration says.
     #[arg(value_name = "KEY=VALUE", required = true, value_parser = assignment)]

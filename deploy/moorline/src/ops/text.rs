@@ -92,6 +92,7 @@ fn standing(trunk: &TrunkState) -> String {
         registered,
         down.then(|| "no target answers".to_owned()),
         trunk.arrears.then(|| "in arrears".to_owned()),
+        (trunk.users_in_arrears > 0).then(|| format!("{} users in arrears", trunk.users_in_arrears)),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     if all.is_empty() { "-".to_owned() } else { all.join(", ") }

@@ -3,8 +3,8 @@
 //! A call counts at the trunk that it came from (inbound) and at the trunk that it is sent to (outbound). At each it is
 //! looked at in this order, and the first that refuses is heard ([`Cause`]):
 //!
-//! 1. what no count decides: the account's arrears, a direction that is shut, callers without a number, the black and
-//!    white list, barred numbers;
+//! 1. what no count decides: the arrears of the trunk or of the user who calls, a direction that is shut, callers
+//!    without a number, the black and white list, barred numbers;
 //! 2. the calls at once, those of its caller, those to its callee on the day, and those of the second.
 //!
 //! The second step takes all or nothing, under one lock for each trunk and direction, so that limits are exact however
@@ -13,6 +13,7 @@
 //! another trunk, because this one failed, is a call of that trunk's and no longer of this one's, though the second
 //! that its INVITE was sent in keeps it.
 
+mod accounts;
 mod bucket;
 mod calls;
 mod change;
@@ -24,6 +25,7 @@ mod pattern;
 mod refusals;
 mod seizure;
 
+pub use accounts::UserView;
 pub use bucket::Rate;
 pub use change::{Field, Key, LimitFault, TrunkView, Value, View};
 pub use days::{DayCounts, SLOT_BYTES};
@@ -42,7 +44,7 @@ pub struct TrunkLimits {
     pub inbound: DirectionLimits,
     /// Calls that are sent to it.
     pub outbound: DirectionLimits,
-    /// Its account has run out of money: no calls are taken from it.
+    /// Its account has run out of money: no calls are taken from it, whoever of its users calls.
     pub arrears: bool,
     /// What callers hear.
     pub refusals: Refusals,

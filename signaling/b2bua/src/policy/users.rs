@@ -55,6 +55,8 @@ pub struct User {
     pub password: Password,
     /// Whether the user may do anything now.
     pub enabled: bool,
+    /// Its account has run out of money: no calls are taken from it, though it is registered and called.
+    pub arrears: bool,
     /// How many devices may be registered at once; `None` leaves it to the trunk.
     pub max_contacts: Option<usize>,
     /// Numbers that the user may call from besides its own name.
@@ -98,6 +100,11 @@ impl Users {
     /// The user of this name.
     pub fn find(&self, name: &[u8]) -> Option<&User> {
         self.0.get(name)
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &User> {
+        self.0.values()
     }
 
     /// Whether every user's password serves for this hash function.

@@ -18,7 +18,7 @@ pub(super) fn of_trunks(place: &crate::Place, policy: &Policy) -> Vec<Arc<TrunkC
     let limiter: &Limiter = &place.limits;
     limiter.expect(place.of);
     for (_, trunk) in policy.current_trunks() {
-        limiter.configure(&trunk.name, &trunk.limits);
+        limiter.configure(trunk);
     }
     counted_for(place, policy)
 }
@@ -33,18 +33,18 @@ pub(super) fn counted_for(place: &crate::Place, policy: &Policy) -> Vec<Arc<Trun
 }
 
 impl Worker {
-    /// Everything but counts that can refuse a call of a trunk, before it is known where it goes. Gives its numbers as
-    /// the rest is told of them.
+    /// Everything but counts that can refuse a call of a trunk, and of one of its users, before it is known where it goes.
+    /// Gives its numbers as the rest is told of them.
     pub(super) fn screen(
         &self,
-        trunk: usize,
+        (trunk, user): (usize, Option<&[u8]>),
         invite: Message<'_>,
         caller: &[u8],
         called: &[u8],
     ) -> Result<Party, Refusal> {
         let (calls, policy) = (&self.trunk_calls[trunk], &self.policy.trunks[trunk]);
         let mut party = Party::new(invite, caller, called);
-        let arrears = if calls.is_in_arrears() { Err(Cause::Arrears) } else { Ok(()) };
+        let arrears = if calls.is_in_arrears(user) { Err(Cause::Arrears) } else { Ok(()) };
         arrears
             .and_then(|()| calls.screen(Direction::Inbound, &party))
             .and_then(|()| self.place.limits.judge(&policy.name, &mut party, || self.draw()))

@@ -272,7 +272,8 @@ impl Worker {
         };
         let mut numbers = Numbers::received(invite, &self.policy.trunks[trunk]);
         let limited = |refusal: Refusal| Refused::from(&refusal);
-        let party = self.screen(trunk, invite, &numbers.routed.caller, &numbers.routed.called).map_err(limited)?;
+        let account = (trunk, arrival.user);
+        let party = self.screen(account, invite, &numbers.routed.caller, &numbers.routed.called).map_err(limited)?;
         let inbound = self.seize_inbound(arrival.now, trunk, &party, transfer).map_err(limited)?;
         let replacement = self.replacement(invite)?;
         let endpoint = if replacement.is_some() { None } else { self.endpoint_for(arrival, &numbers.routed.called)? };

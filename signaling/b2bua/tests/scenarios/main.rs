@@ -1,6 +1,7 @@
 //! Call flows through a worker, in virtual time.
 #![cfg(test)]
 
+mod accounts;
 mod announcements;
 mod authentication;
 mod bodies;

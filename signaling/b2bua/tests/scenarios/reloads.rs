@@ -179,7 +179,7 @@ fn calls_that_are_up_count_for_limits_that_are_new() {
     let mut next = policy();
     next.trunks[0].limits.inbound.numbers = Numbers { calls: Some(1), ..Numbers::default() };
     // As the process does it, for all workers at once.
-    next.trunks.iter().for_each(|trunk| net.worker.limits().configure(&trunk.name, &trunk.limits));
+    next.trunks.iter().for_each(|trunk| net.worker.limits().configure(trunk));
     reload(&mut net, &policy(), next);
     net.receive(CALLER, &invite("5551000", "c2", &sdp("192.0.2.10", 4002)));
     net.expect(CALLER, "SIP/2.0 503");

@@ -20,7 +20,7 @@ sources = ["127.0.0.0/8"]
 [trunks.authentication]
 realm = "phones.example"
 users = [
-    { name = "6000", password = "1234-secret" },
+    { name = "6000", password = "1234-secret", arrears = true },
     { name = "6001", ha1_md5 = "0123456789abcdef0123456789abcdef", max_contacts = 2, numbers = ["021"] },
 ]
 
@@ -85,6 +85,7 @@ fn endpoints_and_their_users() {
     // One password is known as its MD5 hash only.
     assert_eq!(authentication.algorithms, [Hash::Md5]);
     let user = authentication.users.find(b"6001").expect("a user");
+    assert!(!user.arrears && authentication.users.find(b"6000").is_some_and(|user| user.arrears));
     assert!(user.may_call_from(b"021") && !user.may_call_from(b"6000") && user.enabled);
     assert!(!format!("{policy:?}").contains("-secret"));
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use super::limiter::lock;
+use super::limiter::{TrunkCalls, lock};
 use super::lists::{Row, RowFault, Verdict};
-use super::{Cause, Direction, Limiter, Numbers};
+use super::{Cause, Direction, Limiter, Numbers, UserView};
 
 /// What can be set of a trunk, as it is written: `inbound.calls`, `outbound.refuse_anonymous`, `arrears`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,19 @@ pub enum LimitFault {
     /// There is no such row.
     #[error("there is no such row")]
     NoRow,
+    /// No such user.
+    #[error(
+        "no user of trunk {1:?} is called {0:?}; name one of [signaling.trunks.authentication], without its domain"
+    )]
+    User(String, String),
+    /// Something that users have none of.
+    #[error("{0} is a limit of the trunk; of a user only arrears can be set")]
+    OfTrunk(Key),
+    /// Something was set of too many users.
+    #[error(
+        "arrears were set of {0} users of this trunk, which are as many as are kept; write them in the configuration"
+    )]
+    Users(usize),
 }
 
 /// What is shown of a trunk.
@@ -79,6 +92,10 @@ pub struct TrunkView {
     pub name: String,
     /// Its account has run out of money.
     pub arrears: bool,
+    /// How many of its users have.
+    pub users_in_arrears: usize,
+    /// Users who have, or of whom something was set, by name; only the first of very many.
+    pub users: Vec<UserView>,
     /// Its calls, by [`Direction::index`].
     pub directions: [View; 2],
     /// What was set since the configuration was read, with what the configuration says.
@@ -232,10 +249,7 @@ impl Limiter {
     /// # Errors
     /// There is no such trunk.
     pub fn set(&self, trunk: &str, changes: &[(Key, Option<Value>)]) -> Result<(), LimitFault> {
-        let Some(known) = self.known(trunk) else {
-            let names: Vec<String> = self.all().iter().map(|trunk| format!("{:?}", trunk.name)).collect();
-            return Err(LimitFault::Trunk(trunk.to_owned(), names.join(", ")));
-        };
+        let known = self.wanted(trunk)?;
         let mut settings = lock(&known.settings);
         for (key, value) in changes {
             match value {
@@ -245,6 +259,14 @@ impl Limiter {
         }
         known.apply(&settings);
         Ok(())
+    }
+
+    /// The trunk of which something is to be set.
+    pub(super) fn wanted(&self, trunk: &str) -> Result<Arc<TrunkCalls>, LimitFault> {
+        self.known(trunk).ok_or_else(|| {
+            let names: Vec<String> = self.all().iter().map(|trunk| format!("{:?}", trunk.name)).collect();
+            LimitFault::Trunk(trunk.to_owned(), names.join(", "))
+        })
     }
 
     /// Puts a row into the list, in place of what it said before, for all workers at once.
@@ -277,7 +299,7 @@ impl Limiter {
 
     /// All trunks, by name.
     pub fn view(&self) -> Vec<TrunkView> {
-        let view = |trunk: std::sync::Arc<super::limiter::TrunkCalls>| {
+        let view = |trunk: Arc<TrunkCalls>| {
             let settings = lock(&trunk.settings);
             let configured = |key: &Key| (*key, key.get(&settings.configured, settings.arrears));
             let set = settings.set.keys().map(configured).collect();
@@ -286,7 +308,9 @@ impl Limiter {
                 let (now, peak, callers, numbers) = (calls.now, calls.peak, calls.callers(), calls.numbers);
                 View { calls: now, peak, callers, numbers, refused: trunk.refusals(direction) }
             });
-            TrunkView { name: trunk.name.to_string(), arrears: trunk.is_in_arrears(), directions, set }
+            let (users_in_arrears, users) = trunk.accounts().view();
+            let arrears = trunk.is_in_arrears(None);
+            TrunkView { name: trunk.name.to_string(), arrears, users_in_arrears, users, directions, set }
         };
         self.all().into_iter().map(view).collect()
     }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use super::accounts::Accounts;
 use super::calls::Calls;
 use super::change::{Key, Value};
 use super::days::{Called, DayCounts};
 use super::lists::{Listed, Lists};
 use super::seizure::Seizure;
-use super::{Cause, Direction, DirectionLimits, Numbers, Party, TrunkLimits};
+use super::{Cause, Direction, DirectionLimits, Numbers, Party};
+use crate::policy::Trunk;
 
 /// How many callees of a day are remembered where nothing else is said.
 const CALLEES: usize = 1_000_000;
@@ -32,6 +34,7 @@ pub(crate) struct TrunkCalls {
     days: Arc<DayCounts>,
     directions: [DirectionCalls; 2],
     arrears: AtomicBool,
+    pub(super) accounts: RwLock<Accounts>,
     pub(super) settings: Mutex<Settings>,
 }
 
@@ -85,8 +88,9 @@ impl Limiter {
     }
 
     /// Takes note of a trunk's limits; what was set while it ran, stays. Calls that are up are counted on.
-    pub fn configure(&self, name: &str, limits: &TrunkLimits) {
-        let trunk = self.trunk(name);
+    pub fn configure(&self, configured: &Trunk) {
+        let (trunk, limits) = (self.trunk(&configured.name), &configured.limits);
+        trunk.accounts.write().unwrap_or_else(PoisonError::into_inner).configure(configured);
         let mut settings = lock(&trunk.settings);
         settings.configured = Direction::BOTH.map(|direction| limits.of(direction).numbers);
         settings.arrears = limits.arrears;
@@ -183,13 +187,14 @@ impl TrunkCalls {
             days: Arc::clone(days),
             directions: Default::default(),
             arrears: AtomicBool::new(false),
+            accounts: RwLock::default(),
             settings: Mutex::default(),
         }
     }
 
-    /// True where no calls are taken from it for want of money.
-    pub(crate) fn is_in_arrears(&self) -> bool {
-        self.arrears.load(Ordering::Relaxed)
+    /// True where no calls are taken from it for want of money: none at all, or none of this user.
+    pub(crate) fn is_in_arrears(&self, user: Option<&[u8]>) -> bool {
+        self.arrears.load(Ordering::Relaxed) || user.is_some_and(|user| self.accounts().is_in_arrears(user))
     }
 
     /// Whether a switch refuses a call here.

@@ -7,7 +7,7 @@ use super::super::Refusal;
 /// Why a call is refused, in the order in which it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// The account of the trunk that it comes from has run out of money.
+    /// The account of the trunk that it comes from, or of the user who calls, has run out of money.
     Arrears,
     /// The trunk takes no calls in this direction: its limit is 0.
     Shut,

@@ -1,7 +1,8 @@
 use std::thread;
 
-use super::super::{Callers, Pattern, Row, Verdict};
+use super::super::{Callers, LimitFault, Pattern, Row, TrunkLimits, UserView, Verdict};
 use super::*;
+use crate::policy::{Authentication, User};
 
 const NOW: Moment = Moment { now: 1_000_000_000, day: 100, restoring: false, transfer: false, pass_when_full: false };
 
@@ -13,10 +14,14 @@ fn limits(numbers: Numbers) -> DirectionLimits {
     DirectionLimits { numbers, ..DirectionLimits::default() }
 }
 
+fn pbx(limits: TrunkLimits) -> Trunk {
+    Trunk { name: "pbx".into(), limits, ..Trunk::default() }
+}
+
 fn trunk(numbers: Numbers) -> (Limiter, Arc<TrunkCalls>, DirectionLimits) {
     let limiter = Limiter::new(DayCounts::new([7; 16], 1000));
     let inbound = limits(numbers);
-    limiter.configure("pbx", &TrunkLimits { inbound: inbound.clone(), ..TrunkLimits::default() });
+    limiter.configure(&pbx(TrunkLimits { inbound: inbound.clone(), ..TrunkLimits::default() }));
     let trunk = limiter.trunk("pbx");
     (limiter, trunk, inbound)
 }
@@ -74,7 +79,7 @@ fn a_call_that_goes_on_elsewhere_leaves_its_second_behind_and_nothing_else() {
 fn full_tables_refuse_or_let_through_as_it_is_said() {
     let limiter = Limiter::new(DayCounts::new([7; 16], 1));
     let inbound = limits(Numbers { calls_per_callee_a_day: Some(2), ..Numbers::default() });
-    limiter.configure("pbx", &TrunkLimits { inbound: inbound.clone(), ..TrunkLimits::default() });
+    limiter.configure(&pbx(TrunkLimits { inbound: inbound.clone(), ..TrunkLimits::default() }));
     let trunk = limiter.trunk("pbx");
     let first = seize(&trunk, &inbound, &party("1", "a"), NOW).unwrap();
     assert_eq!(seize(&trunk, &inbound, &party("1", "b"), NOW).unwrap_err(), Cause::CalleesFull);
@@ -95,13 +100,13 @@ fn what_is_set_holds_at_once_and_goes_back_to_the_configuration() {
     assert!(seize(&trunk, &limits, &party("1", "a"), NOW).is_err());
     limiter.set("pbx", &[(key, key.read("2").unwrap()), (Key::Arrears, Key::Arrears.read("true").unwrap())]).unwrap();
     let second = seize(&trunk, &limits, &party("1", "a"), NOW).unwrap();
-    assert!(trunk.is_in_arrears());
+    assert!(trunk.is_in_arrears(None));
     // A configuration that is read again does not undo what was set.
-    limiter.configure("pbx", &TrunkLimits::default());
+    limiter.configure(&pbx(TrunkLimits::default()));
     assert_eq!(limiter.view()[0].value(key), Value::Number(2));
     assert_eq!(limiter.view()[0].set, [(Key::Arrears, Value::Switch(false)), (key, Value::None)]);
     limiter.set("pbx", &[(key, None), (Key::Arrears, None)]).unwrap();
-    assert!(limiter.view()[0].set.is_empty() && !trunk.is_in_arrears());
+    assert!(limiter.view()[0].set.is_empty() && !trunk.is_in_arrears(None));
     drop((first, second));
     let unknown = limiter.set("pbz", &[]).unwrap_err().to_string();
     assert_eq!(unknown, "no trunk is called \"pbz\"; there are \"pbx\"");
@@ -202,4 +207,43 @@ fn limits_are_exact_however_many_ask_at_once() {
     assert_eq!((view.calls, view.callers), (0, 0));
     assert!(view.peak <= 7);
     assert_eq!(left + sent, 9_000, "nothing of the second is lost, and nothing is there twice");
+}
+
+#[test]
+fn each_user_of_a_trunk_has_an_account_of_its_own() {
+    let phones = |indebted: &str, ask: bool| {
+        let user = |name: &str| User { name: name.into(), arrears: name == indebted, ..User::default() };
+        let users = Arc::new(["6000", "6001"].into_iter().map(user).collect());
+        Trunk {
+            authentication: Some(Authentication { users, ask, ..Authentication::default() }),
+            ..pbx(TrunkLimits::default())
+        }
+    };
+    let (limiter, trunk, _) = trunk(Numbers::default());
+    let indebted = || ["6000", "6001", "6002"].map(|user| trunk.is_in_arrears(Some(user.as_bytes())));
+    limiter.configure(&phones("6001", false));
+    assert_eq!((indebted(), trunk.is_in_arrears(None)), ([false, true, false], false));
+    limiter.set_user("pbx", "6000", Some(true)).unwrap();
+    limiter.set_user("pbx", "6001", Some(false)).unwrap();
+    assert_eq!(indebted(), [true, false, false]);
+    let unknown = limiter.set_user("pbx", "6002", Some(true));
+    assert_eq!(unknown, Err(LimitFault::User("6002".into(), "pbx".into())));
+    assert!(limiter.set_user("pbz", "6000", Some(true)).unwrap_err().to_string().contains("there are \"pbx\""));
+    // A configuration that is read again does not undo what was set. RADIUS may know others.
+    limiter.configure(&phones("", true));
+    assert_eq!(indebted(), [true, false, false]);
+    limiter.set_user("pbx", "6002", Some(true)).unwrap();
+    for wrong in ["", "6002@phones.example", "60\r\n02", &"6".repeat(129)] {
+        assert!(limiter.set_user("pbx", wrong, Some(true)).is_err(), "{wrong:?}");
+    }
+    let view = &limiter.view()[0];
+    let user = |name: &str, arrears| UserView { name: name.into(), arrears, configured: Some(false) };
+    assert_eq!(view.users, [user("6000", true), user("6001", false), user("6002", true)]);
+    assert_eq!((view.users_in_arrears, view.arrears), (2, false));
+    limiter.set_user("pbx", "6000", None).unwrap();
+    limiter.set_user("pbx", "6002", None).unwrap();
+    assert_eq!(indebted(), [false; 3]);
+    // What the trunk owes is everybody's.
+    limiter.set("pbx", &[(Key::Arrears, Some(Value::Switch(true)))]).unwrap();
+    assert_eq!(indebted(), [true; 3]);
 }
