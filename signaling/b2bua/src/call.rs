@@ -189,6 +189,12 @@ impl Call {
         &self.legs[side.index()]
     }
 
+    /// The user that a party is, if there is one; after a restart its record alone says so.
+    pub(crate) fn user(&self, side: Side) -> Option<&[u8]> {
+        let party = if side == Side::Caller { &self.record.caller } else { &self.record.callee };
+        self.leg(side).user.as_deref().or(party.user.as_deref().map(str::as_bytes))
+    }
+
     pub(crate) fn leg_mut(&mut self, side: Side) -> &mut Leg {
         &mut self.legs[side.index()]
     }

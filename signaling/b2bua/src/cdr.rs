@@ -82,7 +82,8 @@ pub struct Record {
     pub called_number: String,
     /// The same, as it was sent on last; empty if it never was.
     pub called_number_sent: String,
-    /// Who is charged: the user who showed credentials, else the trunk that the call came from.
+    /// Who is charged: the user who showed credentials, else the trunk that the call came from. For a call that a transfer
+    /// was carried out by, the user or trunk of the party that has asked for it.
     pub account: String,
     /// The caller's leg.
     pub caller: Party,

@@ -246,13 +246,15 @@ impl Worker {
         self.record_up(now, id);
     }
 
-    /// A call is made for the transfer of another one.
-    pub(super) fn record_transfer(&mut self, of: SessionId, new: SessionId) {
-        if let Some(call) = self.calls.get_mut(&of) {
-            call.record.transferred_to = Some(new.to_string());
-        }
+    /// A call is made for the transfer of another one, which a party of that has asked for.
+    pub(super) fn record_transfer(&mut self, (of, by): (SessionId, Side), new: SessionId) {
+        let Some(call) = self.calls.get_mut(&of) else { return };
+        call.record.transferred_to = Some(new.to_string());
+        let trunk = self.policy.trunks.get(call.leg(by).trunk).map(|trunk| trunk.name.clone());
+        let account = call.user(by).map(text).or(trunk).unwrap_or_default();
         if let Some(call) = self.calls.get_mut(&new) {
             call.record.transferred_from = Some(of.to_string());
+            call.record.account = account;
         }
     }
 

@@ -79,7 +79,7 @@ impl Worker {
             let handled = Handled { of: id, by: side, subscription, from, left: false, answer: None, pauses: 0 };
             call.transfer = Some(Box::new(handled));
         }
-        self.record_transfer(id, new);
+        self.record_transfer((id, side), new);
     }
 
     /// What a REFER asks for.
@@ -151,7 +151,9 @@ impl Worker {
             }
             None => {
                 let invite = compose(b"")?;
-                let inviting = Arrival { message: invite.view(), flow: call.leg(moved).flow, user: None, ..arrival };
+                // Who asks for the transfer is charged for it.
+                let user = call.user(side);
+                let inviting = Arrival { message: invite.view(), flow: call.leg(moved).flow, user, ..arrival };
                 let admitted = self.admit(inviting, call.leg(side).trunk, draw, true);
                 admitted.map_err(|refused| if refused.status < 400 { Refused::new(404) } else { refused })?
             }

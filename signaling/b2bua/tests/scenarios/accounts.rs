@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moorline_b2bua::Input;
 use moorline_b2bua::policy::limit::{Cause, Direction};
-use moorline_b2bua::policy::{Policy, Refusal, User};
+use moorline_b2bua::policy::{Policy, Refer, Refusal, User};
 use moorline_b2bua::verify::Verdict;
 use moorline_control::Event;
 
@@ -134,4 +134,36 @@ fn a_user_whom_radius_knows_has_an_account_too() {
     net.input(Input::Verdict { request, verdict: Verdict::Accepted });
     net.expect(PHONE, STOPPED);
     net.quiet();
+}
+
+#[test]
+fn who_asks_for_a_transfer_is_charged_for_it() {
+    let mut policy = indebted(&[]);
+    policy.trunks[2].dialogs.refer = Refer::Handle;
+    for restarted in [false, true] {
+        let mut net = Net::with(policy.clone());
+        let mut phone = phone("6000", "1234", PHONE);
+        let tag = speaks(&mut net, &mut phone);
+        if restarted {
+            net.restart_signaling(policy.clone());
+        }
+        let refer = |cseq| {
+            let lines = "Refer-To: <sip:5552000@phones.example>\r\nRefer-Sub: false\r\n";
+            with(&phone.request("REFER", cseq, "5551000", &tag, ""), lines)
+        };
+        net.worker.limits().set_user("phones", "6000", Some(true)).unwrap();
+        net.receive(PHONE, &refer(3));
+        net.expect(PHONE, STOPPED);
+        net.quiet();
+        net.worker.limits().set_user("phones", "6000", Some(false)).unwrap();
+        net.receive(PHONE, &refer(4));
+        net.expect(PHONE, "SIP/2.0 202");
+        let out = net.expect(CALLEE, "INVITE sip:5552000@");
+        net.receive(CALLEE, &answer(&out, "486 Busy Here", "carol", CALLEE, ""));
+        net.expect(CALLEE, "ACK");
+        net.advance(SECOND);
+        let made = net.record();
+        assert!(made.transferred_from.is_some());
+        assert_eq!((&*made.account, &*made.caller.trunk), ("6000", "carrier"), "restarted: {restarted}");
+    }
 }
