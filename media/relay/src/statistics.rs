@@ -115,9 +115,9 @@ impl Statistics {
         }
     }
 
-    /// A packet of a telephone event.
-    pub(crate) fn event(&mut self, timestamp: u32, event: TelephoneEvent, clock: u32) {
-        self.events.take(timestamp, event, clock);
+    /// A packet of a telephone event; `in_turn` is whether it is not late.
+    pub(crate) fn event(&mut self, timestamp: u32, event: TelephoneEvent, clock: u32, in_turn: bool) {
+        self.events.take(timestamp, event, clock, in_turn);
     }
 
     /// The party is heard after a pause, since `last`.

@@ -36,7 +36,8 @@ impl Flow {
         match format.codec {
             Codec::TelephoneEvent => {
                 if let Some(event) = TelephoneEvent::parse(rtp.payload()) {
-                    statistics.event(rtp.timestamp(), event, format.clock_rate);
+                    let in_turn = matches!(step, None | Some(Step::Forward { .. } | Step::Restart));
+                    statistics.event(rtp.timestamp(), event, format.clock_rate, in_turn);
                 }
                 self.usual = NOTHING_USUAL;
             }

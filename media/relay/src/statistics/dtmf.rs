@@ -13,6 +13,8 @@ const NANOS_PER_MS: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Events {
     latest: Option<Latest>,
+    /// When the one before the latest began: packets of it may still come.
+    before: Option<u32>,
     /// The code of the latest event.
     code: u8,
     count: u32,
@@ -29,22 +31,26 @@ struct Latest {
 }
 
 impl Events {
-    /// Takes a packet of the payload type of telephone events.
-    pub(super) fn take(&mut self, timestamp: u32, event: TelephoneEvent, clock: u32) {
-        if event.code > LAST_DIGIT {
+    /// Takes a packet of the payload type of telephone events. `in_turn` is whether its number follows those before it:
+    /// then an earlier timestamp is that of a sender that began its timestamps anew, and not of a packet that is late.
+    pub(super) fn take(&mut self, timestamp: u32, event: TelephoneEvent, clock: u32, in_turn: bool) {
+        if event.code > LAST_DIGIT || self.before == Some(timestamp) {
             return;
         }
+        let former = self.latest.map(|latest| latest.timestamp);
         let new = Latest { code: event.code, timestamp, duration: 0, ended: false };
         let latest = match &mut self.latest {
             Some(latest) if latest.timestamp == timestamp => latest,
             // A late packet of an event before.
-            Some(latest) if timestamp.wrapping_sub(latest.timestamp) as i32 <= 0 => return,
+            Some(latest) if !in_turn && timestamp.wrapping_sub(latest.timestamp) as i32 <= 0 => return,
             // A long event goes on in another segment where the duration has no room (section 2.5.1.3).
             Some(latest) if latest.continues(&new) => {
                 *latest = new;
+                self.before = former;
                 latest
             }
             latest => {
+                self.before = former;
                 self.count = self.count.saturating_add(1);
                 self.code = event.code;
                 latest.insert(new)
@@ -58,7 +64,7 @@ impl Events {
 
     /// Another source begins: its timestamps have nothing to do with the former one's.
     pub(super) fn forget_latest(&mut self) {
-        self.latest = None;
+        (self.latest, self.before) = (None, None);
     }
 
     /// What there is to report; the latest digit only where that is wanted.

@@ -86,6 +86,29 @@ fn a_late_packet_of_the_event_before_is_not_another() {
 }
 
 #[test]
+fn timestamps_that_begin_anew_hide_no_event() {
+    let mut keys = Keys::new(true);
+    keys.press(3_000_000, 1, 3).iter().for_each(|packet| keys.send(packet));
+    // The numbers go on, as where a gateway joins another call to the same stream.
+    keys.press(8_000, 2, 3).iter().for_each(|packet| keys.send(packet));
+    assert_eq!(keys.dtmf(), Some(Dtmf { events: 2, total_ms: 120, last: Some(2) }));
+    // And where they begin anew too.
+    keys.sequence += 30_000;
+    keys.press(0, 3, 3).iter().for_each(|packet| keys.send(packet));
+    assert_eq!(keys.dtmf().map(|dtmf| (dtmf.events, dtmf.last)), Some((3, Some(3))));
+}
+
+#[test]
+fn an_end_repeated_behind_the_next_event_is_not_another() {
+    let mut keys = Keys::new(true);
+    keys.press(8_000, 1, 3).iter().for_each(|packet| keys.send(packet));
+    let (begin, again) = (keys.packet(9_000, 2, false, 160), keys.packet(8_000, 1, true, 480));
+    let end = keys.packet(9_000, 2, true, 320);
+    [begin, again, end].iter().for_each(|packet| keys.send(packet));
+    assert_eq!(keys.dtmf(), Some(Dtmf { events: 2, total_ms: 100, last: Some(2) }));
+}
+
+#[test]
 fn a_very_long_event_goes_on_in_segments() {
     let mut keys = Keys::new(true);
     let segments = [(0, false, 32_000), (0, false, 65_535), (65_535, false, 160), (65_535, true, 320)];
