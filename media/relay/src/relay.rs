@@ -7,7 +7,7 @@ use moorline_control::{Ended, LocalSession, Refusal, RefusalCode, SessionId, Ses
 use crate::flow::Flows;
 use crate::player::Players;
 use crate::pool::Pool;
-use crate::session::Session;
+use crate::session::{Session, other_leg};
 use crate::{Closing, Config, ConfigError, Counters, Ports, Range, door};
 
 mod acquire;
@@ -246,9 +246,12 @@ impl Relay {
         self.take_session_back(slot, ports);
         let mut session = self.sessions.get_mut(slot as usize)?.take()?;
         let report = self.report(now, &session);
-        for (leg, streams) in session.legs.iter().zip(&report.legs) {
+        for (position, (leg, streams)) in (0u8..).zip(session.legs.iter().zip(&report.legs)) {
+            let others = other_leg(position).and_then(|other| report.legs.get(usize::from(other)));
             if let Some(closing) = self.closing.get_mut(leg.range) {
-                streams.iter().for_each(|stream| closing.take(stream));
+                let with_other =
+                    (0..).zip(streams).map(|(index, stream)| (stream, others.and_then(|others| others.get(index))));
+                with_other.for_each(|(stream, other)| closing.take(stream, other));
             }
         }
         for leg in &mut session.legs {

@@ -19,6 +19,18 @@ impl Scrape {
         let help = "Last round trip from here to a party and back, by RTCP";
         let name = "moorline_media_round_trip_seconds";
         self.histogram(encoder, name, help, &Closing::ROUND_TRIPS, |closing| &closing.round_trip)?;
+        let help = "Share of packets that a party says it lost of what was sent to it (RTCP), by stream";
+        let name = "moorline_media_far_end_loss_ratio";
+        self.histogram(encoder, name, help, &Closing::LOSSES, |closing| &closing.far_loss)?;
+        let help = "Mean opinion scores, as above, of what a party hears by its RTCP reports";
+        let name = "moorline_media_far_end_mos";
+        self.histogram(encoder, name, help, &Closing::OPINIONS, |closing| &closing.far_opinion)?;
+        let help = "RTP packets that came after a later one";
+        self.closed(encoder, "moorline_media_reordered_packets", help, |closing| closing.reordered)?;
+        let help = "RTP packets that had come before";
+        self.closed(encoder, "moorline_media_duplicate_packets", help, |closing| closing.duplicates)?;
+        let help = "Runs of RTP packets that did not come in their turn";
+        self.closed(encoder, "moorline_media_gaps", help, |closing| closing.gaps)?;
         self.closed(encoder, "moorline_media_dtmf_events", "DTMF digits (RFC 4733)", |closing| closing.digits)?;
         let help = "Streams not heard for 5 s or more while the other party was";
         self.closed(encoder, "moorline_media_one_way_streams", help, |closing| closing.one_way)?;
