@@ -68,10 +68,14 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// How many more were lost before a datagram. What is lost after the last datagram is never said.
+    /// How many more were lost before a datagram. Of what is lost after the last one no datagram tells.
     #[inline]
     pub(crate) fn newly(&mut self, told: &Told) -> u32 {
-        let Some(said) = told.lost else { return 0 };
+        told.lost.map_or(0, |lost| self.newly_of(lost))
+    }
+
+    /// How many more were lost, of so many since the socket was opened.
+    pub(crate) fn newly_of(&mut self, said: u32) -> u32 {
         let newly = said.wrapping_sub(self.said);
         self.said = said;
         newly

@@ -5,6 +5,7 @@
 //! flow leave in order.
 
 mod batch;
+mod queue;
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +26,8 @@ use crate::shard::clock;
 const BURST: usize = 16;
 /// Readiness events fetched at once; the rest stay in the kernel.
 const EVENTS: usize = 1024;
+/// Sockets that are asked for what they lost, at each scrape.
+const ASKED: usize = 512;
 /// Above every endpoint number.
 const WAKE: Token = Token(usize::MAX);
 
@@ -40,6 +43,19 @@ pub(crate) struct Epoll {
     wake: OwnedFd,
     inbox: Inbox,
     outbox: Outbox,
+    /// Lost by sockets that were closed since, and not in the tally yet.
+    left: Left,
+    /// The place that is asked next for what its socket lost.
+    asked: usize,
+}
+
+/// What was in closed sockets.
+#[derive(Debug, Default)]
+struct Left {
+    /// Packets for which they had no room.
+    overflowed: u32,
+    /// Packets that nobody had taken.
+    unread: u64,
 }
 
 struct Slot {
@@ -65,6 +81,8 @@ impl Datapath for Epoll {
             wake: setup.wake,
             inbox: Inbox::new(BATCH),
             outbox: Outbox::new(BATCH),
+            left: Left::default(),
+            asked: 0,
         })
     }
 
@@ -126,6 +144,21 @@ impl Datapath for Epoll {
         Ok(count)
     }
 
+    fn count(&mut self, tally: &mut Tally) {
+        let Left { overflowed, unread } = std::mem::take(&mut self.left);
+        tally.overflow(overflowed);
+        tally.closed(unread);
+        // A packet tells of those that were lost before it. After the last one the socket is asked, some of them each time.
+        for _ in 0..self.slots.len().min(ASKED) {
+            self.asked = (self.asked + 1) % self.slots.len();
+            if let Some(slot) = self.slots.get_mut(self.asked).and_then(Option::as_mut)
+                && let Ok(queue) = queue::of(&slot.socket)
+            {
+                tally.overflow(slot.lost.newly_of(queue.overflowed));
+            }
+        }
+    }
+
     fn sleep(&mut self, limit: Duration) -> io::Result<()> {
         self.fetched = true;
         self.fetch(limit)
@@ -138,6 +171,15 @@ impl Datapath for Epoll {
 }
 
 impl Epoll {
+    /// Notes what is lost with a socket that is about to be closed.
+    fn leave(&mut self, mut lost: Lost, socket: &OwnedFd) {
+        let Ok(queue) = queue::of(socket) else { return };
+        self.left.overflowed = self.left.overflowed.saturating_add(lost.newly_of(queue.overflowed));
+        if queue.bytes > 0 {
+            self.left.unread += queue::drain(socket);
+        }
+    }
+
     /// Sends what is queued out of the inbox, and empties that.
     fn send(&mut self, tally: &mut Tally) {
         let slots = &self.slots;
@@ -192,6 +234,7 @@ impl Ports for Epoll {
             // A later socket of this endpoint starts off the list.
             self.ready.retain(|&ready| ready != endpoint);
         }
+        self.leave(slot.lost, &slot.socket);
         // Closing the descriptor takes it out of the poll as well; it has no duplicate.
         drop(slot);
     }

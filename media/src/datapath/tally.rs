@@ -132,6 +132,11 @@ impl Tally {
         self.dropped[reason as usize] += 1;
     }
 
+    /// Counts packets that were received for a port that was closed in the meantime.
+    pub(crate) fn closed(&mut self, packets: u64) {
+        self.dropped[KernelDrop::Closed as usize] += packets;
+    }
+
     /// Counts what a socket says that it lost before it received a datagram.
     pub(crate) fn overflow(&mut self, lost: u32) {
         self.dropped[KernelDrop::Overflow as usize] += u64::from(lost);

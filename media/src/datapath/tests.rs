@@ -293,6 +293,36 @@ fn what_a_full_socket_lost_is_counted<D: Stage>(third_octet: u8) {
     }
 }
 
+/// Nothing comes after what was lost, so that no datagram tells of it.
+#[test]
+fn what_an_epoll_socket_lost_last_is_counted_while_it_is_open_and_once_it_is_closed() {
+    let mut forwarder = Forwarder::<Epoll>::new(112).unwrap();
+    let more = <Epoll as Stage>::MORE_THAN_IT_HOLDS;
+    let accounted = |forwarder: &Forwarder<Epoll>| {
+        let dropped = [KernelDrop::Overflow, KernelDrop::Closed].map(|reason| forwarder.tally.dropped(reason));
+        forwarder.seen.len() as u64 + dropped.iter().sum::<u64>()
+    };
+    (0..more).for_each(|_| forwarder.send(b"drop"));
+    forwarder.datapath.sleep(Duration::from_millis(10)).unwrap();
+    while forwarder.relay() > 0 {}
+    assert_eq!(forwarder.tally.dropped(KernelDrop::Overflow), 0, "nobody has said so yet");
+    for _ in 0..2 {
+        forwarder.datapath.count(&mut forwarder.tally);
+        assert_eq!(accounted(&forwarder), more);
+    }
+    assert!(forwarder.tally.dropped(KernelDrop::Overflow) > 0);
+
+    let seen = forwarder.seen.len();
+    (0..more).for_each(|_| forwarder.send(b"drop"));
+    forwarder.datapath.unbind(IN);
+    forwarder.datapath.bind(IN, forwarder.local).unwrap();
+    for _ in 0..2 {
+        forwarder.datapath.count(&mut forwarder.tally);
+        assert_eq!((accounted(&forwarder), forwarder.seen.len()), (2 * more, seen));
+    }
+    assert!(forwarder.tally.dropped(KernelDrop::Closed) > 0);
+}
+
 fn what_an_old_socket_received_is_not_seen_by_its_successor<D: Stage>(third_octet: u8) {
     let Some(mut forwarder) = Forwarder::<D>::new(third_octet) else { return };
     for turn in 0..50u8 {
