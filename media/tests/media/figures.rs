@@ -12,6 +12,7 @@ crate::on_both_datapaths!(
     a_scrape_shows_the_packets_on_the_datapath_that_carried_them,
     what_could_not_be_sent_is_not_counted_as_relayed,
     what_the_kernel_had_no_room_for_is_counted,
+    a_call_that_has_ended_shows_its_disorder_and_what_the_far_end_said,
 );
 
 async fn a_scrape_shows_the_packets_on_the_datapath_that_carried_them(datapath: DatapathChoice) {
@@ -107,4 +108,35 @@ async fn what_the_kernel_had_no_room_for_is_counted(datapath: DatapathChoice) {
     let relayed = media.metric("moorline_media_packets_total", &["kind=\"rtp\""]).await;
     let lost = media.metric("moorline_media_dropped_total", &[]).await;
     assert!(relayed > 0 && relayed + lost <= sent, "{relayed} relayed and {lost} lost of {sent}");
+}
+
+async fn a_call_that_has_ended_shows_its_disorder_and_what_the_far_end_said(datapath: DatapathChoice) {
+    let media = Media::start(datapath).await;
+    let mut client = media.client().await;
+    let (a, b) = (media.party(1).await, media.party(2).await);
+    let session = client.open(id(1), call([a.stream(), b.stream()])).await;
+    // 5 and 6 change places, and 9 comes twice.
+    for sequence in [0, 1, 2, 3, 4, 6, 5, 7, 8, 9, 9] {
+        a.rtp.send_to(&rtp(1, sequence), local(&session, 0).0).await.unwrap();
+        receive(&b.rtp).await;
+    }
+    // Who hears it says that one packet was lost.
+    let mut report = vec![0x81, 201, 0, 7];
+    report.extend(2u32.to_be_bytes());
+    report.extend(1u32.to_be_bytes());
+    report.extend([20, 0, 0, 1]);
+    report.extend([0; 16]);
+    b.rtcp.send_to(&report, local(&session, 1).1).await.unwrap();
+    receive(&a.rtcp).await;
+    let names = ["reordered_packets_total", "duplicate_packets_total", "gaps_total", "far_end_loss_ratio_count"];
+    for name in names {
+        assert_eq!(media.metric(&format!("moorline_media_{name}"), &[]).await, 0, "{name}, before the call has ended");
+    }
+    client.ask(Request::Close { session: id(1) }).await;
+    for name in names {
+        media.metric_becomes(&format!("moorline_media_{name}"), &[], 1).await;
+    }
+    // One of eleven.
+    media.metric_becomes("moorline_media_far_end_loss_ratio_bucket", &["le=\"0.05\""], 0).await;
+    media.metric_becomes("moorline_media_far_end_loss_ratio_bucket", &["le=\"0.1\""], 1).await;
 }
