@@ -12,6 +12,7 @@ use crate::Outcome;
 use crate::call::{Phase, Waiting};
 use crate::forward::{self, ALLOW, Body};
 use crate::leg::{Leg, Side};
+use crate::media::Remote;
 
 /// How often the parties are asked again where they are busy with something else in their dialogs, and after which time.
 const MAX_PAUSES: u32 = 20;
@@ -118,7 +119,7 @@ impl Worker {
         let wanted = self.calls.get(&id).filter(|call| call.is_live()).and_then(|call| call.transfer.as_ref());
         let referred = wanted.map(|handled| handled.from == Some((old, side)));
         let streams = match forward::body(message) {
-            Body::Sdp(sdp) => read(sdp),
+            Body::Sdp(sdp) => self.read_joining(id, (old, side), sdp),
             _ => Err(Refused::because(488, "No Session Description")),
         };
         match (referred, streams) {
@@ -142,6 +143,21 @@ impl Worker {
                 self.agree(id, Side::Caller, streams);
             }
         }
+    }
+
+    /// What the answer of a party that was asked to speak with the other says of its streams, or why they cannot speak:
+    /// it is one of the new call, as if the party had been called in that.
+    fn read_joining(&self, id: SessionId, (old, side): (SessionId, Side), sdp: &[u8]) -> Result<Vec<Remote>, Refused> {
+        let mut streams = read(sdp)?;
+        let (Some(call), Some(before)) = (self.calls.get(&id), self.calls.get(&old)) else {
+            return Err(Refused::new(481));
+        };
+        let leg = before.leg(side);
+        self.check_private(leg.trunk, leg.flow.remote.ip(), &streams)?;
+        let referred = call.transfer.as_ref().is_some_and(|handled| handled.from == Some((old, side)));
+        let other = if referred { Side::Caller } else { Side::Callee };
+        self.leave_out([leg.trunk, call.leg(other).trunk], sdp, &mut streams)?;
+        Ok(streams)
     }
 
     /// A party did not answer when it was asked to speak with the other.

@@ -296,7 +296,10 @@ impl Worker {
         }
         if let (Some(streams), Body::Sdp(sdp)) = (&mut offer, forward::body(invite)) {
             self.check_streams([trunk, egress], streams)?;
-            self.check_private(trunk, arrival.flow.remote.ip(), streams)?;
+            // What is offered for a transfer names our own addresses: those of its party were judged in its call.
+            if !transfer {
+                self.check_private(trunk, arrival.flow.remote.ip(), streams)?;
+            }
             self.leave_out([trunk, egress], sdp, streams)?;
         }
         // Last: from here on the call counts.

@@ -19,7 +19,7 @@ fn refer(up: &Up, cseq: u32, to: &str) -> String {
 }
 
 /// The caller refers the callee to a third party: the INVITE as that sees it.
-fn referred(net: &mut Net, up: &Up) -> Message {
+pub(crate) fn referred(net: &mut Net, up: &Up) -> Message {
     net.receive(CALLER, &refer(up, 2, "sip:5552000@192.0.2.1:5060"));
     net.expect(CALLER, "SIP/2.0 202");
     told(net, "active;expires=180", "SIP/2.0 100 Trying");
@@ -30,7 +30,7 @@ fn referred(net: &mut Net, up: &Up) -> Message {
 
 /// The caller hears how far its transfer is, and says so.
 #[track_caller]
-fn told(net: &mut Net, state: &str, line: &str) {
+pub(crate) fn told(net: &mut Net, state: &str, line: &str) {
     let notify = net.expect(CALLER, "NOTIFY sip:2001@192.0.2.10:5060");
     assert_eq!((notify.header("Event"), notify.header("Subscription-State")), ("refer", state));
     assert_eq!(
@@ -41,7 +41,7 @@ fn told(net: &mut Net, state: &str, line: &str) {
 }
 
 /// The third party answers: the re-INVITE as the callee sees it.
-fn picked_up(net: &mut Net, invite: &Message) -> Message {
+pub(crate) fn picked_up(net: &mut Net, invite: &Message) -> Message {
     net.receive(CALLEE, &answer(invite, "200 OK", "carol", CALLEE, &sdp("198.51.100.21", 6100)));
     net.expect(CALLEE, "ACK");
     let again = net.expect(CALLEE, "INVITE sip:198.51.100.20:5060");
@@ -51,13 +51,13 @@ fn picked_up(net: &mut Net, invite: &Message) -> Message {
 }
 
 /// The callee agrees: the caller is told, and let go.
-fn agreed(net: &mut Net, again: &Message) {
+pub(crate) fn agreed(net: &mut Net, again: &Message) {
     net.receive(CALLEE, &answer(again, "200 OK", "bob", CALLEE, &sdp("198.51.100.20", 6002)));
     let ack = net.expect(CALLEE, "ACK sip:198.51.100.20:5060");
     assert_eq!(ack.header("CSeq"), again.header("CSeq").replace("INVITE", "ACK"));
 }
 
-fn let_go(net: &mut Net) {
+pub(crate) fn let_go(net: &mut Net) {
     let bye = net.expect(CALLER, "BYE sip:2001@192.0.2.10:5060");
     net.receive(CALLER, &answer(&bye, "200 OK", "", CALLER, ""));
 }
@@ -72,7 +72,7 @@ fn outcomes(net: &Net) -> Vec<Outcome> {
 
 /// The call of the first two goes on.
 #[track_caller]
-fn goes_on(net: &mut Net, up: &Up, cseq: u32) {
+pub(crate) fn goes_on(net: &mut Net, up: &Up, cseq: u32) {
     net.receive(CALLER, &caller_request("INVITE", cseq, "c1", &up.tag, &sdp("192.0.2.10", 4002)));
     net.expect(CALLER, "SIP/2.0 100");
     let out = net.expect(CALLEE, "INVITE");
@@ -345,7 +345,7 @@ fn transfers_that_cannot_be() {
 }
 
 /// A call from the caller to a third party, at the carrier's second address.
-fn consult(net: &mut Net) -> Up {
+pub(crate) fn consult(net: &mut Net) -> Up {
     net.receive(CALLER, &invite("5552000", "c2", &sdp("192.0.2.10", 4100)));
     net.expect(CALLER, "SIP/2.0 100");
     let invite = net.expect(CALLEE, "INVITE");
@@ -357,7 +357,7 @@ fn consult(net: &mut Net) -> Up {
 }
 
 /// The caller joins its two calls: the re-INVITE as the third party sees it.
-fn joined(net: &mut Net, first: &Up, second: &Up) -> Message {
+pub(crate) fn joined(net: &mut Net, first: &Up, second: &Up) -> Message {
     let replaces = format!("c2%40192.0.2.10%3Bto-tag%3D{}%3Bfrom-tag%3Dalice", second.tag);
     net.receive(CALLER, &refer(first, 2, &format!("sip:5552000@192.0.2.1:5060?Replaces={replaces}")));
     net.expect(CALLER, "SIP/2.0 202");

@@ -465,7 +465,7 @@ impl Media {
     }
 
     /// Inside ports on 192.0.2.1, outside ports on 198.51.100.1, of the range "six" on 2001:db8::1 and of "second" on
-    /// 203.0.113.1; a stream keeps what it has of its range.
+    /// 203.0.113.1, of "private" on 10.9.9.1; a stream keeps what it has of its range.
     fn addresses(&mut self, spec: &SessionSpec, before: &LocalSession) -> LocalSession {
         let mut legs = Vec::new();
         for (position, leg) in spec.legs.iter().enumerate() {
@@ -473,6 +473,7 @@ impl Media {
                 "customers" => "192.0.2.1",
                 "six" => "2001:db8::1",
                 "second" => "203.0.113.1",
+                "private" => "10.9.9.1",
                 _ => "198.51.100.1",
             };
             let mut streams = Vec::new();

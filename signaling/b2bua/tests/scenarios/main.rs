@@ -25,6 +25,7 @@ mod operators;
 mod peers;
 mod phones;
 mod privacy;
+mod private_transfers;
 mod probes;
 mod records;
 mod redirects;

@@ -29,7 +29,7 @@ fn consult(net: &mut Net) -> Up {
 }
 
 /// The callee calls out.
-fn callee_invite(call_id: &str, lines: &str) -> String {
+pub(crate) fn callee_invite(call_id: &str, lines: &str) -> String {
     let text = format!(
         "INVITE sip:5552000@{OUTSIDE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLEE};branch=z9hG4bK-{call_id}\r\nMax-Forwards: 70\r\n\
          From: <sip:5551000@198.51.100.20>;tag=bob2\r\nTo: <sip:5552000@198.51.100.1>\r\nCall-ID: {call_id}\r\n\
