@@ -262,6 +262,31 @@ fn every_documented_operation_is_taken_with_its_parameters_and_no_others() {
     assert_eq!(taken, known);
 }
 
+/// Who makes requests by the document alone makes none that is refused for its form.
+#[test]
+fn what_a_parameter_or_a_row_may_say_is_documented() {
+    let document = document();
+    for (path, method) in operations(&document) {
+        let operation = &document["paths"][format!("{ROOT}{path}")][&method];
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let schema = &parameter["schema"];
+            match parameter["name"].as_str().expect("a name") {
+                "call" => assert_eq!(schema["pattern"], "^[0-9a-f]{22}$", "{method} {path}"),
+                "caller" | "called" => assert_eq!(schema["minLength"], 1, "{method} {path}"),
+                "from" if schema["type"] == "integer" => {
+                    let most = schema["maximum"].as_u64().expect("a bound");
+                    assert!(asked("GET", &path, &format!("from={most}"), b"").is_ok(), "{path}");
+                    assert!(asked("GET", &path, &format!("from={}0", u64::MAX), b"").is_err(), "{path}");
+                }
+                _ => {}
+            }
+        }
+    }
+    let row = &document["components"]["schemas"]["Row"]["properties"];
+    assert_eq!([&row["caller"]["minLength"], &row["called"]["minLength"]], [1, 1]);
+    assert_eq!([&row["percent"]["minimum"], &row["percent"]["maximum"]], [1, 100]);
+}
+
 #[test]
 fn what_is_not_there_or_not_understood_is_refused() {
     let status = |method: &str, path: &str, query: &str, body: &str| {
