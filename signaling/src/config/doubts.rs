@@ -1,6 +1,7 @@
 //! What a configuration without faults still says in vain. It starts and serves; `moorline check` tells of this.
 
 mod codecs;
+mod numbers;
 mod routes;
 mod secrets;
 mod unused;
@@ -34,6 +35,7 @@ impl Config {
         let (mut futile, mut idle) = (Faults::default(), Faults::default());
         self.doubt_codecs(&mut futile, &mut idle);
         self.doubt_routes(&mut idle);
+        self.doubt_numbers(&mut idle);
         self.doubt_secrets(&mut idle);
         self.doubt_use(&mut idle);
         let list = |faults: Faults| faults.or(()).err().unwrap_or_default();

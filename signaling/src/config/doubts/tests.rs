@@ -174,6 +174,31 @@ fn what_nothing_leads_to_is_named() {
 }
 
 #[test]
+fn rules_that_make_numbers_too_long_are_named() {
+    let (long, longer) = ("1".repeat(21), "1".repeat(29));
+    for (rules, at) in [
+        (format!("called_out = [{{ insert = \"{long}\" }}]"), None),
+        (format!("called_out = [{{ insert = \"{longer}\" }}]"), Some("called_out[0]")),
+        (format!("called_in = [{{ delete = 1 }}, {{ length = [9, 11], insert = \"{long}\" }}]"), Some("called_in[1]")),
+        (format!("called_in = [{{ length = [9, 11], delete = 2, insert = \"{long}\" }}]"), None),
+        (
+            format!("called_in = [{{ edits = [{{ insert = \"{long}\" }}, {{ insert = \"12345678\" }}] }}]"),
+            Some("called_in[0]"),
+        ),
+        (format!("caller_in = [{{ insert = \"{long}\" }}]"), Some("caller_in[0]")),
+        (format!("caller_out = [{{ prefix = \"0\", insert = \"{}\" }}]", "1".repeat(20)), Some("caller_out[0]")),
+    ] {
+        let changes = [(CARRIER, &*and(CARRIER, &format!("numbers = {{ {rules} }}")))];
+        match at {
+            Some(at) => assert_eq!(idle(&changes).0, format!("trunks[1].numbers.{at}")),
+            None => assert_eq!(with(&changes), Doubts::default(), "{rules}"),
+        }
+    }
+    let route = format!("{BACK}\n    numbers = {{ called = [{{ insert = \"{longer}\" }}] }}");
+    assert_eq!(idle(&[(BACK, &route)]).0, "routes[1].numbers.called[0]");
+}
+
+#[test]
 fn announcements_are_named_where_they_stand() {
     let refusals =
         and(PBX, "limits = { refusals = { barred = { status = 474, announcement = \"call-restricted\" } } }");
