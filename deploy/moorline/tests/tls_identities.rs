@@ -1,0 +1,116 @@
+//! A trunk whose connections must show who they are: `tls_identities`, with openssl as the peer.
+#![cfg(test)]
+
+mod stand;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use stand::{PATIENCE, Stand, left_out};
+
+/// Runs openssl, which must succeed.
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output().expect("it runs");
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Signs a certificate for `subject` (such as `DNS:pbx.example`) by `authority` into `name`.pem and `name`.key.
+fn sign(folder: &Path, authority: &str, name: &str, subject: &str) {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(folder, &format!("req -new {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+    std::fs::write(folder.join(format!("{name}.ext")), format!("subjectAltName={subject}\n")).expect("written");
+    let by = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial");
+    openssl(folder, &format!("x509 -req -in {name}.csr {by} -days 2 -extfile {name}.ext -out {name}.pem"));
+}
+
+/// Two authorities, the host's certificate, and those of its peers: of the first authority's but for `foreign`.
+fn certificates(folder: &Path) {
+    for authority in ["ca", "stranger"] {
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        openssl(
+            folder,
+            &format!("req -x509 {key} -keyout {authority}.key -out {authority}.pem -days 2 -subj /CN={authority}"),
+        );
+    }
+    sign(folder, "ca", "own", "IP:127.98.88.1");
+    sign(folder, "ca", "right", "DNS:pbx.example");
+    sign(folder, "ca", "wrong", "DNS:other.example");
+    sign(folder, "stranger", "foreign", "DNS:pbx.example");
+}
+
+/// What comes back to an OPTIONS over TLS by who shows this certificate: an answer, or nothing before the connection is
+/// closed.
+fn asked(stand: &Stand, folder: &Path, certificate: Option<&str>, from: &str) -> String {
+    let sbc = stand.address(1, 5061);
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(["s_client", "-quiet", "-verify_quiet", "-CAfile", "ca.pem", "-bind", from]);
+    command.arg("-connect").arg(sbc.to_string());
+    if let Some(name) = certificate {
+        command.args(["-cert", &format!("{name}.pem"), "-key", &format!("{name}.key")]);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn().expect("it runs");
+    let (mut to, mut answers) = (client.stdin.take().expect("piped"), client.stdout.take().expect("piped"));
+    let ping = format!(
+        "OPTIONS sip:{sbc};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKping\r\nMax-Forwards: 70\r\n\
+         From: <sip:{from}>;tag=1\r\nTo: <sip:{sbc}>\r\nCall-ID: ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    // Whoever is refused may be gone already.
+    let _refused = to.write_all(ping.as_bytes());
+    let (tell, told) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let (mut text, mut buffer) = (String::new(), [0; 2048]);
+        while let Ok(length @ 1..) = answers.read(&mut buffer) {
+            text += &String::from_utf8_lossy(&buffer[..length]);
+            if text.contains("\r\n\r\n") {
+                break;
+            }
+        }
+        tell.send(text)
+    });
+    let text = told.recv_timeout(PATIENCE);
+    let _ended = client.kill();
+    client.wait().expect("it has ended");
+    assert!(reader.join().expect("it reads").is_ok());
+    text.expect("an answer, or the end of the connection")
+}
+
+#[test]
+fn a_trunk_lets_in_who_shows_that_it_is_meant_and_closes_on_others() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        return left_out("TLS identities of trunks", "openssl");
+    }
+    let certificates_folder = tempfile::tempdir().expect("a folder");
+    let folder = certificates_folder.path();
+    certificates(folder);
+    let stand = Stand::up_with(88, |text, _| {
+        let tls = format!(
+            "transports = [\"tls\"]\ntls = {{ certificate = {:?}, key = {:?}, client_ca = {:?} }}\n",
+            folder.join("own.pem"),
+            folder.join("own.key"),
+            folder.join("ca.pem")
+        );
+        let trunk = format!(
+            "[[signaling.listeners]]\nname = \"secure\"\nbind = \"127.98.88.1:5061\"\n{tls}\
+             [[signaling.trunks]]\nname = \"pbx\"\nlistener = \"secure\"\nsources = [\"127.98.88.6/32\"]\n\
+             tls_identities = [\"pbx.example\"]\n"
+        );
+        text.replacen("[[signaling.routes]]", &format!("{trunk}[[signaling.routes]]"), 1)
+    });
+    let failed = || stand.signaling_value("moorline_sip_tls_handshakes_failed_total");
+    let answer = asked(&stand, folder, Some("right"), "127.98.88.6");
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert_eq!(failed(), Some(0.0));
+    // Of the same authority, for somebody else; for the right one, of another authority; and none at all.
+    for (count, certificate) in [(1.0, Some("wrong")), (2.0, Some("foreign")), (3.0, None)] {
+        assert_eq!(asked(&stand, folder, certificate, "127.98.88.6"), "", "{certificate:?}");
+        stand.until("the refusal is counted", || failed() == Some(count));
+    }
+    // Who it is does not help where it may not come from.
+    assert_eq!(asked(&stand, folder, Some("right"), "127.98.88.7"), "");
+    let answer = asked(&stand, folder, Some("right"), "127.98.88.6");
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+}
