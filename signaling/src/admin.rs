@@ -16,7 +16,7 @@ use tracing::error;
 use moorline_b2bua::Concurrency;
 
 use crate::LostLines;
-use crate::cdr::RecordCounts;
+use crate::cdr::RecordFigures;
 use crate::clock::now_ns;
 use crate::event_loop::Question;
 use crate::limits::Limits;
@@ -37,7 +37,7 @@ pub(crate) struct Sources {
     /// Calls in all workers.
     pub(crate) calls: Arc<Concurrency>,
     /// What becomes of their records, where they are kept.
-    pub(crate) records: Option<RecordCounts>,
+    pub(crate) records: Option<RecordFigures>,
     /// What trunks are limited to.
     pub(crate) limits: Arc<Limits>,
     /// What became of reloads.
@@ -96,7 +96,7 @@ pub(crate) async fn ask(sources: &Sources) -> Option<Page> {
     };
     let sum = timeout(PATIENCE, answer).await.ok().flatten()?;
     let (streams, calls) = (Arc::clone(&sources.streams), Arc::clone(&sources.calls));
-    let records = sources.records.clone();
+    let records = sources.records.as_ref().map(RecordFigures::now);
     let (limiter, unwritten) = (Arc::clone(&sources.limits.limiter), sources.limits.is_failing());
     let (workers, reloads, now_ns) = (sources.workers.len(), Arc::clone(&sources.reloads), now_ns());
     let lost_lines = (sources.lost_lines)();

@@ -9,6 +9,7 @@ mod accounting;
 mod aside;
 mod columns;
 mod cursor;
+mod exchange;
 mod files;
 mod handover;
 mod journal;
@@ -33,17 +34,13 @@ use tracing::info;
 use crate::access::why;
 use crate::config::CdrConfig;
 
+pub(crate) use exchange::Sinks;
 pub(crate) use handover::{Handover, PATIENCE, Writer};
 pub(crate) use journal::{Journal, JournalCounts};
 pub(crate) use replay::Before;
 pub(crate) use sink::SinkCounts;
 
-use accounting::RadiusSink;
-use files::{Files, Form};
 use journal::{Disk, Medium};
-use postgres::Postgres;
-use sink::{Sink, SinkThread};
-use sqlite::Sqlite;
 
 /// How long the sinks may go on when the process ends: what they have not taken then, they take after the next start.
 /// A test waits for them: it goes on in the same process.
@@ -75,9 +72,16 @@ impl CdrFault {
 /// What carries the records of a process. Dropped, it ends.
 pub(crate) struct Records {
     journal: Journal,
-    sinks: Vec<SinkThread>,
+    sinks: Arc<Sinks>,
     /// Held while the directory is in use.
     _lock: Flock<std::fs::File>,
+}
+
+/// Where the figures of records are.
+#[derive(Clone)]
+pub(crate) struct RecordFigures {
+    journal: Journal,
+    sinks: Arc<Sinks>,
 }
 
 /// The figures of records, for the metrics.
@@ -110,33 +114,10 @@ fn start_on(
     let lock = lock(directory)?;
     let before = replay::replay(directory)?;
     let journal = Journal::open(directory, config, &before, calls, medium)?;
-    let mut sinks = Vec::new();
-    for sink in made(config, directory) {
-        sinks.push(SinkThread::start(sink, directory, &journal)?);
-    }
-    let names: Vec<&str> = sinks.iter().map(|sink| sink.counts().name).collect();
+    let sinks = Arc::new(Sinks::start(config, directory, &journal)?);
+    let names: Vec<&str> = sinks.counts().iter().map(|sink| sink.name).collect();
     info!(directory = %directory.display(), sinks = names.join(","), open = before.open.len(), "calls are recorded");
     Ok((Records { journal, sinks, _lock: lock }, before))
-}
-
-fn made(config: &CdrConfig, directory: &Path) -> Vec<Box<dyn Sink>> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if let Some(json) = config.json() {
-        sinks.push(Box::new(Files::new(Form::JsonLines, &json, directory)));
-    }
-    if let Some(csv) = &config.csv {
-        sinks.push(Box::new(Files::new(Form::Csv, csv, directory)));
-    }
-    if let Some(sqlite) = &config.sqlite {
-        sinks.push(Box::new(Sqlite::new(sqlite, directory)));
-    }
-    if let Some(postgres) = &config.postgres {
-        sinks.push(Box::new(Postgres::new(postgres)));
-    }
-    if let Some(radius) = &config.radius {
-        sinks.push(Box::new(RadiusSink::new(radius)));
-    }
-    sinks
 }
 
 impl Records {
@@ -144,9 +125,18 @@ impl Records {
         self.journal.clone()
     }
 
+    /// Where they go, for reloads.
+    pub(crate) fn sinks(&self) -> Arc<Sinks> {
+        Arc::clone(&self.sinks)
+    }
+
+    pub(crate) fn figures(&self) -> RecordFigures {
+        RecordFigures { journal: self.journal.clone(), sinks: Arc::clone(&self.sinks) }
+    }
+
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> RecordCounts {
-        let sinks = self.sinks.iter().map(SinkThread::counts).collect();
-        RecordCounts { journal: self.journal.counts(), sinks }
+        self.figures().now()
     }
 }
 
@@ -154,7 +144,13 @@ impl Drop for Records {
     fn drop(&mut self) {
         self.journal.stop();
         let deadline = Instant::now() + LAST_MOMENTS;
-        self.sinks.iter_mut().for_each(|sink| sink.stop(deadline));
+        self.sinks.stop(deadline);
+    }
+}
+
+impl RecordFigures {
+    pub(crate) fn now(&self) -> RecordCounts {
+        RecordCounts { journal: self.journal.counts(), sinks: self.sinks.counts() }
     }
 }
 

@@ -86,7 +86,8 @@ async fn serve(config: Config, source: Arc<dyn Source>, lost_lines: LostLines) -
     let policies = watch::Sender::new(Arc::new(policy));
     let (used, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(1)).unzip();
     let told = (policies.clone(), used);
-    let reload = reload::start(source, (&config, &configured), Arc::clone(&limits), told);
+    let sinks = records.as_ref().map(Records::sinks);
+    let reload = reload::start(source, (&config, &configured), Arc::clone(&limits), told, sinks);
     let shared = Shared {
         policies: policies.subscribe(),
         settings: reload.settings(),
@@ -131,7 +132,7 @@ async fn serve(config: Config, source: Arc<dyn Source>, lost_lines: LostLines) -
         workers: desks,
         streams: figures,
         calls: Arc::clone(&shared.calls),
-        records: records.as_ref().map(Records::counts),
+        records: records.as_ref().map(Records::figures),
         limits: Arc::clone(&shared.limits),
         reloads: reload.outcomes(),
         lost_lines,

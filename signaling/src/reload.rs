@@ -23,10 +23,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::Config;
+use crate::cdr::Sinks;
 use crate::limits::Limits;
 pub use difference::Change;
 use difference::difference;
-use history::{History, digest};
+use history::History;
+pub(crate) use history::digest;
 pub use outcomes::{ConfigurationReply, TakenOverBy};
 pub(crate) use outcomes::{Outcome, Reloads};
 pub(crate) use settings::Settings;
@@ -91,6 +93,8 @@ pub(crate) struct Reload {
     settings: watch::Sender<Arc<Settings>>,
     workers: Vec<mpsc::Sender<UsedTrunks>>,
     history: Option<History>,
+    /// Where calls are recorded, if they are.
+    sinks: Option<Arc<Sinks>>,
     outcomes: Arc<Reloads>,
     state: Mutex<State>,
 }
@@ -145,7 +149,12 @@ impl Reload {
         let state = State { running, before: None, retired: HashMap::new() };
         let outcomes = Arc::new(Reloads::new(source.name()));
         let settings = watch::Sender::new(Arc::new(Settings::from(config)));
-        Reload { source, limits, policies, settings, workers, history, outcomes, state: Mutex::new(state) }
+        Reload { source, limits, policies, settings, workers, history, sinks: None, outcomes, state: Mutex::new(state) }
+    }
+
+    /// Of a process that records calls there.
+    pub(crate) fn recording_to(self, sinks: Option<Arc<Sinks>>) -> Reload {
+        Reload { sinks, ..self }
     }
 
     /// Writes down by which configuration this process has started. May wait for the disk.
@@ -250,6 +259,11 @@ impl Reload {
         for key in fixed::differences(&state.running.config, &next.config) {
             reply.refused.push(format!("{key} cannot be changed while the process runs: it needs a restart"));
         }
+        if self.sinks.is_none() && state.running.config.cdr != next.config.cdr {
+            reply
+                .refused
+                .push("signaling.cdr cannot be changed while calls are not recorded: it needs a restart".into());
+        }
         if changes.iter().any(|change| change.key == "media" || change.key.starts_with("media.")) {
             reply.refused.push("[media] is read by the media process at its start alone: it needs a restart".into());
         }
@@ -269,14 +283,22 @@ impl Reload {
             Some(history) if !swaps => history.prepare(&next.text, &next.config.copied_files()),
             _ => Ok(()),
         };
-        if let Err(problem) = self.take_over(state, &next) {
-            reply.refused.push(problem);
+        let opened = self.sinks.as_ref().map(|sinks| sinks.open(&next.config.cdr)).transpose();
+        let taken = opened.and_then(|opened| self.take_over(state, &next).map(|()| opened).map_err(|why| vec![why]));
+        let opened = taken.unwrap_or_else(|problems| {
+            reply.refused = problems;
+            None
+        });
+        if !reply.refused.is_empty() {
             if before.is_some() {
                 state.before = Some(next);
             }
             return reply;
         }
         reply.applied = true;
+        if let (Some(sinks), Some(opened)) = (&self.sinks, opened) {
+            reply.notes.extend(sinks.exchange(opened));
+        }
         let kept = match &self.history {
             None => Err("set `signaling.state`".to_owned()),
             Some(history) => prepared

@@ -275,3 +275,35 @@ fn a_reload_that_never_ends_keeps_nobody_from_calling_nor_the_process_from_endin
         assert_eq!(child.wait().expect("it ends").code(), Some(1));
     }
 }
+
+#[test]
+fn records_of_calls_that_are_up_go_where_the_reload_says() {
+    let mut stand = up(122);
+    let folder = stand.folder.path().to_owned();
+    let records = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default().lines().count();
+    let report = load::run(&plan(&stand, 5, 1, 1), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}");
+    let sinks = |directory: &str| {
+        format!("[signaling.cdr.json]\ndirectory = {:?}\n[signaling.cdr.csv]\n[media]\n", folder.join(directory))
+    };
+    let mut told = Vec::new();
+    let report = load::run(&plan(&stand, 10, 2, 2), &mut |progress| {
+        if progress.active == 10 && told.is_empty() {
+            edit(&stand, "[media]\n", &sinks("up.toml"));
+            told.push(said(&moorline(&stand, &["reload"])));
+            edit(&stand, &sinks("up.toml"), &sinks("moved"));
+            told.push(said(&moorline(&stand, &["reload"])));
+        }
+    });
+    assert!(report.expect("the load runs").is_clean(), "{}", stand.log());
+    assert!(told[0].contains("signaling.cdr.json cannot be opened: ") && told[0].contains("refused"), "{}", told[0]);
+    assert!(told[1].contains("in force") && !told[1].contains("note: "), "{}", told[1]);
+    stand.until("all are written", || records("moved/records.jsonl") == 10 && records("state/cdr/records.csv") == 11);
+    let back = said(&moorline(&stand, &["rollback"]));
+    assert!(back.contains("in force"), "{back}");
+    let report = load::run(&plan(&stand, 5, 1, 3), &mut |_| {}).expect("the load runs");
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0), "{}", stand.log());
+    let all = ["state/cdr/records.jsonl", "moved/records.jsonl", "state/cdr/records.csv"].map(records);
+    assert_eq!(all, [10, 10, 11], "{}", stand.log());
+}

@@ -106,6 +106,11 @@ impl Sink for RadiusSink {
         matches!(stage, Stage::Answered | Stage::Going | Stage::Ended)
     }
 
+    /// Whether a server is there is told by records alone.
+    fn open(&mut self) -> Result<(), SinkFault> {
+        self.prepare(&mut Place::default())
+    }
+
     fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
         let secret = SharedSecret::read(&self.config.secret_file);
         self.secret = Some(secret.map_err(|fault| SinkFault(fault.to_string()))?);

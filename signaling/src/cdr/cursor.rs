@@ -35,15 +35,20 @@ impl Cursor {
         Cursor { path, aside, directory: directory.to_owned() }
     }
 
-    /// Where the sink stands; at the beginning of the journal where nothing is known.
-    pub(super) fn read(&self) -> Place {
-        match fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|problem| {
-                warn!(file = %self.path.display(), "it is damaged ({problem}): all that the journal has is sent again");
-                Place::default()
-            }),
-            Err(_) => Place::default(),
-        }
+    /// Where the sink stands, if that is known; at the beginning of the journal where that is damaged.
+    pub(super) fn read(&self) -> Option<Place> {
+        let bytes = fs::read(&self.path).ok()?;
+        let place = serde_json::from_slice(&bytes).unwrap_or_else(|problem| {
+            warn!(file = %self.path.display(), "it is damaged ({problem}): all that the journal has is sent again");
+            Place::default()
+        });
+        Some(place)
+    }
+
+    /// Forgets it: the sink is owed nothing any more.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        File::open(&self.directory)?.sync_all()
     }
 
     /// Writes it down for good.

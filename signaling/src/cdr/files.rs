@@ -169,6 +169,13 @@ impl Sink for Files {
         }
     }
 
+    fn open(&mut self) -> Result<(), SinkFault> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.directory);
+        made.map_err(fault(self.directory.clone()))?;
+        let path = self.path();
+        segment::create(&path).map(drop).map_err(fault(path))
+    }
+
     fn prepare(&mut self, place: &mut Place) -> Result<(), SinkFault> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&self.directory);
         made.map_err(fault(self.directory.clone()))?;

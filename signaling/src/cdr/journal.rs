@@ -10,7 +10,7 @@
 mod keeper;
 mod medium;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ pub(crate) struct JournalCounts {
 
 struct Shared {
     directory: PathBuf,
-    limit: u64,
-    refuse: bool,
+    limit: AtomicU64,
+    refuse: AtomicBool,
     calls: Arc<Concurrency>,
     counts: Arc<JournalCounts>,
     medium: Arc<dyn Medium>,
@@ -125,12 +125,51 @@ struct State {
     buffer: Vec<u8>,
     /// Where the lines in it end, and whether the call of each was answered.
     lines: Vec<(usize, bool)>,
-    /// How far each sink has come.
-    sinks: Vec<Position>,
+    /// The sinks, by number.
+    sinks: BTreeMap<u64, Standing>,
+    next_sink: u64,
     thread: Option<thread::JoinHandle<()>>,
 }
 
+/// How far a sink has come.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    position: Position,
+    /// It leaves: nothing from here on is for it.
+    until: Option<Position>,
+    /// And nobody follows it.
+    for_good: bool,
+}
+
+impl Shared {
+    fn refuses(&self) -> bool {
+        self.refuse.load(Ordering::Relaxed)
+    }
+}
+
+fn limit(config: &CdrConfig) -> u64 {
+    u64::from(config.journal_mb) << 20
+}
+
+fn refuses(config: &CdrConfig) -> bool {
+    config.when_full == WhenJournalFullConfig::Refuse
+}
+
 impl State {
+    fn join(&mut self, position: Position) -> u64 {
+        let number = self.next_sink;
+        self.next_sink += 1;
+        self.sinks.insert(number, Standing { position, until: None, for_good: false });
+        number
+    }
+
+    /// Up to where a sink may read, and whether there will be no more for it.
+    fn bound(&self, sink: u64) -> (Position, bool) {
+        let until = self.sinks.get(&sink).and_then(|standing| standing.until);
+        let safe = until.map_or(self.safe, |until| until.min(self.safe));
+        (safe, self.stopped || until.is_some_and(|until| self.safe >= until))
+    }
+
     /// What was marked is in the segment that is written: not always in the one that was written when it was marked.
     fn place_marked(&mut self) {
         for id in self.marked.drain(..) {
@@ -178,13 +217,14 @@ impl Journal {
             stopped: false,
             buffer: Vec::new(),
             lines: Vec::new(),
-            sinks: Vec::new(),
+            sinks: BTreeMap::new(),
+            next_sink: 0,
             thread: None,
         };
         let journal = Journal(Arc::new(Shared {
             directory: directory.to_owned(),
-            limit: u64::from(config.journal_mb) << 20,
-            refuse: config.when_full == WhenJournalFullConfig::Refuse,
+            limit: AtomicU64::new(limit(config)),
+            refuse: AtomicBool::new(refuses(config)),
             calls,
             counts,
             medium,
@@ -277,11 +317,11 @@ impl Journal {
     /// what is said here.
     pub(super) fn stall(&self, patience: Duration) {
         self.0.counts.stalls.fetch_add(1, Ordering::Relaxed);
-        let calls = if self.0.refuse { "new calls are refused" } else { "calls go on" };
+        let calls = if self.0.refuses() { "new calls are refused" } else { "calls go on" };
         let so_long = patience.as_secs();
         error!("the disk of the journal of call records hangs for {so_long} s: {calls} until it takes something");
         self.0.counts.failing.store(1, Ordering::Relaxed);
-        if self.0.refuse {
+        if self.0.refuses() {
             self.0.calls.shut(true);
         }
     }
@@ -302,7 +342,7 @@ impl Journal {
             }
             Err(problem) if !state.failing => {
                 state.failing = true;
-                let calls = if self.0.refuse { "new calls are refused" } else { "records may be lost" };
+                let calls = if self.0.refuses() { "new calls are refused" } else { "records may be lost" };
                 error!("the journal of call records cannot be written: {problem}; {calls} until it can");
             }
             _ => {}
@@ -345,30 +385,83 @@ impl Journal {
         let stalled = self.0.stalled.load(Ordering::Relaxed);
         let failing = state.failing || state.full || state.doubtful || stalled;
         self.0.counts.failing.store(u64::from(failing), Ordering::Relaxed);
-        self.0.calls.shut(failing && self.0.refuse);
+        self.0.calls.shut(failing && self.0.refuses());
     }
 
-    /// Takes a sink in, which stands there.
-    pub(super) fn join(&self, position: Position) -> usize {
+    /// Takes a sink in, which stands there. Its number.
+    pub(super) fn join(&self, position: Position) -> u64 {
+        self.state().join(position)
+    }
+
+    /// Whether everything that was handed over is in a segment.
+    pub(super) fn is_written(&self) -> bool {
+        // Who waits for a disk that hangs holds the state.
+        !self.0.stalled.load(Ordering::Relaxed) && self.state().pending.is_empty()
+    }
+
+    /// Goes on by other bounds.
+    pub(super) fn follow(&self, config: &CdrConfig) {
+        self.0.limit.store(limit(config), Ordering::Relaxed);
+        self.0.refuse.store(refuses(config), Ordering::Relaxed);
+        self.say(&self.state());
+    }
+
+    /// What is written from now on is for other sinks. Those that leave (and whether nobody follows them) have what was
+    /// before; those that come stand at the end, or where the one stands that they follow. Their numbers, the end, and how
+    /// many records have ended before it.
+    pub(super) fn exchange(&self, leave: &[(u64, bool)], come: &[Option<u64>]) -> (Vec<u64>, Position, u64) {
         let mut state = self.state();
-        state.sinks.push(position);
-        state.sinks.len() - 1
+        let end = Position { segment: state.number, offset: state.length };
+        for (number, gone) in leave {
+            if let Some(standing) = state.sinks.get_mut(number) {
+                (standing.until, standing.for_good) = (Some(end), *gone);
+            }
+        }
+        let stands = |state: &State, follows: &u64| state.sinks.get(follows).map(|standing| standing.position);
+        let joined = come.iter().map(|follows| {
+            let position = follows.as_ref().and_then(|follows| stands(&state, follows)).unwrap_or(end);
+            state.join(position)
+        });
+        let joined = joined.collect();
+        let ended = self.0.counts.records.load(Ordering::Relaxed);
+        drop(state);
+        self.0.synced.notify_all();
+        (joined, end, ended)
+    }
+
+    /// Whether a sink has taken all that is its own before it leaves.
+    pub(super) fn has_all(&self, sink: u64) -> bool {
+        let sinks = &self.state().sinks;
+        sinks.get(&sink).is_none_or(|standing| standing.until.is_none_or(|until| standing.position >= until))
+    }
+
+    /// A sink that was to leave has ended: whether it has taken all that was its own, and whether nobody follows it. `None`
+    /// where it was not to leave.
+    pub(super) fn leave(&self, sink: u64) -> Option<(bool, bool)> {
+        let mut state = self.state();
+        let standing = *state.sinks.get(&sink)?;
+        let until = standing.until?;
+        state.sinks.remove(&sink);
+        Some((standing.position >= until, standing.for_good))
     }
 
     /// A sink has come so far.
-    pub(super) fn passed(&self, sink: usize, position: Position) {
-        if let Some(place) = self.state().sinks.get_mut(sink) {
-            *place = position;
+    pub(super) fn passed(&self, sink: u64, position: Position) {
+        if let Some(standing) = self.state().sinks.get_mut(&sink) {
+            standing.position = position;
         }
     }
 
-    /// Up to where sinks may read; waits for more than `known` for a while. Also whether the journal has ended.
-    pub(super) fn safe(&self, known: Position, patience: Duration) -> (Position, bool) {
+    /// Up to where a sink may read; waits for more than `known` for a while. Also whether there will be no more for it.
+    pub(super) fn safe(&self, sink: u64, known: Position, patience: Duration) -> (Position, bool) {
         let state = self.state();
-        let none_new = |state: &mut State| state.safe <= known && !state.stopped;
+        let none_new = |state: &mut State| {
+            let (safe, last) = state.bound(sink);
+            safe <= known && !last
+        };
         let waited = self.0.synced.wait_timeout_while(state, patience, none_new);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (state.safe, state.stopped)
+        state.bound(sink)
     }
 
     /// Where a sink goes on that has read a segment to its end, or whose segment is gone.

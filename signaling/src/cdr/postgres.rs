@@ -105,9 +105,13 @@ impl Sink for Postgres {
         "postgres"
     }
 
-    fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
+    fn open(&mut self) -> Result<(), SinkFault> {
         self.link = Some(self.connect()?);
         Ok(())
+    }
+
+    fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
+        if self.link.is_none() { self.open() } else { Ok(()) }
     }
 
     fn take(&mut self, entries: &[Entry], _place: &mut Place) -> Result<Vec<Refused>, SinkFault> {

@@ -1,9 +1,10 @@
 //! Where records go from the journal: each sink at its own pace, on a thread of its own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,14 @@ pub(super) trait Sink: Send {
     /// Whether it is given records at this stage.
     fn wants(&self, stage: Stage) -> bool {
         stage == Stage::Ended
+    }
+
+    /// Finds out whether it can be used, before it takes the place of another one, which may be at the same files.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn open(&mut self) -> Result<(), SinkFault> {
+        Ok(())
     }
 
     /// Gets ready, after a start.
@@ -116,9 +125,30 @@ pub(crate) struct SinkCounts {
     /// Since when it has been at the same records, in milliseconds after `start`; 0 while it is at none.
     busy: AtomicU64,
     start: Instant,
+    /// It was to leave, and has.
+    pub(super) ended: AtomicBool,
+    /// Before it had taken all.
+    pub(super) gave_up: AtomicBool,
 }
 
 impl SinkCounts {
+    /// Of a sink that comes when so many records have ended.
+    pub(super) fn new(name: &'static str, ended: u64) -> Arc<SinkCounts> {
+        Arc::new(SinkCounts {
+            name,
+            written: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
+            backlog: AtomicU64::new(0),
+            passed: AtomicU64::new(ended),
+            failing: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            start: Instant::now(),
+            ended: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
+        })
+    }
+
     /// How many records wait for it, where so many have ended in this process.
     pub(crate) fn waiting(&self, ended: u64) -> u64 {
         (self.backlog.load(Ordering::Relaxed) + ended).saturating_sub(self.passed.load(Ordering::Relaxed))
@@ -146,50 +176,98 @@ impl SinkCounts {
 /// A sink and its thread.
 pub(super) struct SinkThread {
     counts: Arc<SinkCounts>,
+    joined: u64,
     thread: Option<thread::JoinHandle<()>>,
 }
 
+/// A sink whose thread waits to be told to begin; dropped, it ends.
+pub(super) struct Ready {
+    name: &'static str,
+    begin: mpsc::Sender<Begin>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// What a sink begins with.
+pub(super) struct Begin {
+    pub(super) counts: Arc<SinkCounts>,
+    /// Which of the journal's sinks it is.
+    pub(super) joined: u64,
+    /// It waits for the end of this one.
+    pub(super) after: Option<thread::JoinHandle<()>>,
+    /// Where it stands; where that is not known before the other one has ended, it is read then.
+    pub(super) place: Option<Place>,
+    /// Where it stands if nothing is known.
+    pub(super) from: Position,
+    /// Records between where it stands and this are not counted yet.
+    pub(super) backlog: Option<Position>,
+}
+
+impl Ready {
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn new(sink: Box<dyn Sink>, directory: &Path, journal: &Journal) -> io::Result<Ready> {
+        let name = sink.name();
+        let (begin, begun) = mpsc::channel::<Begin>();
+        let (directory, journal) = (directory.to_owned(), journal.clone());
+        let body = move || {
+            if let Ok(begin) = begun.recv() {
+                Run::new(sink, directory, journal, begin).live();
+            }
+        };
+        let thread = thread::Builder::new().name(format!("cdr-{name}")).spawn(body)?;
+        Ok(Ready { name, begin, thread })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn begin(self, begin: Begin) -> SinkThread {
+        let (counts, joined) = (Arc::clone(&begin.counts), begin.joined);
+        // The thread waits for nothing else.
+        let _begins = self.begin.send(begin);
+        SinkThread { counts, joined, thread: Some(self.thread) }
+    }
+}
+
 impl SinkThread {
+    /// Of a process that starts: the sink goes on where it stood.
     pub(super) fn start(sink: Box<dyn Sink>, directory: &Path, journal: &Journal) -> Result<SinkThread, CdrFault> {
         let name = sink.name();
-        let counts = Arc::new(SinkCounts {
-            name,
-            written: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            set_aside: AtomicU64::new(0),
-            backlog: AtomicU64::new(0),
-            passed: AtomicU64::new(0),
-            failing: AtomicU64::new(0),
-            busy: AtomicU64::new(0),
-            start: Instant::now(),
-        });
-        let cursor = Cursor::new(directory, name);
-        let mut place = cursor.read();
-        if place.position.segment >= journal.current() {
+        let mut place = Cursor::new(directory, name).read().unwrap_or_default();
+        let first = Position { segment: journal.current(), offset: 0 };
+        if place.position >= first {
             // Somebody has removed the journal: its numbers begin anew.
             warn!(sink = name, "it stands behind the end of the journal, and goes on where that begins");
             place.position = Position::default();
         }
-        let joined = journal.join(place.position);
-        let run = Run {
-            sink,
-            aside: Aside::new(directory, name),
-            refused: 0,
-            cursor,
-            place,
-            saved: true,
-            directory: directory.to_owned(),
-            journal: journal.clone(),
-            joined,
-            counts: Arc::clone(&counts),
-            first: journal.current(),
+        let begin = Begin {
+            counts: SinkCounts::new(name, 0),
+            joined: journal.join(place.position),
+            after: None,
+            place: Some(place),
+            from: Position::default(),
+            backlog: Some(first),
         };
-        let thread = thread::Builder::new().name(format!("cdr-{name}")).spawn(move || run.run());
-        Ok(SinkThread { counts, thread: Some(thread.map_err(CdrFault::at(directory))?) })
+        Ok(Ready::new(sink, directory, journal).map_err(CdrFault::at(directory))?.begin(begin))
     }
 
     pub(super) fn counts(&self) -> Arc<SinkCounts> {
         Arc::clone(&self.counts)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.counts.name
+    }
+
+    /// Which of the journal's sinks it is.
+    pub(super) fn joined(&self) -> u64 {
+        self.joined
+    }
+
+    /// For the one that follows.
+    pub(super) fn into_parts(self) -> (Arc<SinkCounts>, Option<thread::JoinHandle<()>>) {
+        (self.counts, self.thread)
     }
 
     /// Waits until it has ended, but no longer than that.
@@ -215,13 +293,12 @@ struct Run {
     place: Place,
     /// It is on the disk as it is here.
     saved: bool,
-    directory: std::path::PathBuf,
+    directory: PathBuf,
     journal: Journal,
     /// Which of the journal's sinks it is.
-    joined: usize,
+    joined: u64,
     counts: Arc<SinkCounts>,
-    /// The first segment of this process.
-    first: u64,
+    backlog: Option<Position>,
 }
 
 /// What a turn came to.
@@ -233,7 +310,51 @@ enum Turn {
 }
 
 impl Run {
-    fn run(mut self) {
+    fn new(sink: Box<dyn Sink>, directory: PathBuf, journal: Journal, begin: Begin) -> Run {
+        let Begin { counts, joined, after, place, from, backlog } = begin;
+        if after.is_some_and(|before| before.join().is_err()) {
+            error!(sink = counts.name, "the thread of a sink of call records has panicked");
+        }
+        let cursor = Cursor::new(&directory, counts.name);
+        let saved = place.is_some();
+        let known = || cursor.read().filter(|place| place.position.segment <= journal.current());
+        let place = place.or_else(known).unwrap_or(Place { position: from, ..Place::default() });
+        journal.passed(joined, place.position);
+        let aside = Aside::new(&directory, counts.name);
+        Run { sink, aside, refused: 0, cursor, place, saved, directory, journal, joined, counts, backlog }
+    }
+
+    /// Takes records until there are no more for it.
+    fn live(mut self) {
+        if !self.saved {
+            // Killed before the first record, it stands here all the same.
+            self.save();
+        }
+        self.run();
+        if !self.journal.has_all(self.joined) {
+            // It may never have taken any: what is owed begins here.
+            self.save();
+        }
+        let Some((all, for_good)) = self.journal.leave(self.joined) else { return };
+        let name = self.counts.name;
+        match (all, for_good) {
+            (true, true) => {
+                if let Err(problem) = self.cursor.remove() {
+                    warn!(sink = name, "where it stood is not forgotten: {problem}");
+                }
+                info!(sink = name, "closed: it has taken all call records that were its own");
+            }
+            (true, false) => info!(sink = name, "closed: another one follows"),
+            (false, true) => warn!(sink = name, "closed, and has not taken all call records that were its own"),
+            (false, false) => warn!(sink = name, "closed: what it has not taken is for the one that follows"),
+        }
+        if for_good {
+            self.counts.gave_up.store(!all, Ordering::Relaxed);
+            self.counts.ended.store(true, Ordering::Release);
+        }
+    }
+
+    fn run(&mut self) {
         self.count_backlog();
         let (mut pause, mut prepared, mut last) = (FIRST_PAUSE, false, false);
         loop {
@@ -274,13 +395,13 @@ impl Run {
 
     /// Waits for more records; true when these will be the last.
     fn wait(&mut self) -> bool {
-        let (_, stop) = self.journal.safe(self.place.position, TICK);
+        let (_, stop) = self.journal.safe(self.joined, self.place.position, TICK);
         if stop {
             return true;
         }
         self.tick();
         // Those that come soon are taken together.
-        let (_, stop) = self.journal.safe(Position { segment: u64::MAX, offset: 0 }, GATHER);
+        let (_, stop) = self.journal.safe(self.joined, Position { segment: u64::MAX, offset: 0 }, GATHER);
         stop
     }
 
@@ -297,12 +418,12 @@ impl Run {
 
     /// Leaves the sink alone for a while; true when the process ends.
     fn rest(&self, pause: Duration) -> bool {
-        self.journal.safe(Position { segment: u64::MAX, offset: 0 }, pause).1
+        self.journal.safe(self.joined, Position { segment: u64::MAX, offset: 0 }, pause).1
     }
 
     /// Gives the sink the next records.
     fn turn(&mut self) -> Result<Turn, SinkFault> {
-        let (safe, _) = self.journal.safe(Position::default(), Duration::ZERO);
+        let (safe, _) = self.journal.safe(self.joined, Position::default(), Duration::ZERO);
         let mut at = self.place.position;
         let (mut entries, mut ended) = (Vec::new(), 0);
         // A batch never spans segments; a segment that is read to its end leads to the next.
@@ -379,14 +500,14 @@ impl Run {
         Ok(())
     }
 
-    /// Counts what the process before has left for the sink.
+    /// Counts what was there for the sink before it came.
     fn count_backlog(&self) {
+        let Some(until) = self.backlog else { return };
         let (mut at, mut found) = (self.place.position, 0);
-        while at.segment < self.first {
+        while at < until {
             let mut entries = Vec::new();
             let before = at;
-            let safe = Position { segment: self.first, offset: 0 };
-            if self.read(&mut at, safe, &mut entries, &mut found).is_err() {
+            if self.read(&mut at, until, &mut entries, &mut found).is_err() {
                 break;
             }
             if entries.is_empty() && before == at {

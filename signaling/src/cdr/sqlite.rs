@@ -69,6 +69,11 @@ impl Sink for Sqlite {
         "sqlite"
     }
 
+    fn open(&mut self) -> Result<(), SinkFault> {
+        let path = self.path.display().to_string();
+        self.connection().map(drop).map_err(|fault| SinkFault(format!("{path}: {fault}")))
+    }
+
     fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
         self.connection().map(|_| ())
     }

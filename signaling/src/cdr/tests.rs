@@ -1,6 +1,7 @@
 //! Records on their way from the journal to files: once each, whatever is killed, full or broken.
 
 mod disks;
+mod exchange;
 mod unwell;
 
 use std::fs;

@@ -13,6 +13,9 @@ impl Config {
             let prefixes = [&trunk.secret_prefix.received_file, &trunk.secret_prefix.sent_file];
             files.extend(password.into_iter().chain(prefixes.into_iter().flatten()).cloned());
         }
+        let records = &self.cdr;
+        files.extend(records.postgres.as_ref().and_then(|postgres| postgres.password_file.clone()));
+        files.extend(records.radius.as_ref().map(|radius| radius.secret_file.clone()));
         files
     }
 

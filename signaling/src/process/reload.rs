@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::STATE;
 use crate::Config;
+use crate::cdr::Sinks;
 use crate::limits::Limits;
 use crate::reload::{self, Reload, Source, UsedTrunks};
 
@@ -22,11 +23,13 @@ pub(super) fn start(
     (config, policy): (&Config, &Policy),
     limits: Arc<Limits>,
     (policies, workers): Told,
+    sinks: Option<Arc<Sinks>>,
 ) -> Arc<Reload> {
     // By default where the other things are that outlive a process, if there is such a place.
     let default = Some(Path::new(STATE)).filter(|directory| directory.is_dir());
     let state = config.state.as_deref().or(default);
-    let reload = Arc::new(Reload::new(source, (config, policy), limits, policies, workers, state));
+    let reload = Reload::new(source, (config, policy), limits, policies, workers, state);
+    let reload = Arc::new(reload.recording_to(sinks));
     let started = Arc::clone(&reload);
     // It may wait for the disk; nobody waits for it.
     drop(spawn_blocking(move || started.remember_start()));

@@ -11,7 +11,15 @@ pub(super) fn differences(before: &Config, after: &Config) -> Vec<String> {
         };
     }
     compare! {
-        node control admin lease_s user workers listeners radius state cdr command api streams
+        node control admin lease_s user workers listeners radius state command api streams
+    }
+    for (key, differs) in [
+        ("enabled", before.cdr.enabled != after.cdr.enabled),
+        ("directory", before.cdr.directory != after.cdr.directory),
+    ] {
+        if differs {
+            keys.push(format!("signaling.cdr.{key}"));
+        }
     }
     if before.overload.queue != after.overload.queue {
         keys.push("signaling.overload.queue".into());
@@ -38,6 +46,7 @@ fn is_changeable(before: &Config, after: &Config) -> bool {
         whitelist: after.whitelist.clone(),
         limits: after.limits,
         overload: after.overload,
+        cdr: after.cdr.clone(),
         dns: after.dns.clone(),
         time_zone: after.time_zone.clone(),
         ..before.clone()
@@ -62,6 +71,11 @@ mod tests {
         let settings = "time_zone = 'UTC'\ndns = { timeout_ms = 100 }\noverload = { new_calls_per_second = 5 }\n";
         assert_eq!(changed(settings), [""; 0]);
         assert_eq!(changed("overload = { queue = 5 }"), ["signaling.overload.queue"]);
+        assert_eq!(changed("cdr = { journal_mb = 16, when_full = 'refuse', csv = {} }"), [""; 0]);
+        assert_eq!(
+            changed("cdr = { enabled = false, directory = '/x' }"),
+            ["signaling.cdr.enabled", "signaling.cdr.directory"]
+        );
         assert_eq!(changed("limits = { callees = 5 }"), ["signaling.limits.callees"]);
         assert_eq!(changed("listeners = []\nstate = '/x'"), ["signaling.listeners", "signaling.state"]);
     }

@@ -152,7 +152,7 @@ impl History {
 }
 
 /// What tells the content of a file from another one; `None` where it cannot be read.
-pub(super) fn digest(path: &Path) -> Option<u64> {
+pub(crate) fn digest(path: &Path) -> Option<u64> {
     let mut file = File::open(path).ok()?;
     // The same in each process of this version, which is enough: another one rolls nothing back wrongly by it.
     let mut hasher = DefaultHasher::new();

@@ -135,9 +135,9 @@ impl Keeper {
             let state = &mut *guard;
             let total = state.older.iter().map(|(_, length)| length).sum::<u64>() + state.length;
             shared.counts.bytes.store(total, Ordering::Relaxed);
-            let full = total > shared.limit;
+            let full = total > shared.limit.load(Ordering::Relaxed);
             if full != std::mem::replace(&mut state.full, full) {
-                match (full, shared.refuse) {
+                match (full, shared.refuses()) {
                     (true, true) => error!("the journal of call records is full: new calls are refused"),
                     (true, false) => {
                         error!("the journal of call records is full: the oldest are lost to who has not taken them")
@@ -147,8 +147,8 @@ impl Keeper {
             }
             self.0.say(state);
             let Some((number, _)) = state.older.first().copied() else { return };
-            let read = state.sinks.iter().all(|sink| sink.segment > number);
-            if !read && (!full || shared.refuse) {
+            let read = state.sinks.values().all(|sink| sink.position.segment > number);
+            if !read && (!full || shared.refuses()) {
                 return;
             }
             let open = state.open.iter().filter(|(_, marked)| **marked == number).map(|(id, _)| *id).collect();

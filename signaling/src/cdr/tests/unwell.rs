@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::cdr::cursor::Place;
-use crate::cdr::sink::{Entry, Refused, Sink, SinkFault};
+use crate::cdr::sink::{Entry, Refused, Sink, SinkFault, SinkThread};
 use crate::config::PostgresConfig;
 
 fn of(value: &AtomicU64) -> u64 {
@@ -144,7 +144,7 @@ fn picky(stand: &Stand, records: &mut Records, all: bool) -> (Arc<AtomicBool>, A
     let sink = Picky { all: Arc::clone(&all), taken: Arc::clone(&taken) };
     let thread = SinkThread::start(Box::new(sink), stand.folder.path(), &records.journal).expect("it starts");
     let counts = thread.counts();
-    records.sinks.push(thread);
+    records.sinks.adopt(thread);
     (all, taken, counts)
 }
 
