@@ -1,11 +1,13 @@
 //! The media ports that other sockets of the network namespace are bound to. They would lose their packets to a port
 //! that is opened here, so it is not.
 
-use std::fs::read_to_string;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moorline_xdp_abi::lookup::Range;
+
+mod proc;
+mod sock_diag;
 
 /// A bit for every entry of the port map.
 pub(super) struct Others(Vec<AtomicU64>);
@@ -25,9 +27,8 @@ impl Others {
     /// Looks at all bound sockets. Where they cannot be listed, nobody has any.
     pub(super) fn look(&self, ranges: &[Range]) {
         let mut found = vec![0; self.0.len()];
-        for table in ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"] {
-            let text = read_to_string(table).unwrap_or_default();
-            for bound in text.lines().skip(1).filter_map(local_address) {
+        for v6 in [false, true] {
+            for bound in sock_diag::bound(v6).unwrap_or_else(|_| proc::bound(v6)) {
                 mark(&mut found, ranges, bound);
             }
         }
@@ -59,26 +60,10 @@ fn mark(found: &mut [u64], ranges: &[Range], bound: SocketAddr) {
     }
 }
 
-/// The local address of a line of `/proc/net/udp` or `/proc/net/udp6`: words of the address in hexadecimal, each as
-/// this machine reads the four bytes.
-fn local_address(line: &str) -> Option<SocketAddr> {
-    let (address, port) = line.split_whitespace().nth(1)?.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |n: usize| Some(u32::from_str_radix(address.get(8 * n..8 * n + 8)?, 16).ok()?.to_ne_bytes());
-    let ip = match address.len() {
-        8 => IpAddr::from(word(0)?),
-        32 => {
-            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
-            IpAddr::from(<[u8; 16]>::try_from(words.as_flattened()).ok()?).to_canonical()
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 
@@ -103,9 +88,25 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_none_are_no_address() {
-        for line in ["", "x", "1: 0100007F 0", "1: 0100007F:XX 0", "1: 01:0050 0", "1: ZZZZZZZZ:0050 0"] {
-            assert_eq!(local_address(line), None, "{line}");
-        }
+    fn a_bound_port_is_seen_while_others_come_and_go() {
+        let ranges = [Range::new("127.79.10.1".parse().unwrap(), 1, 21_000, 2, 0)];
+        let others = Others::new(2);
+        let _own = UdpSocket::bind("127.79.10.1:21000").unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // Enough for several pieces of the list.
+                    let _gone: Vec<_> = (0..300).map(|_| UdpSocket::bind("127.79.10.2:0")).collect();
+                }
+            });
+            let unseen = (0..2000).filter(|_| {
+                others.look(&ranges);
+                !others.have(0)
+            });
+            let unseen = unseen.count();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(unseen, 0);
+        });
     }
 }
