@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -158,7 +158,11 @@ fn spawn(role: &'static str, recipe: &Recipe) -> std::io::Result<Child> {
     }
     // The terminal's Ctrl-C is for this process, which stops the children in their order.
     command.stdin(Stdio::null()).process_group(0);
-    command.spawn()
+    // It is born holding SIGHUP back, which would end it before it expects it.
+    let before = SigSet::from(Signal::SIGHUP).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let child = command.spawn();
+    before.thread_set_mask()?;
+    child
 }
 
 async fn stop(role: &'static str, child: &mut Child, deaths: &mut Deaths) {
