@@ -9,7 +9,7 @@ use moorline_sdp::{Anchor, Session, rewrite};
 fuzz_target!(|bytes: &[u8]| {
     let Ok(session) = Session::parse(bytes) else { return };
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-    let anchor = Anchor { address, rtp_port: 20_000, rtcp_port: 20_001 };
+    let anchor = Anchor { address, rtp_port: 20_000, rtcp_port: 20_001, rtcp_mux: bytes.len() % 2 == 0 };
     let anchors: Vec<_> = session.media().iter().map(|media| media.is_active().then_some(anchor)).collect();
     let rewritten = rewrite(&session, address, &anchors);
 

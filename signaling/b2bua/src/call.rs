@@ -6,7 +6,7 @@ mod numbers;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use moorline_control::{LocalSession, SessionId, SessionReport};
+use moorline_control::{LocalSession, Profile, SessionId, SessionReport};
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
 use moorline_sip::{Dialog, Message, OwnedMessage};
 
@@ -307,6 +307,13 @@ impl Call {
             }
         };
         (0..count).map(stream).collect()
+    }
+
+    /// Whether RTCP shares the RTP port of a stream on the leg of `side`, where the party has said so. That is agreed
+    /// with each party by itself (RFC 5761 section 5.1), and an offer to one that has spoken changes nothing in it.
+    pub(crate) fn muxes(&self, side: Side, stream: usize) -> Option<bool> {
+        let said = self.said[side.index()].as_ref()?.get(stream)?;
+        (said.active && said.profile == Profile::Rtp).then_some(said.mux)
     }
 
     /// True where every stream in use has its ports at the media process.

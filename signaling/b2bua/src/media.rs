@@ -202,7 +202,6 @@ pub(crate) fn legs(
         let mut known = sides.iter().filter_map(|side| said(side, stream)).peekable();
         known.peek().is_some() && known.all(|remote| remote.active)
     };
-    let muxed = |stream: usize| sides.iter().all(|side| said(side, stream).is_some_and(|r| r.mux));
     let profile = |stream: usize, position: usize| {
         let own = said(&sides[position], stream).or_else(|| said(&sides[1 - position], stream));
         own.map_or(Profile::Rtp, |remote| remote.profile)
@@ -223,7 +222,7 @@ pub(crate) fn legs(
                     profile: profile(stream, position),
                     remote_rtp: rtp,
                     remote_rtcp: remote.as_ref().and_then(|r| r.rtcp),
-                    rtcp_mux: muxed(stream),
+                    rtcp_mux: remote.as_ref().is_some_and(|r| r.mux),
                     latch: latch_sources(side, rtp).map(|sources| Latch { sources, window_ms }),
                     sources: side.trunk.media_sources.clone(),
                     local,
@@ -272,15 +271,20 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
 }
 
 /// The addresses that take the place of a party's own in the SDP that the side `leg` is shown, and the
-/// address for its `o=` line.
-pub(crate) fn anchors(local: &LocalSession, leg: usize, fallback: IpAddr) -> (IpAddr, Vec<Option<Anchor>>) {
+/// address for its `o=` line. `muxes` says of a stream whether that side's RTCP shares the RTP port.
+pub(crate) fn anchors(
+    local: &LocalSession,
+    leg: usize,
+    fallback: IpAddr,
+    muxes: impl Fn(usize) -> bool,
+) -> (IpAddr, Vec<Option<Anchor>>) {
     let streams = local.legs.get(leg).map_or(&[][..], Vec::as_slice);
-    let anchor = |own: &moorline_control::LocalAddresses| Anchor {
-        address: own.public(),
-        rtp_port: own.rtp.port(),
-        rtcp_port: own.rtcp.port(),
+    let anchor = |(stream, own): (usize, &Option<moorline_control::LocalAddresses>)| {
+        let own = own.as_ref()?;
+        let (rtp_port, rtcp_port) = (own.rtp.port(), own.rtcp.port());
+        Some(Anchor { address: own.public(), rtp_port, rtcp_port, rtcp_mux: muxes(stream) })
     };
-    let anchors: Vec<Option<Anchor>> = streams.iter().map(|own| own.as_ref().map(anchor)).collect();
+    let anchors: Vec<Option<Anchor>> = streams.iter().enumerate().map(anchor).collect();
     let origin = anchors.iter().flatten().next().map_or(fallback, |anchor| anchor.address);
     (origin, anchors)
 }

@@ -16,6 +16,8 @@ pub struct Anchor {
     pub rtp_port: u16,
     /// The port for RTCP.
     pub rtcp_port: u16,
+    /// RTCP shares the RTP port (RFC 5761), as the receiver of the description is told.
+    pub rtcp_mux: bool,
 }
 
 /// Returns the description with its media moved to `anchors`, one for each section in order; every byte
@@ -28,7 +30,9 @@ pub struct Anchor {
 ///   that relies on it too but has another address gets a `c=` of its own, as does an anchored section
 ///   for which there is no `c=` at all.
 /// - `m=`: the port becomes the anchor's; 0 and a count after `/` stay.
-/// - `a=rtcp`: port and address become the anchor's. Where it named the RTP port, it does so again.
+/// - `a=rtcp`: port and address become the anchor's. Where it named the RTP port, it does so again, unless
+///   `a=rtcp-mux` goes.
+/// - `a=rtcp-mux` is there where the anchor says so, of RTP, and else neither that nor `a=rtcp-mux-only` (RFC 8858).
 /// - `a=candidate`, `a=remote-candidates`, `a=end-of-candidates` are removed: they show addresses and
 ///   lead past the relay. An ICE agent that finds no candidate for the default destination goes without
 ///   ICE (RFC 8839 section 4.2.5). `a=rtcp` at session level, where it has no meaning, is removed too.
@@ -62,9 +66,20 @@ pub fn rewrite(session: &Session<'_>, origin: IpAddr, anchors: &[Option<Anchor>]
                     insert_connection(&mut patch, after, session, media, anchor.address, shared);
                 }
             }
+            What::Mux(line) => {
+                if active && anchor.is_some_and(|anchor| !anchor.rtcp_mux) {
+                    patch.replace(line, "");
+                }
+            }
+            What::MuxSlot(after) => {
+                if active && anchor.is_some_and(|anchor| anchor.rtcp_mux) {
+                    patch.insert_line(after, b"a=rtcp-mux");
+                }
+            }
             What::Rtcp { port, number, address } => {
                 if let (true, Some((media, Some(anchor)))) = (active, section) {
-                    let new = if number == media.port { anchor.rtp_port } else { anchor.rtcp_port };
+                    let shared = number == media.port && (anchor.rtcp_mux || !media.rtcp_mux);
+                    let new = if shared { anchor.rtp_port } else { anchor.rtcp_port };
                     patch.replace(port, new.to_string());
                 }
                 if let Some(address) = address {

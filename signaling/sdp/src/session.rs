@@ -45,11 +45,30 @@ pub(crate) enum What {
     /// Where the section's own `c=` would stand: after `m=` and `i=` (RFC 4566 section 5), and the line
     /// before it.
     ConnectionSlot(Line),
+    /// The line of `a=rtcp-mux` or `a=rtcp-mux-only`.
+    Mux(Span),
+    /// Where `a=rtcp-mux` would stand in a section without it: after this line, the last of those that stay.
+    MuxSlot(Line),
     /// `a=rtcp`: its port, and its address if it has one.
     Rtcp { port: Span, number: u16, address: Option<NetworkAddress> },
     /// A line that a relay must not pass on: ICE candidates, canonical names with a host, and `a=rtcp` where it
     /// has no meaning.
     Topology(Span),
+}
+
+impl Place {
+    /// True for a line that a rewrite may leave out.
+    fn is_line(&self, whole: Span) -> bool {
+        matches!(self.what, What::Topology(span) | What::Mux(span) if span == whole)
+    }
+}
+
+/// What is known of a media section before its end is found.
+#[derive(Default)]
+struct Section {
+    direction: Option<Direction>,
+    /// Its last line that stays, and how many places come before the end of that.
+    end: Option<(usize, Line)>,
 }
 
 impl<'a> Session<'a> {
@@ -60,7 +79,7 @@ impl<'a> Session<'a> {
         }
         let mut session = Session { bytes, media: Vec::new(), places: Vec::new(), connection: None };
         let mut direction = None;
-        let mut section_direction = None;
+        let mut section = Section::default();
         let mut lines = lines(bytes).peekable();
         match lines.peek().and_then(|line| line.field(bytes)) {
             Some((b'v', _)) => {}
@@ -69,6 +88,7 @@ impl<'a> Session<'a> {
         while let Some(line) = lines.next() {
             let Some((letter, value)) = line.field(bytes) else { continue };
             let fail = |kind| ParseError { kind, line: line.number };
+            let mut last = line;
             match letter {
                 b'o' => {
                     let address = NetworkAddress::last(bytes, value).ok_or_else(|| fail(ParseErrorKind::Origin))?;
@@ -80,9 +100,8 @@ impl<'a> Session<'a> {
                     if session.media.len() == MAX_MEDIA {
                         return Err(fail(ParseErrorKind::TooManyMedia));
                     }
-                    session.close_section(direction, section_direction.take());
+                    session.close_section(direction, std::mem::take(&mut section));
                     session.read_media(value).ok_or_else(|| fail(ParseErrorKind::Media))?;
-                    let mut last = line;
                     while let Some(title) = lines.next_if(|next| matches!(next.field(bytes), Some((b'i', _)))) {
                         last = title;
                     }
@@ -91,7 +110,7 @@ impl<'a> Session<'a> {
                 b'a' => {
                     let (name, argument) = attribute(bytes, value);
                     if let Some(found) = Direction::from_attribute(name) {
-                        let level = if session.media.is_empty() { &mut direction } else { &mut section_direction };
+                        let level = if session.media.is_empty() { &mut direction } else { &mut section.direction };
                         level.get_or_insert(found);
                     } else {
                         session.read_attribute(line, name, argument).ok_or_else(|| fail(ParseErrorKind::Rtcp))?;
@@ -99,8 +118,11 @@ impl<'a> Session<'a> {
                 }
                 _ => {}
             }
+            if !session.places.last().is_some_and(|place| place.is_line(line.whole)) {
+                section.end = Some((session.places.len(), last));
+            }
         }
-        session.close_section(direction, section_direction);
+        session.close_section(direction, section);
         Ok(session)
     }
 
@@ -119,9 +141,12 @@ impl<'a> Session<'a> {
     }
 
     /// The session's direction applies where a section has none; its lines all come before the sections.
-    fn close_section(&mut self, session: Option<Direction>, own: Option<Direction>) {
-        if let Some(media) = self.media.last_mut() {
-            media.direction = own.or(session).unwrap_or_default();
+    fn close_section(&mut self, session: Option<Direction>, section: Section) {
+        let Some(media) = self.media.last_mut() else { return };
+        media.direction = section.direction.or(session).unwrap_or_default();
+        if let Some((places, line)) = section.end.filter(|_| media.is_rtp() && !media.rtcp_mux) {
+            let slot = Place { section: self.media.len().checked_sub(1), what: What::MuxSlot(line) };
+            self.places.insert(places, slot);
         }
     }
 
@@ -187,9 +212,10 @@ impl<'a> Session<'a> {
         let shows_host = is("candidate") || is("remote-candidates") || is("end-of-candidates");
         if shows_host || (is("ssrc") && self.is_host_cname(argument)) {
             self.mark(What::Topology(line.whole));
-        } else if is("rtcp-mux") {
+        } else if is("rtcp-mux") || is("rtcp-mux-only") {
             if let Some(media) = self.media.last_mut() {
-                media.rtcp_mux = true;
+                media.rtcp_mux |= is("rtcp-mux");
+                self.mark(What::Mux(line.whole));
             }
         } else if is("ptime") {
             let packet_ms = number(argument.of(self.bytes).trim_ascii()).filter(|ms| *ms > 0);

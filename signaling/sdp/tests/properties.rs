@@ -18,6 +18,7 @@ fn attribute() -> impl Strategy<Value = String> {
         "[a-z][a-z0-9-]{3,10}(:[ -~]{1,20})?".prop_map(|text| format!("a=x-{text}")),
         (0u8..128).prop_map(|pt| format!("a=rtpmap:{pt} opus/48000/2")),
         Just("a=rtcp-mux".to_owned()),
+        Just("a=rtcp-mux-only".to_owned()),
         Just("a=sendonly".to_owned()),
         any::<u16>().prop_map(|port| format!("a=rtcp:{port}")),
         (any::<u16>(), hidden_ip()).prop_map(|(port, ip)| format!("a=rtcp:{port} IN IP4 {ip}")),
@@ -90,11 +91,16 @@ fn anchor() -> impl Strategy<Value = Anchor> {
         Just(IpAddr::from([47, 103, 169, 67])),
         Just(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7])),
     ];
-    (address, 1u16..32000).prop_map(|(address, half)| Anchor { address, rtp_port: half * 2, rtcp_port: half * 2 + 1 })
+    (address, 1u16..32000, any::<bool>()).prop_map(|(address, half, rtcp_mux)| Anchor {
+        address,
+        rtp_port: half * 2,
+        rtcp_port: half * 2 + 1,
+        rtcp_mux,
+    })
 }
 
 /// The description without what a rewrite may change. Written apart from the crate, over lines with
-/// their ends: `c=` and candidate lines left out, other places masked.
+/// their ends: `c=`, candidate and `a=rtcp-mux` lines left out, other places masked.
 fn skeleton(bytes: &[u8]) -> Vec<u8> {
     let mut lines: Vec<Vec<u8>> = vec![Vec::new()];
     for (at, byte) in bytes.iter().enumerate() {
@@ -138,7 +144,7 @@ fn without_formats(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn is_removed(line: &[u8]) -> bool {
-    ["a=candidate:", "a=remote-candidates:", "a=end-of-candidates"]
+    ["a=candidate:", "a=remote-candidates:", "a=end-of-candidates", "a=rtcp-mux"]
         .iter()
         .any(|prefix| line.starts_with(prefix.as_bytes()))
 }
@@ -197,12 +203,14 @@ proptest! {
         for ((before, after), anchor) in session.media().iter().zip(again.media()).zip(anchors) {
             prop_assert_eq!(after.is_active(), before.is_active() && anchor.is_some());
             prop_assert_eq!((before.kind, before.protocol, before.formats), (after.kind, after.protocol, after.formats));
-            prop_assert_eq!((before.direction, before.rtcp_mux), (after.direction, after.rtcp_mux));
+            prop_assert_eq!(before.direction, after.direction);
+            let moved = anchor.filter(|_| before.is_active());
+            prop_assert_eq!(after.rtcp_mux, moved.map_or(before.rtcp_mux, |anchor| anchor.rtcp_mux));
             let Some(anchor) = anchor else { continue };
             let expected = before.is_active().then(|| (anchor.address, anchor.rtp_port).into());
             prop_assert_eq!(after.rtp(), expected);
             if let Some(rtcp) = before.rtcp() {
-                let shared = rtcp.port() == before.port;
+                let shared = rtcp.port() == before.port && (after.rtcp_mux || !before.rtcp_mux);
                 let port = if shared { anchor.rtp_port } else { anchor.rtcp_port };
                 prop_assert_eq!(after.rtcp(), Some((anchor.address, port).into()));
             }
@@ -264,6 +272,7 @@ proptest! {
 fn attributes(all: &[sdp_types::Attribute]) -> Vec<(&str, Option<&str>)> {
     all.iter()
         .map(|attribute| (attribute.attribute.as_str(), attribute.value.as_deref()))
-        .filter(|(name, _)| !matches!(*name, "rtcp" | "candidate" | "remote-candidates" | "end-of-candidates"))
+        .filter(|(name, _)| !matches!(*name, "rtcp" | "rtcp-mux" | "rtcp-mux-only"))
+        .filter(|(name, _)| !matches!(*name, "candidate" | "remote-candidates" | "end-of-candidates"))
         .collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use moorline_sip::Dialog;
 use moorline_sip::transaction::{ClientId, Flow, ServerId};
-use moorline_sip::{Message, reason_phrase, respond};
+use moorline_sip::{Message, Method, reason_phrase, respond};
 
 use super::endpoints::Called;
 use super::refer::REPLACES;
@@ -407,7 +407,13 @@ impl Worker {
         let unreadable = || Refused::because(488, "Session Description Not Understood");
         let session = moorline_sdp::Session::parse(sdp).map_err(|_| unreadable())?;
         let fallback = self.policy.listeners[call.leg(to).flow.listener].advertised.ip();
-        let (origin, anchors) = media::anchors(&call.local, to.index(), fallback);
+        // A call that goes to another branch is offered there as if nobody had spoken.
+        let begins = to == Side::Callee && call.phase == Phase::Inviting && message.method() == Some(Method::Invite);
+        let muxes = |stream: usize| {
+            let known = if begins { None } else { call.muxes(to, stream) };
+            known.unwrap_or_else(|| session.media().get(stream).is_some_and(|media| media.rtcp_mux))
+        };
+        let (origin, anchors) = media::anchors(&call.local, to.index(), fallback, muxes);
         Ok(moorline_sdp::rewrite(&session, origin, &anchors))
     }
 

@@ -36,6 +36,7 @@ mod reinvites;
 mod reliable;
 mod reloads;
 mod restarts;
+mod rtcp;
 mod sips;
 mod streams;
 mod subscriptions;

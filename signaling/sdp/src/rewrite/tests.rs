@@ -4,7 +4,12 @@ use crate::MAX_BYTES;
 const ORIGIN: &str = "47.103.169.66";
 
 fn anchor(address: &str, port: u16) -> Option<Anchor> {
-    Some(Anchor { address: address.parse().unwrap(), rtp_port: port, rtcp_port: port + 1 })
+    Some(Anchor { address: address.parse().unwrap(), rtp_port: port, rtcp_port: port + 1, rtcp_mux: false })
+}
+
+/// One whose RTCP shares the RTP port.
+fn muxed(port: u16) -> Option<Anchor> {
+    anchor(ORIGIN, port).map(|anchor| Anchor { rtcp_mux: true, ..anchor })
 }
 
 fn rewritten(text: &str, anchors: &[Option<Anchor>]) -> String {
@@ -87,9 +92,51 @@ fn ttl_goes_and_port_count_stays() {
 fn rtcp_that_shared_the_rtp_port_still_does() {
     expect_changes(
         "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\na=rtcp:40000\na=rtcp-mux\n",
+        &[muxed(20000)],
+        &[("10.1.1.1", ORIGIN), ("40000", "20000")],
+    );
+    // Nor is it parted where nothing was said of sharing.
+    expect_changes(
+        "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\na=rtcp:40000\n",
         &[anchor(ORIGIN, 20000)],
         &[("10.1.1.1", ORIGIN), ("40000", "20000")],
     );
+}
+
+#[test]
+fn rtcp_mux_goes_where_the_anchor_has_none() {
+    expect_changes(
+        "v=0\nc=IN IP4 10.1.1.1\nm=audio 40000 RTP/AVP 0\na=rtcp-mux\na=rtcp-mux-only\na=rtcp:40000\na=sendrecv\n",
+        &[anchor(ORIGIN, 20000)],
+        &[
+            ("10.1.1.1", ORIGIN),
+            ("a=rtcp-mux-only\n", ""),
+            ("a=rtcp-mux\n", ""),
+            ("a=rtcp:40000", "a=rtcp:20001"),
+            ("m=audio 40000", "m=audio 20000"),
+        ],
+    );
+    let refused = "v=0\nc=IN IP4 10.1.1.1\nm=audio 0 RTP/AVP 0\na=rtcp-mux\n";
+    expect_changes(refused, &[anchor(ORIGIN, 20000)], &[("10.1.1.1", ORIGIN)]);
+}
+
+#[test]
+fn rtcp_mux_comes_last_in_its_section_where_the_anchor_has_it() {
+    expect_changes(
+        "v=0\r\nc=IN IP4 10.1.1.1\r\nm=audio 40000 RTP/AVP 0\r\na=ptime:20\r\na=candidate:1 1 udp 1 10.1.1.1 9 typ host\r\n\r\n\
+         m=video 40002 RTP/AVP 31\r\na=rtcp-mux\r\nm=image 40004 udptl t38\r\nm=video 0 RTP/AVP 31\r\n",
+        &[muxed(20000), muxed(20002), muxed(20004), muxed(20006)],
+        &[
+            ("a=candidate:1 1 udp 1 10.1.1.1 9 typ host\r\n", ""),
+            ("a=ptime:20\r\n", "a=ptime:20\r\na=rtcp-mux\r\n"),
+            ("10.1.1.1", ORIGIN),
+            ("4000", "2000"),
+        ],
+    );
+    // A line that has no end yet gets one, and c= comes before attributes.
+    let bare = "v=0\nm=audio 40000 RTP/AVP 0";
+    let expected = format!("v=0\nm=audio 20000 RTP/AVP 0\nc=IN IP4 {ORIGIN}\na=rtcp-mux");
+    assert_eq!(rewritten(bare, &[muxed(20000)]), expected);
 }
 
 #[test]
