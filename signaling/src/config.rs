@@ -33,7 +33,9 @@ pub use accounts::{
 };
 pub use answers::{AnswerConfig, StatusConfig, WayConfig};
 pub use api::ApiConfig;
-pub use cdr::{AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig};
+pub use cdr::{
+    AccountingConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, VendorAttributes, WhenJournalFullConfig,
+};
 pub use descriptions::PrivateMediaConfig;
 pub use dialogs::{ReferConfig, ReliableProvisionalConfig, SessionTimerConfig, StunConfig, UnknownMethodsConfig};
 pub use doubts::{Doubts, NamedAnnouncement};

@@ -30,7 +30,8 @@ mod transport;
 pub use api::OPENAPI;
 pub use cdr::CdrFault;
 pub use config::{
-    AccountingConfig, ApiConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, WhenJournalFullConfig,
+    AccountingConfig, ApiConfig, CdrConfig, FilesConfig, PostgresConfig, SqliteConfig, VendorAttributes,
+    WhenJournalFullConfig,
 };
 pub use config::{
     AlgorithmConfig, AnswerConfig, AuthenticationConfig, CredentialsConfig, EndpointMediaConfig, HeaderRuleConfig,

@@ -208,5 +208,35 @@ fn freeradius_is_told_of_the_start_and_the_stop_of_each_call() {
         assert_eq!(value(stop, "User-Name").as_deref(), Some("caller"), "{stop}");
         assert_eq!(value(stop, "Acct-Terminate-Cause").as_deref(), Some("User-Request"), "{stop}");
         assert_eq!(value(stop, "NAS-Identifier").as_deref(), Some("moorline"), "{stop}");
+        // What only Cisco's attributes say, by the names that FreeRADIUS's own dictionary has.
+        let pair = |name: &str| {
+            let begin = format!("Cisco-AVPair = \"{name}=");
+            let line = stop.lines().find_map(|line| line.trim().strip_prefix(&begin)?.strip_suffix('"'));
+            line.unwrap_or_else(|| panic!("no {name} in {stop}"))
+        };
+        let called = value(stop, "Called-Station-Id").expect("a number");
+        assert_eq!(
+            [pair("called_number_sent"), pair("caller_number_sent")],
+            [called.as_str(), &value(stop, "Calling-Station-Id").expect("a number")]
+        );
+        assert_eq!([pair("caller_trunk"), pair("callee_trunk")], ["caller", "callee"]);
+        assert_eq!([pair("callee_code"), pair("callee_reason")], ["200", "OK"]);
+        assert_eq!(pair("cause"), format!("{}_hung_up", pair("ended_by")));
+        for (media, at) in [("caller_media", stand.address(4, 0)), ("callee_media", stand.address(5, 0))] {
+            assert!(pair(media).starts_with(&format!("{}:", at.ip())), "{stop}");
+        }
+        for side in ["caller", "callee"] {
+            assert!(pair(&format!("{side}_local_media")).starts_with("127.98.73."), "{stop}");
+            assert!(pair(&format!("{side}_codec")).starts_with("PCM"), "{stop}");
+            let figure = |name: &str| pair(&format!("{side}_{name}")).parse::<f64>().expect("a number");
+            assert!(figure("lost") == 0.0 && figure("mos") > 3.0 && figure("jitter_us") < 1e6, "{stop}");
+            assert!([0.0, 8.0].contains(&figure("payload_type")), "{stop}");
+        }
+        let ms: u64 = pair("duration_ms").parse().expect("a number");
+        assert_eq!(ms.div_ceil(1000), number("Acct-Session-Time"), "{stop}");
+        let times = ["setup", "connect", "disconnect"].map(|name| value(stop, &format!("h323-{name}-time")));
+        let times = times.map(|time| time.unwrap_or_else(|| panic!("no time in {stop}")));
+        assert!(times.iter().all(|time| time.get(12..17) == Some(" UTC ")), "{stop}");
+        assert_eq!(value(stop, "h323-remote-address"), Some(stand.address(3, 0).ip().to_string()), "{stop}");
     }
 }

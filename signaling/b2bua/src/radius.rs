@@ -2,6 +2,7 @@
 //! read and proved to come from the server. Who sends them, and again, is somebody else.
 
 mod accounting;
+mod cisco;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use crate::verify::DigestQuestion;
 
 pub use accounting::{Accounting, Status, accounting_answer, accounting_request};
+pub use cisco::{Cisco, MAX_VENDOR_VALUE};
 
 /// The longest value of an attribute.
 pub const MAX_VALUE: usize = 253;

@@ -1,5 +1,7 @@
 //! Records for a RADIUS server (RFC 2866): start at the answer, interim updates, stop at the end.
 
+mod cisco;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -10,7 +12,7 @@ use moorline_b2bua::radius::{self, Accounting, MAX_PACKET, MAX_VALUE, Status};
 
 use super::cursor::Place;
 use super::sink::{BATCH, Entry, Refused, Sink, SinkFault};
-use crate::config::AccountingConfig;
+use crate::config::{AccountingConfig, VendorAttributes};
 use crate::radius::SharedSecret;
 
 /// Requests that are under way at once: a request has one of 256 identifiers.
@@ -19,6 +21,10 @@ const AT_ONCE: usize = 64;
 /// A request is refused for good when it was left without an answer so many times, each time while others got theirs. A
 /// server says in no other way that it does not like a request (RFC 2866 section 4.1).
 const REFUSED_AFTER: u32 = 4;
+
+/// Left without an answer so often, a request is sent without attributes of vendors: with them it may be too long for what
+/// lies between, which passes no fragments.
+const PLAIN_AFTER: u32 = 2;
 
 /// For each time that a request was left without an answer, so many more records are looked at: others must be asked
 /// about meanwhile.
@@ -58,7 +64,9 @@ impl RadiusSink {
         let mut open = Vec::new();
         for entry in entries.iter().filter(|entry| !self.taken.contains(&told(entry))) {
             self.identifier = self.identifier.wrapping_add(1);
-            let accounting = accounting(&entry.record, entry.stage, &self.config.nas_identifier);
+            let often = self.left_out.get(&told(entry)).is_some_and(|times| *times >= PLAIN_AFTER);
+            let vendor = if often { VendorAttributes::None } else { self.config.vendor_attributes };
+            let accounting = accounting(&entry.record, entry.stage, &self.config.nas_identifier, vendor);
             let packet = radius::accounting_request(self.identifier, secret.bytes(), &accounting);
             // Values are cut to size, so it fits.
             let packet = packet.map_err(|problem| SinkFault(problem.to_string()))?;
@@ -168,7 +176,7 @@ fn is_timeout(problem: &io::Error) -> bool {
 }
 
 /// What a server is told of a record.
-fn accounting(record: &Record, stage: Stage, nas_identifier: &str) -> Accounting {
+fn accounting(record: &Record, stage: Stage, nas_identifier: &str, vendor: VendorAttributes) -> Accounting {
     let (status, at) = match stage {
         Stage::Ended => (Status::Stop, record.end),
         Stage::Going => (Status::Interim, None),
@@ -185,23 +193,28 @@ fn accounting(record: &Record, stage: Stage, nas_identifier: &str) -> Accounting
     let cause = record.cause.as_deref().unwrap_or_default();
     Accounting {
         status,
-        session: cut(&record.id),
-        call: cut(&record.caller.call_id),
-        user: cut(&record.account),
-        nas_identifier: cut(nas_identifier),
-        called: cut(&record.called_number),
-        calling: cut(&record.caller_number),
+        session: cut(&record.id, MAX_VALUE),
+        call: cut(&record.caller.call_id, MAX_VALUE),
+        user: cut(&record.account, MAX_VALUE),
+        nas_identifier: cut(nas_identifier, MAX_VALUE),
+        called: cut(&record.called_number, MAX_VALUE),
+        calling: cut(&record.caller_number, MAX_VALUE),
         seconds: u32::try_from(record.duration_ms.div_ceil(1000)).unwrap_or(u32::MAX),
         octets: [caller.bytes, callee.bytes],
         packets: [caller.packets, callee.packets],
         at_unix_s: at.unix_s(),
-        connection: cut([code.as_str(), cause, codec].join(" ").trim()),
+        connection: cut([code.as_str(), cause, codec].join(" ").trim(), MAX_VALUE),
         terminate_cause: terminate_cause(cause),
+        cisco: match vendor {
+            VendorAttributes::Cisco => cisco::attributes(record, stage),
+            VendorAttributes::None => Vec::new(),
+        },
     }
 }
 
-fn cut(text: &str) -> Vec<u8> {
-    text.as_bytes()[..text.len().min(MAX_VALUE)].to_vec()
+/// As much of a text as fits, in whole characters.
+fn cut(text: &str, most: usize) -> Vec<u8> {
+    text.as_bytes()[..text.floor_char_boundary(most)].to_vec()
 }
 
 /// Acct-Terminate-Cause (RFC 2866 section 5.10).

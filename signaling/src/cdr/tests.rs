@@ -10,7 +10,7 @@ use moorline_b2bua::cdr::{Mark, Record, Stage};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{AccountingConfig, FilesConfig, SqliteConfig, WhenJournalFullConfig};
+use crate::config::{AccountingConfig, FilesConfig, SqliteConfig, VendorAttributes, WhenJournalFullConfig};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -414,8 +414,9 @@ fn old_records_leave_the_table_where_that_is_wanted() {
 /// What a server was told: the session and the status of each request.
 type Heard = Arc<std::sync::Mutex<Vec<(String, u8)>>>;
 
-/// A RADIUS server that acknowledges what `answers` says, by how many requests came and by the session, and keeps all requests.
-fn radius_server(answers: impl Fn(usize, &str) -> bool + Send + 'static) -> (std::net::SocketAddr, Heard) {
+/// A RADIUS server that acknowledges what `answers` says, by how many requests came, by the session and the bytes of this one,
+/// and keeps all requests.
+fn radius_server(answers: impl Fn(usize, &str, usize) -> bool + Send + 'static) -> (std::net::SocketAddr, Heard) {
     use md5::{Digest, Md5};
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");
@@ -440,7 +441,7 @@ fn radius_server(answers: impl Fn(usize, &str) -> bool + Send + 'static) -> (std
                 kept.push((session.clone(), status));
                 kept.len()
             };
-            if answers(count, &session) {
+            if answers(count, &session, length) {
                 let mut answer = vec![5, request[1], 0, 20];
                 let proof =
                     Md5::new().chain_update(&answer).chain_update(&request[4..20]).chain_update(b"secret").finalize();
@@ -464,13 +465,14 @@ fn accounting_at(stand: &Stand, server: std::net::SocketAddr) -> AccountingConfi
         attempts: 1,
         interim_s: 0,
         nas_identifier: "moorline".into(),
+        vendor_attributes: VendorAttributes::default(),
     }
 }
 
 #[test]
 fn a_radius_server_is_told_of_each_step_until_it_has_it() {
     // The first three requests are lost.
-    let (address, heard) = radius_server(|count, _| count > 3);
+    let (address, heard) = radius_server(|count, _, _| count > 3);
     let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
     let config = CdrConfig { radius: Some(accounting_at(&stand, address)), ..stand.config.clone() };
     let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");

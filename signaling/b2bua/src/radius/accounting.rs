@@ -3,6 +3,7 @@
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
+use super::cisco::{self, Cisco};
 use super::{Fault, HEADER, MAX_PACKET, NAS_IDENTIFIER, TooLong, USER_NAME, attribute};
 
 const ACCOUNTING_REQUEST: u8 = 4;
@@ -48,6 +49,8 @@ pub struct Accounting {
     pub connection: Vec<u8>,
     /// Acct-Terminate-Cause, of a stop.
     pub terminate_cause: u32,
+    /// What else there is to say, in values of 1 to 247 bytes. Of those that do not all fit the longest are left out.
+    pub cisco: Vec<(Cisco, Vec<u8>)>,
 }
 
 /// Writes an Accounting-Request.
@@ -87,6 +90,7 @@ pub fn accounting_request(identifier: u8, secret: &[u8], told: &Accounting) -> R
     if told.status == Status::Stop {
         number(&mut packet, 49, told.terminate_cause)?;
     }
+    cisco::append(&mut packet, &told.cisco)?;
     if packet.len() > MAX_PACKET {
         return Err(TooLong);
     }
@@ -141,6 +145,7 @@ mod tests {
             at_unix_s: 1_700_000_000,
             connection: b"200 PCMA".to_vec(),
             terminate_cause: 1,
+            cisco: vec![(Cisco::AvPair, b"callee_trunk=carrier".to_vec())],
         }
     }
 
@@ -169,6 +174,7 @@ mod tests {
         assert_eq!(values(&stop, 52), [1_u32.to_be_bytes()]);
         assert_eq!(values(&stop, 46), [61_u32.to_be_bytes()]);
         assert_eq!(values(&stop, 49), [1_u32.to_be_bytes()]);
+        assert_eq!(values(&stop, 26), [[&[0, 0, 0, 9, 1, 22][..], b"callee_trunk=carrier"].concat()]);
         let start = accounting_request(9, b"secret", &told(Status::Start)).unwrap();
         assert!([42, 46, 49].iter().all(|kind| values(&start, *kind).is_empty()));
         // RFC 2866 section 3: over the packet with zeros in its place, and the secret.
@@ -178,6 +184,10 @@ mod tests {
         assert_eq!(start[4..HEADER], Md5::digest(&zeroed)[..]);
         let long = Accounting { user: vec![b'x'; 254], ..told(Status::Start) };
         assert_eq!(accounting_request(9, b"secret", &long), Err(TooLong));
+        let much = Accounting { cisco: vec![(Cisco::AvPair, vec![b'x'; 247]); 40], ..told(Status::Stop) };
+        let much = accounting_request(9, b"secret", &much).unwrap();
+        assert!((MAX_PACKET - 255..=MAX_PACKET).contains(&much.len()), "{}", much.len());
+        assert!(values(&much, 26).last().unwrap().ends_with(b"left_out=25"), "15 have room");
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn a_postgresql_server_that_is_frozen_hangs_nobody() {
 
 #[test]
 fn a_record_that_radius_servers_never_answer_to_is_set_aside_and_holds_up_no_other() {
-    let (address, _) = radius_server(|_, session| session != id(1));
+    let (address, _) = radius_server(|_, session, _| session != id(1));
     let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
     let config = CdrConfig { radius: Some(accounting_at(&stand, address)), ..stand.config.clone() };
     let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");
@@ -92,10 +92,36 @@ fn a_record_that_radius_servers_never_answer_to_is_set_aside_and_holds_up_no_oth
 }
 
 #[test]
+fn an_account_that_is_too_long_for_the_path_is_told_without_attributes_of_vendors() {
+    let plain = Arc::new(AtomicBool::new(false));
+    let came = Arc::clone(&plain);
+    let (address, _) = radius_server(move |_, session, length| {
+        came.fetch_or(session == id(1) && length < 600, Ordering::Relaxed);
+        length < 600
+    });
+    let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
+    let config = CdrConfig { radius: Some(accounting_at(&stand, address)), ..stand.config.clone() };
+    let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");
+    let mut long = mark(1, Stage::Ended);
+    (long.record.caller.reason, long.record.callee.reason) = (Some("x".repeat(256)), Some("x".repeat(256)));
+    write(&records, [long]);
+    let counts = records.counts();
+    let mut next = 2;
+    until("it is told", || {
+        write(&records, [mark(next, Stage::Ended)]);
+        next += 1;
+        plain.load(Ordering::Relaxed)
+    });
+    until("all are taken", || of(&counts.sinks[0].written) == next - 1);
+    assert_eq!(of(&counts.sinks[0].set_aside), 0);
+    drop(records);
+}
+
+#[test]
 fn a_radius_server_that_is_away_refuses_nothing() {
     let there = Arc::new(AtomicBool::new(true));
     let here = Arc::clone(&there);
-    let (address, _) = radius_server(move |_, _| here.load(Ordering::Relaxed));
+    let (address, _) = radius_server(move |_, _, _| here.load(Ordering::Relaxed));
     let stand = Stand::new(|config| (config.csv, config.json) = (None, None));
     let config = CdrConfig { radius: Some(accounting_at(&stand, address)), ..stand.config.clone() };
     let (records, _) = start(&config, stand.folder.path(), Arc::default()).expect("it starts");

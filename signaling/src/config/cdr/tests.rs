@@ -34,6 +34,18 @@ fn json_lines_are_written_where_nothing_else_is() {
 }
 
 #[test]
+fn a_radius_server_is_told_all_unless_told_otherwise() {
+    let radius = |text: &str| {
+        let text = format!("[cdr.radius]\nservers = []\nsecret_file = \"/secret\"\n{text}");
+        toml::from_str::<Config>(&text).map(|config| config.cdr.radius.map(|radius| radius.vendor_attributes))
+    };
+    assert_eq!(radius(""), Ok(Some(VendorAttributes::Cisco)));
+    assert_eq!(radius("vendor_attributes = \"none\""), Ok(Some(VendorAttributes::None)));
+    let fault = radius("vendor_attributes = \"juniper\"").expect_err("no vendor of ours");
+    assert!(fault.message().contains("expected `cisco` or `none`"), "{fault}");
+}
+
+#[test]
 fn every_fault_names_its_key() {
     let text = "[cdr]\njournal_mb = 1\ndirectory = \"here\"\n[cdr.csv]\nrotate_mb = 0\nrotate_s = 1\n\
                 [cdr.sqlite]\nfile = \"records.sqlite\"\n\
