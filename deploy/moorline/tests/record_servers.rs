@@ -3,17 +3,20 @@
 
 mod stand;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use moorline_bench::load::{self, Plan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
+use stand::operator::{edit, moorline, said};
 use stand::{Stand, left_out};
 
 /// Ends a server with the test.
@@ -44,11 +47,33 @@ fn as_somebody(command: &mut Command) -> &mut Command {
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
+/// An empty server's directory.
+fn make_postgresql(programs: &Path, folder: &Path) -> PathBuf {
+    // Its own user must come through to it.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("set");
+    let data = folder.join("data");
+    fs::create_dir(&data).expect("made");
+    if geteuid().is_root() {
+        let user = User::from_name("nobody").expect("asked").expect("there is nobody");
+        chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("given away");
+    }
+    let mut initdb = Command::new(programs.join("initdb"));
+    initdb.args(["-A", "trust", "-U", "moorline", "--no-sync", "-D"]).arg(&data);
+    assert!(as_somebody(&mut initdb).status().expect("initdb runs").success());
+    data
+}
+
 fn start_postgresql(programs: &Path, data: &Path) -> Server {
     let mut command = Command::new(programs.join("postgres"));
     command.arg("-D").arg(data).args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"]);
     command.arg(format!("unix_socket_directories={}", data.display()));
     Server(as_somebody(&mut command).spawn().expect("PostgreSQL starts"))
+}
+
+/// Whether it takes connections.
+fn is_ready(programs: &Path, data: &Path) -> bool {
+    let mut command = Command::new(programs.join("pg_isready"));
+    as_somebody(command.args(["-q", "-h"]).arg(data)).status().expect("it runs").success()
 }
 
 /// One value, as text.
@@ -87,17 +112,7 @@ fn postgresql_has_each_record_once_though_it_was_away() {
         return left_out("records in PostgreSQL", "postgresql");
     };
     let folder = tempfile::tempdir().expect("a folder");
-    // Its own user must come through to it.
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
-    let data = folder.path().join("data");
-    fs::create_dir(&data).expect("made");
-    if geteuid().is_root() {
-        let user = User::from_name("nobody").expect("asked").expect("there is nobody");
-        chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("given away");
-    }
-    let mut initdb = Command::new(programs.join("initdb"));
-    initdb.args(["-A", "trust", "-U", "moorline", "--no-sync", "-D"]).arg(&data);
-    assert!(as_somebody(&mut initdb).status().expect("initdb runs").success());
+    let data = make_postgresql(&programs, folder.path());
 
     let lines = format!("[signaling.cdr.postgres]\nhost = {data:?}\ndatabase = \"postgres\"\nuser = \"moorline\"\n");
     let (mut stand, state) = recording(71, &lines);
@@ -140,12 +155,13 @@ fn postgresql_has_each_record_once_though_it_was_away() {
 const FREERADIUS: &str = "/usr/sbin/freeradius";
 const SECRET: &str = "a secret of the test";
 
+/// A port that was free a moment ago: there is no way to have FreeRADIUS choose one and tell.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+}
+
 /// FreeRADIUS that writes accounts into files, and nothing else.
-fn start_freeradius(at: &Path) -> (Server, u16) {
-    // A port that was free a moment ago: there is no way to have it choose one and tell.
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let port = socket.local_addr().expect("bound").port();
-    drop(socket);
+fn start_freeradius(at: &Path, port: u16) -> Server {
     let at = at.display();
     let config = format!(
         "prefix = /usr\nlocalstatedir = {at}\nlogdir = {at}\nrun_dir = {at}\nraddbdir = {at}\n\
@@ -166,7 +182,27 @@ fn start_freeradius(at: &Path) -> (Server, u16) {
         .stdin(Stdio::null())
         .spawn()
         .expect("FreeRADIUS starts");
-    (Server(process), port)
+    Server(process)
+}
+
+/// The secret's file.
+fn keep_secret(folder: &Path) -> PathBuf {
+    let secret = folder.join("secret");
+    fs::write(&secret, format!("{SECRET}\n")).expect("written");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its own");
+    secret
+}
+
+/// The accounts of this status that FreeRADIUS has written.
+fn accounts(folder: &Path, status: &str) -> Vec<String> {
+    let detail = fs::read_to_string(folder.join("detail")).unwrap_or_default();
+    let of = |account: &&str| value(account, "Acct-Status-Type").as_deref() == Some(status);
+    detail.split("\n\n").filter(of).map(str::to_owned).collect()
+}
+
+fn value(account: &str, name: &str) -> Option<String> {
+    let line = account.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = "));
+    line.map(|value| value.trim_matches('"').to_owned())
 }
 
 #[test]
@@ -175,31 +211,16 @@ fn freeradius_is_told_of_the_start_and_the_stop_of_each_call() {
         return left_out("accounts for FreeRADIUS", "freeradius");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let secret = folder.path().join("secret");
-    fs::write(&secret, format!("{SECRET}\n")).expect("written");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its own");
-    let (_server, port) = start_freeradius(folder.path());
+    let (secret, port) = (keep_secret(folder.path()), free_port());
+    let _server = start_freeradius(folder.path(), port);
     let lines = format!("[signaling.cdr.radius]\nservers = [\"127.0.0.1:{port}\"]\nsecret_file = {secret:?}\n");
     let (stand, _state) = recording(73, &lines);
     call(&stand, 3, 1);
-    let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
     stand.until("both ends of all calls are told", || sink(&stand, "written_total", "radius") == Some(6.0));
-    let detail = fs::read_to_string(folder.path().join("detail")).unwrap_or_else(|_| panic!("no accounts\n{}", log()));
-    let accounts: Vec<&str> = detail.split("\n\n").filter(|account| account.contains("Acct-Session-Id")).collect();
-    let value = |account: &str, name: &str| {
-        let line = account.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = "));
-        line.map(|value| value.trim_matches('"').to_owned())
-    };
-    let of = |status: &str| -> Vec<&str> {
-        accounts
-            .iter()
-            .filter(|account| value(account, "Acct-Status-Type").as_deref() == Some(status))
-            .copied()
-            .collect()
-    };
-    let (starts, stops) = (of("Start"), of("Stop"));
-    assert_eq!((starts.len(), stops.len()), (3, 3), "{detail}");
-    for stop in stops {
+    let (starts, stops) = (accounts(folder.path(), "Start"), accounts(folder.path(), "Stop"));
+    let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    assert_eq!((starts.len(), stops.len()), (3, 3), "{log}");
+    for stop in &stops {
         let session = value(stop, "Acct-Session-Id").expect("an id");
         assert_eq!(starts.iter().filter(|start| value(start, "Acct-Session-Id").as_ref() == Some(&session)).count(), 1);
         let number = |name: &str| value(stop, name).and_then(|value| value.parse::<u64>().ok()).expect("a number");
@@ -239,4 +260,99 @@ fn freeradius_is_told_of_the_start_and_the_stop_of_each_call() {
         assert!(times.iter().all(|time| time.get(12..17) == Some(" UTC ")), "{stop}");
         assert_eq!(value(stop, "h323-remote-address"), Some(stand.address(3, 0).ip().to_string()), "{stop}");
     }
+}
+
+#[test]
+fn records_move_between_files_and_servers_while_calls_are_up() {
+    let Some(programs) = postgresql().filter(|_| Path::new(FREERADIUS).exists()) else {
+        return left_out("reloads that change where records go", "postgresql and freeradius");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = make_postgresql(&programs, folder.path());
+    let (secret, port) = (keep_secret(folder.path()), free_port());
+    let files = "[signaling.cdr.json]\n[signaling.cdr.csv]\n";
+    let servers = format!(
+        "[signaling.cdr.postgres]\nhost = {data:?}\ndatabase = \"postgres\"\nuser = \"moorline\"\n\
+         [signaling.cdr.radius]\nservers = [\"127.0.0.1:{port}\"]\nsecret_file = {secret:?}\n"
+    );
+    let (mut stand, state) = recording(74, files);
+    let lines =
+        |file: &str| fs::read_to_string(state.path().join("cdr").join(file)).unwrap_or_default().lines().count();
+    let reload = |old: &str, new: &str| {
+        let active = stand.signaling_value("moorline_sip_calls_active");
+        edit(&stand, old, new);
+        let told = said(&moorline(&stand, &["reload"]));
+        assert!(active > Some(0.0), "no call is up: {told}");
+        told
+    };
+    let written = |name: &str, more: f64| {
+        let before = sink(&stand, "written_total", name).unwrap_or_default();
+        stand.until(name, || sink(&stand, "written_total", name) >= Some(before + more));
+    };
+    let plan = stand.plan(400, Duration::from_secs(1));
+    let (report, running) = thread::scope(|scope| {
+        let load = scope.spawn(|| load::run(&plan, &mut |_| {}));
+        written("json", 5.0);
+        // A server that cannot be reached is told by PostgreSQL's connection alone.
+        let told = reload(files, &servers);
+        assert!(told.contains("signaling.cdr.postgres cannot be opened: ") && told.contains("refused"), "{told}");
+        written("json", 5.0);
+        let mut running = vec![start_postgresql(&programs, &data)];
+        stand.until("PostgreSQL is there", || is_ready(&programs, &data));
+        // What runs is what the file said before.
+        let told = said(&moorline(&stand, &["reload"]));
+        assert!(told.contains("in force"), "{told}");
+        stand.until("it is known that FreeRADIUS is away", || sink(&stand, "failing", "radius") == Some(1.0));
+        running.push(start_freeradius(folder.path(), port));
+        stand.until("it has been told", || sink(&stand, "failing", "radius") == Some(0.0));
+        written("postgres", 5.0);
+        written("radius", 5.0);
+        for _round in 0..2 {
+            let told = reload(&servers, files);
+            assert!(told.contains("in force"), "{told}");
+            written("csv", 5.0);
+            let told = reload(files, &servers);
+            assert!(told.contains("in force"), "{told}");
+            written("radius", 5.0);
+            written("postgres", 10.0);
+        }
+        let told = reload(&servers, files);
+        assert!(told.contains("in force"), "{told}");
+        (load.join().expect("no panic").expect("the load runs"), running)
+    });
+    assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    assert!(stand.log().contains(&format!("call records wait in the journal: 127.0.0.1:{port}")), "{}", stand.log());
+    stand.until_nothing_is_left();
+    let rows = || query(&programs, &data, "SELECT count(*) FROM moorline_records").parse::<usize>().expect("a number");
+    stand.until("each record is somewhere", || lines("records.jsonl") + rows() >= 400);
+    stand.until("in CSV too", || lines("records.csv") > lines("records.jsonl"));
+    for name in ["postgres", "radius"] {
+        stand.until("those that leave have ended", || sink(&stand, "waiting", name).is_none());
+    }
+    assert_eq!(stand.end(Signal::SIGTERM), Some(0), "{}", stand.log());
+
+    let text = |file: &str| fs::read_to_string(state.path().join("cdr").join(file)).expect("records");
+    let (json, csv) = (text("records.jsonl"), text("records.csv"));
+    let json: Vec<String> = json
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a record")["id"].to_string())
+        .map(|id| id.trim_matches('"').to_owned())
+        .collect();
+    let csv = csv.lines().skip(1).map(|line| line.split(',').next().unwrap_or_default().to_owned()).collect();
+    let table = query(&programs, &data, "SELECT id FROM moorline_records").lines().map(str::to_owned).collect();
+    // It is told again where its answer came late: by the same name.
+    let stops: BTreeSet<String> =
+        accounts(folder.path(), "Stop").iter().filter_map(|stop| value(stop, "Acct-Session-Id")).collect();
+    let sorted = |mut ids: Vec<String>| {
+        ids.sort_unstable();
+        ids
+    };
+    let (json, table) = (sorted(json), sorted(table));
+    assert!(json == sorted(csv), "the files have the same\n{}", stand.log());
+    assert!(table == sorted(stops.into_iter().collect()), "the servers have the same\n{}", stand.log());
+    let mut all = sorted([json, table].concat());
+    let records = all.len();
+    all.dedup();
+    assert_eq!((records, all.len()), (400, 400), "{}", stand.log());
+    drop(running);
 }

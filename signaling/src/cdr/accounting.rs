@@ -59,8 +59,9 @@ impl RadiusSink {
     fn ask(&mut self, server: SocketAddr, entries: &[&Entry]) -> Result<(), SinkFault> {
         let Some(secret) = self.secret.clone() else { return Err(SinkFault("no secret".into())) };
         let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let fault = |problem: io::Error| SinkFault(format!("{server}: {problem}"));
         let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(server)?;
+        socket.connect(server).map_err(fault)?;
         let mut open = Vec::new();
         for entry in entries.iter().filter(|entry| !self.taken.contains(&told(entry))) {
             self.identifier = self.identifier.wrapping_add(1);
@@ -75,7 +76,7 @@ impl RadiusSink {
         let mut buffer = vec![0; MAX_PACKET];
         for _attempt in 0..self.config.attempts {
             for (packet, _) in &open {
-                socket.send(packet)?;
+                socket.send(packet).map_err(fault)?;
             }
             let deadline = Instant::now() + Duration::from_millis(self.config.timeout_ms.into());
             while !open.is_empty() {
@@ -87,7 +88,7 @@ impl RadiusSink {
                 let length = match socket.recv(&mut buffer) {
                     Ok(length) => length,
                     Err(problem) if is_timeout(&problem) => break,
-                    Err(problem) => return Err(SinkFault(format!("{server}: {problem}"))),
+                    Err(problem) => return Err(fault(problem)),
                 };
                 let answers = |(packet, _): &(Vec<u8>, &Entry)| {
                     radius::accounting_answer(&buffer[..length], packet, secret.bytes()).is_ok()
