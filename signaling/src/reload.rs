@@ -14,7 +14,8 @@ mod settings;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use moorline_b2bua::policy::Policy;
@@ -81,6 +82,12 @@ const REST: Duration = Duration::from_secs(600);
 
 /// How often it is looked whether retired trunks are still needed.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a reload waits for others: longer than the sinks of one may take to open, and those that leave to end.
+const TURN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+
+/// How often it is looked whether they have ended.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The most trunks, with those that have retired.
 const MAX_TRUNKS: usize = 65_536;
@@ -207,7 +214,10 @@ impl Reload {
     fn read_again(&self, dry_run: bool) -> ReloadReply {
         let configuration = self.source.name();
         // Whoever reloads at the same time waits here, and reads what the file says then.
-        let mut state = self.state();
+        let mut state = match self.turn() {
+            Ok(state) => state,
+            Err(why) => return refused(configuration, why),
+        };
         let text = match self.source.text() {
             Ok(Some(text)) => text,
             Ok(None) => {
@@ -229,8 +239,11 @@ impl Reload {
     }
 
     fn go_back(&self, dry_run: bool) -> ReloadReply {
-        let mut state = self.state();
         let configuration = "the configuration before".to_owned();
+        let mut state = match self.turn() {
+            Ok(state) => state,
+            Err(why) => return refused(configuration, why),
+        };
         let next = match (state.before.take(), self.history.as_ref().and_then(History::before)) {
             (Some(before), _) => before,
             (None, Some(kept)) => match self.source.read(&kept.text, Some(&kept.directory)) {
@@ -394,6 +407,25 @@ impl Reload {
             let policy = before.without(&unused);
             self.limits.forget_others(&policy);
             self.publish(&mut state, policy);
+        }
+    }
+
+    /// The state for a reload, which waits for others, but for none that hangs.
+    fn turn(&self) -> Result<MutexGuard<'_, State>, String> {
+        let deadline = Instant::now() + TURN;
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Ok(state),
+                Err(TryLockError::Poisoned(state)) => return Ok(state.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) => {
+                    let so_long = TURN.as_secs();
+                    return Err(format!(
+                        "another one has been under way for more than {so_long} s, and waits for a disk or a server: \
+                         try again when it has ended"
+                    ));
+                }
+            }
         }
     }
 

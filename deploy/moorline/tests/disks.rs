@@ -12,10 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use moorline_bench::load;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use serde_json::Value;
+use stand::operator::{edit, moorline, said};
 use stand::parties::{Callers, serve, socket};
 use stand::{Stand, left_out};
 
@@ -308,4 +310,48 @@ fn a_full_disk_refuses_calls_or_not_as_configured_and_loses_no_record() {
         let causes = compare(&stand, &callers, &disk);
         assert_eq!(causes.contains_key("rejected"), when_full == "refuse", "{causes:?}");
     }
+}
+
+#[test]
+fn a_reload_that_waits_for_a_disk_that_hangs_is_refused_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = Disk::ext4(folder.path()) else { return };
+    let stand = Stand::up_with(98, |text, socket| {
+        let state = format!("[signaling]\nstate = {:?}\n", Path::new(socket).with_file_name("state"));
+        let text = text.replacen("[signaling]\n", &state, 1);
+        text.replacen("[media]\n", "[signaling.cdr.json]\n[media]\n", 1)
+    });
+    let there = format!("[signaling.cdr.json]\ndirectory = {:?}\n", disk.mounted.join("records"));
+    let frozen = disk.freeze();
+    edit(&stand, "[signaling.cdr.json]\n", &there);
+    thread::scope(|scope| {
+        let hangs = scope.spawn(|| said(&moorline(&stand, &["reload"])));
+        stand.until("it hangs", || is_at_work(&stand, "open-sink"));
+        // Others hear what they ask for meanwhile, and those that must wait do it for no longer than the first.
+        assert!(moorline(&stand, &["status"]).status.success());
+        assert!(moorline(&stand, &["trunks"]).status.success());
+        let second = scope.spawn(|| said(&moorline(&stand, &["reload", "--dry-run"])));
+        let report = load::run(&stand.plan(10, Duration::from_secs(1)), &mut |_| {}).expect("the load runs");
+        assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+        assert!(!hangs.is_finished() && is_at_work(&stand, "open-sink"));
+        let told = hangs.join().expect("no panic");
+        assert!(told.contains("signaling.cdr.json cannot be opened: it hangs") && told.contains("refused"), "{told}");
+        let told = second.join().expect("no panic");
+        assert!(told.contains("signaling.cdr.json.directory"), "{told}");
+    });
+    // The old place has the records, and another one can be had at once.
+    stand.until("all is written", || metric(&stand, "moorline_cdr_written_total") == 10.0);
+    edit(&stand, &there, "[signaling.cdr.json]\n[signaling.cdr.csv]\n");
+    let told = said(&moorline(&stand, &["reload"]));
+    assert!(told.contains("in force"), "{told}");
+    drop(frozen);
+    stand.until("what hung is over", || !is_at_work(&stand, "open-sink"));
+}
+
+/// Whether signaling has a thread of this name.
+fn is_at_work(stand: &Stand, thread: &str) -> bool {
+    let signaling = stand.child("signaling").expect("it runs");
+    let threads = std::fs::read_dir(format!("/proc/{signaling}/task")).expect("its threads");
+    let named = |path: PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
+    threads.filter_map(Result::ok).any(|entry| named(entry.path()))
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ use crate::reload::digest;
 
 /// How often it is looked whether those that leave have ended.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a sink may take to open: longer than a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A sink as it is configured, with what tells its secret from another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,30 @@ pub(crate) struct Opened {
     config: CdrConfig,
     wanted: Vec<Wanted>,
     ready: Vec<(Wanted, Ready)>,
+}
+
+/// A sink that a thread of its own opens: where that hangs, nobody waits for it for long, and it is closed when it comes.
+struct Opening(mpsc::Receiver<Result<Box<dyn Sink>, String>>);
+
+impl Opening {
+    fn of(mut sink: Box<dyn Sink>) -> Opening {
+        let (tell, opened) = mpsc::channel();
+        let told = tell.clone();
+        let body = move || {
+            let opened = sink.open().map(|()| sink).map_err(|fault| fault.to_string());
+            // Nobody may wait for it any more.
+            drop(told.send(opened));
+        };
+        if let Err(problem) = thread::Builder::new().name("open-sink".into()).spawn(body) {
+            drop(tell.send(Err(problem.to_string())));
+        }
+        Opening(opened)
+    }
+
+    fn until(self, deadline: Instant) -> Result<Box<dyn Sink>, String> {
+        let opened = self.0.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        opened.unwrap_or_else(|_| Err(format!("it hangs for {} s: does its disk?", PATIENCE.as_secs())))
+    }
 }
 
 impl Wanted {
@@ -92,7 +119,8 @@ impl Sinks {
         Ok(Sinks { directory, journal, running: Mutex::new(running) })
     }
 
-    /// Opens those of a configuration that do not run yet. May wait for a server. Nothing has changed when it returns.
+    /// Opens those of a configuration that do not run yet, all at once. May wait for a server or a disk, but for none that
+    /// hangs. Nothing has changed when it returns.
     ///
     /// # Errors
     /// What cannot be opened, and why.
@@ -110,12 +138,16 @@ impl Sinks {
                 "the journal of call records cannot be written now, and what waits for it is for the sinks that run";
             return Err(vec![format!("signaling.cdr: {why}: try again when it can (`moorline status`)")]);
         }
+        let opening = fresh.into_iter().map(|wanted| {
+            let sink = wanted.sink(&self.directory);
+            (wanted, sink.name(), Opening::of(sink))
+        });
+        let opening: Vec<(Wanted, &str, Opening)> = opening.collect();
+        let deadline = Instant::now() + PATIENCE;
         let (mut ready, mut faults) = (Vec::new(), Vec::new());
-        for wanted in fresh {
-            let mut sink = wanted.sink(&self.directory);
-            let name = sink.name();
-            let opened = sink.open().map_err(|fault| fault.to_string());
-            match opened.and_then(|()| Ready::new(sink, &self.directory, &self.journal).map_err(|e| e.to_string())) {
+        for (wanted, name, opening) in opening {
+            let opened = opening.until(deadline);
+            match opened.and_then(|sink| Ready::new(sink, &self.directory, &self.journal).map_err(|e| e.to_string())) {
                 Ok(opened) => ready.push((wanted, opened)),
                 Err(fault) => faults.push(format!("signaling.cdr.{name} cannot be opened: {fault}")),
             }
@@ -204,5 +236,52 @@ impl Sinks {
     #[cfg(test)]
     pub(super) fn adopt(&self, thread: SinkThread) {
         self.running().push(Running { wanted: None, thread, leaves: false });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cursor::Place;
+    use super::super::sink::{Entry, Refused, SinkFault};
+    use super::*;
+
+    /// One that opens when it is told to, and tells of its end.
+    struct Slow {
+        go: mpsc::Receiver<()>,
+        _gone: mpsc::Sender<()>,
+    }
+
+    impl Sink for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        fn open(&mut self) -> Result<(), SinkFault> {
+            self.go.recv().map_err(|_| SinkFault("it never was".into()))
+        }
+
+        fn prepare(&mut self, _place: &mut Place) -> Result<(), SinkFault> {
+            Ok(())
+        }
+
+        fn take(&mut self, _entries: &[Entry], _place: &mut Place) -> Result<Vec<Refused>, SinkFault> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_hangs_while_it_opens_is_given_up_and_closed_when_it_comes() {
+        let (tell, go) = mpsc::channel();
+        let (gone, ended) = mpsc::channel();
+        let opening = Opening::of(Box::new(Slow { go, _gone: gone }));
+        let why = opening.until(Instant::now()).map(drop).expect_err("it hangs");
+        assert!(why.starts_with("it hangs"), "{why}");
+        assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+        tell.send(()).expect("it waits");
+        assert_eq!(ended.recv(), Err(mpsc::RecvError), "it is closed");
+        let (tell, go) = mpsc::channel();
+        tell.send(()).expect("there");
+        let opening = Opening::of(Box::new(Slow { go, _gone: mpsc::channel().0 }));
+        assert!(opening.until(Instant::now() + Duration::from_secs(60)).is_ok());
     }
 }

@@ -160,6 +160,28 @@ fn what_has_faults_is_refused_whole() {
 }
 
 #[test]
+fn a_reload_waits_for_another_one_but_not_for_ever() {
+    let process = Process::new(CONFIG);
+    process.write(&CONFIG.replace("calls = 5", "calls = 7"));
+    thread::scope(|scope| {
+        let hangs = process.reload.state();
+        let others = [
+            scope.spawn(|| process.reload.reload(false)),
+            scope.spawn(|| process.reload.reload(true)),
+            scope.spawn(|| process.reload.roll_back(false)),
+        ];
+        for other in others {
+            let reply = other.join().expect("no panic");
+            assert!(reply.refused.len() == 1 && reply.refused[0].starts_with("another one"), "{reply:?}");
+        }
+        assert_eq!(process.reload.outcomes().of(Outcome::Refused).0, 2);
+        drop(hangs);
+    });
+    assert!(process.reload.reload(false).applied);
+    assert_eq!(process.limit(), "7");
+}
+
+#[test]
 fn what_needs_a_restart_is_refused_whole() {
     let process = Process::new(CONFIG);
     process.write(&format!("workers = 3\n{}", CONFIG.replace("calls = 5", "calls = 7")));
