@@ -160,7 +160,7 @@ fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
-/// FreeRADIUS that writes accounts into files, and nothing else.
+/// FreeRADIUS that writes accounts into files, and nothing else; what it mends of Cisco's own gateways is no hindrance.
 fn start_freeradius(at: &Path, port: u16) -> Server {
     let at = at.display();
     let config = format!(
@@ -169,11 +169,14 @@ fn start_freeradius(at: &Path, port: u16) -> Server {
          security {{\nmax_attributes = 200\nreject_delay = 0\nstatus_server = no\n}}\n\
          thread pool {{\nstart_servers = 1\nmax_servers = 4\nmin_spare_servers = 1\nmax_spare_servers = 2\n}}\n\
          client local {{\nipaddr = 127.0.0.1\nsecret = \"{SECRET}\"\n}}\n\
-         modules {{\ndetail {{\nfilename = {at}/detail\n}}\n}}\n\
+         modules {{\ndetail {{\nfilename = {at}/detail\n}}\n\
+         preprocess {{\nhuntgroups = {at}/none\nhints = {at}/none\nwith_cisco_vsa_hack = yes\n}}\n}}\n\
          server default {{\nlisten {{\ntype = acct\nipaddr = 127.0.0.1\nport = {port}\n}}\n\
+         preacct {{\npreprocess\n}}\n\
          accounting {{\ndetail\n}}\n}}\n"
     );
     fs::write(Path::new(&at.to_string()).join("radiusd.conf"), config).expect("written");
+    fs::write(Path::new(&at.to_string()).join("none"), "").expect("written");
     let log = fs::File::create(Path::new(&at.to_string()).join("log")).expect("a log");
     let process = Command::new(FREERADIUS)
         .args(["-f", "-l", "stdout", "-n", "radiusd", "-d", &at.to_string()])

@@ -76,7 +76,8 @@ impl Postgres {
         config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE);
         // A server that is gone after it has acknowledged a question is noticed too.
         config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE).keepalives_retries(2);
-        config.options(format!("-c statement_timeout={}", PATIENCE.as_millis()));
+        // That the table is there is no news.
+        config.options(format!("-c statement_timeout={} -c client_min_messages=warning", PATIENCE.as_millis()));
         if let Some(file) = password_file {
             config.password(SharedSecret::read(file).map_err(|fault| SinkFault(fault.to_string()))?.bytes());
         }
