@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use moorline_bench::load;
+use moorline_bench::load::{self, Plan};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
@@ -316,11 +316,7 @@ fn a_full_disk_refuses_calls_or_not_as_configured_and_loses_no_record() {
 fn a_reload_that_waits_for_a_disk_that_hangs_is_refused_and_holds_up_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(disk) = Disk::ext4(folder.path()) else { return };
-    let stand = Stand::up_with(98, |text, socket| {
-        let state = format!("[signaling]\nstate = {:?}\n", Path::new(socket).with_file_name("state"));
-        let text = text.replacen("[signaling]\n", &state, 1);
-        text.replacen("[media]\n", "[signaling.cdr.json]\n[media]\n", 1)
-    });
+    let stand = stand_beside(186);
     let there = format!("[signaling.cdr.json]\ndirectory = {:?}\n", disk.mounted.join("records"));
     let frozen = disk.freeze();
     edit(&stand, "[signaling.cdr.json]\n", &there);
@@ -346,6 +342,59 @@ fn a_reload_that_waits_for_a_disk_that_hangs_is_refused_and_holds_up_nobody() {
     assert!(told.contains("in force"), "{told}");
     drop(frozen);
     stand.until("what hung is over", || !is_at_work(&stand, "open-sink"));
+}
+
+#[test]
+fn a_file_of_records_that_hangs_keeps_no_reload_from_another_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = Disk::ext4(folder.path()) else { return };
+    let stand = stand_beside(187);
+    let call = |calls: u32, seed: u64| {
+        let plan = Plan { seed, ..stand.plan(calls, Duration::from_secs(1)) };
+        let report = load::run(&plan, &mut |_| {}).expect("the load runs");
+        assert!(report.is_clean(), "{report:#?}\n{}", stand.log());
+    };
+    let beside = "[signaling.cdr.json]\n";
+    let there = format!("{beside}directory = {:?}\n", disk.mounted.join("records"));
+    edit(&stand, beside, &there);
+    assert!(said(&moorline(&stand, &["reload"])).contains("in force"), "{}", stand.log());
+    call(5, 1);
+    stand.until("all is written", || metric(&stand, "moorline_cdr_written_total") == 5.0);
+    let frozen = disk.freeze();
+    call(5, 2);
+    stand.until("all have ended", || metric(&stand, "moorline_cdr_waiting") == 5.0);
+    // The one that hangs leaves, and nobody waits for it; then it is followed by one that is well, which does.
+    edit(&stand, &there, "[signaling.cdr.csv]\n");
+    let told = said(&moorline(&stand, &["reload"]));
+    assert!(told.contains("in force") && told.contains("the sink json still takes what has ended before"), "{told}");
+    call(5, 3);
+    stand.until("CSV has its own", || records_in(&stand, "records.csv") == 6);
+    edit(&stand, "[signaling.cdr.csv]\n", &format!("[signaling.cdr.csv]\n{beside}"));
+    let told = said(&moorline(&stand, &["reload"]));
+    assert!(told.contains("in force"), "{told}");
+    call(5, 4);
+    stand.until("CSV has its own", || records_in(&stand, "records.csv") == 11);
+    assert!(moorline(&stand, &["status"]).status.success());
+    assert_eq!(records_in(&stand, "records.jsonl"), 0, "one writes at a time");
+    drop(frozen);
+    stand.until("the one that follows has its own", || records_in(&stand, "records.jsonl") == 5);
+    let hung = std::fs::read_to_string(disk.mounted.join("records/records.jsonl")).expect("records");
+    assert_eq!(hung.lines().count(), 10, "{}", stand.log());
+}
+
+/// With JSON Lines on a disk that is well.
+fn stand_beside(net: u8) -> Stand {
+    Stand::up_with(net, |text, socket| {
+        let state = format!("[signaling]\nstate = {:?}\n", Path::new(socket).with_file_name("state"));
+        let text = text.replacen("[signaling]\n", &state, 1);
+        text.replacen("[media]\n", "[signaling.cdr.json]\n[media]\n", 1)
+    })
+}
+
+/// Lines of a file beside the journal.
+fn records_in(stand: &Stand, file: &str) -> usize {
+    let path = stand.folder.path().join("state/cdr").join(file);
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
 /// Whether signaling has a thread of this name.
