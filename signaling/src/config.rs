@@ -181,7 +181,8 @@ pub struct TrunkConfig {
     #[serde(default)]
     pub relay: RelayConfig,
     /// The names of which its connections must show one by a client certificate, besides coming from its sources (which
-    /// may be any, then): for a listener that serves TLS alone and has a `client_ca`.
+    /// may be any, then): for a listener that serves TLS alone and has a `client_ca`. A reload that names others closes
+    /// connections that show none of them.
     #[serde(default)]
     pub tls_identities: Vec<String>,
     /// The address that it is shown in Via, Contact and From, where that is not its listener's: behind a NAT with several

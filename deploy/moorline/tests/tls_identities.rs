@@ -4,11 +4,13 @@
 mod stand;
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use stand::operator::{edit, moorline, said};
 use stand::{PATIENCE, Stand, left_out};
 
 /// Runs openssl, which must succeed.
@@ -41,41 +43,78 @@ fn certificates(folder: &Path) {
     sign(folder, "stranger", "foreign", "DNS:pbx.example");
 }
 
-/// What comes back to an OPTIONS over TLS by who shows this certificate: an answer, or nothing before the connection is
-/// closed.
-fn asked(stand: &Stand, folder: &Path, certificate: Option<&str>, from: &str) -> String {
-    let sbc = stand.address(1, 5061);
-    let mut command = Command::new("openssl");
-    command.current_dir(folder).args(["s_client", "-quiet", "-verify_quiet", "-CAfile", "ca.pem", "-bind", from]);
-    command.arg("-connect").arg(sbc.to_string());
-    if let Some(name) = certificate {
-        command.args(["-cert", &format!("{name}.pem"), "-key", &format!("{name}.key")]);
+/// A peer that holds a connection over TLS.
+struct Peer {
+    process: Child,
+    to: ChildStdin,
+    from: String,
+    sbc: SocketAddr,
+    /// What it heard, piece by piece; nobody says more once the connection is closed.
+    heard: mpsc::Receiver<String>,
+}
+
+impl Peer {
+    /// Connects from an address, with or without a certificate.
+    fn new(stand: &Stand, folder: &Path, certificate: Option<&str>, from: &str) -> Peer {
+        let sbc = stand.address(1, 5061);
+        let mut command = Command::new("openssl");
+        command.current_dir(folder).args(["s_client", "-quiet", "-verify_quiet", "-CAfile", "ca.pem", "-bind", from]);
+        command.arg("-connect").arg(sbc.to_string());
+        if let Some(name) = certificate {
+            command.args(["-cert", &format!("{name}.pem"), "-key", &format!("{name}.key")]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("it runs");
+        let (to, mut answers) = (process.stdin.take().expect("piped"), process.stdout.take().expect("piped"));
+        let (tell, heard) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok(length @ 1..) = answers.read(&mut buffer) {
+                if tell.send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Peer { process, to, from: from.to_owned(), sbc, heard }
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut client = command.spawn().expect("it runs");
-    let (mut to, mut answers) = (client.stdin.take().expect("piped"), client.stdout.take().expect("piped"));
-    let ping = format!(
-        "OPTIONS sip:{sbc};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKping\r\nMax-Forwards: 70\r\n\
-         From: <sip:{from}>;tag=1\r\nTo: <sip:{sbc}>\r\nCall-ID: ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-    );
-    // Whoever is refused may be gone already.
-    let _refused = to.write_all(ping.as_bytes());
-    let (tell, told) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let (mut text, mut buffer) = (String::new(), [0; 2048]);
-        while let Ok(length @ 1..) = answers.read(&mut buffer) {
-            text += &String::from_utf8_lossy(&buffer[..length]);
-            if text.contains("\r\n\r\n") {
-                break;
+
+    /// What comes back to an OPTIONS: an answer, or nothing before the connection is closed.
+    fn ask(&mut self, number: u32) -> String {
+        let Peer { from, sbc, .. } = self;
+        let ping = format!(
+            "OPTIONS sip:{sbc};transport=tls SIP/2.0\r\nVia: SIP/2.0/TLS {from};branch=z9hG4bKping{number}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{from}>;tag=1\r\nTo: <sip:{sbc}>\r\nCall-ID: ping\r\n\
+             CSeq: {number} OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        // Whoever is refused may be gone already.
+        let _refused = self.to.write_all(ping.as_bytes());
+        let mut text = String::new();
+        while !text.contains("\r\n\r\n") {
+            match self.heard.recv_timeout(PATIENCE) {
+                Ok(more) => text += &more,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("neither an answer nor the end of the connection"),
             }
         }
-        tell.send(text)
-    });
-    let text = told.recv_timeout(PATIENCE);
-    let _ended = client.kill();
-    client.wait().expect("it has ended");
-    assert!(reader.join().expect("it reads").is_ok());
-    text.expect("an answer, or the end of the connection")
+        text
+    }
+
+    /// Waits for the end of the connection.
+    fn is_closed(&self) {
+        assert_eq!(self.heard.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _waited = self.process.wait();
+    }
+}
+
+/// What comes back to who shows this certificate.
+fn asked(stand: &Stand, folder: &Path, certificate: Option<&str>, from: &str) -> String {
+    Peer::new(stand, folder, certificate, from).ask(1)
 }
 
 #[test]
@@ -86,7 +125,8 @@ fn a_trunk_lets_in_who_shows_that_it_is_meant_and_closes_on_others() {
     let certificates_folder = tempfile::tempdir().expect("a folder");
     let folder = certificates_folder.path();
     certificates(folder);
-    let stand = Stand::up_with(88, |text, _| {
+    let stand = Stand::up_with(88, |text, socket| {
+        let command = socket.replace("media.sock", "signaling.sock");
         let tls = format!(
             "transports = [\"tls\"]\ntls = {{ certificate = {:?}, key = {:?}, client_ca = {:?} }}\n",
             folder.join("own.pem"),
@@ -98,7 +138,11 @@ fn a_trunk_lets_in_who_shows_that_it_is_meant_and_closes_on_others() {
              [[signaling.trunks]]\nname = \"pbx\"\nlistener = \"secure\"\nsources = [\"127.98.88.6/32\"]\n\
              tls_identities = [\"pbx.example\"]\n"
         );
-        text.replacen("[[signaling.routes]]", &format!("{trunk}[[signaling.routes]]"), 1)
+        text.replacen("[[signaling.routes]]", &format!("{trunk}[[signaling.routes]]"), 1).replacen(
+            "[signaling]\n",
+            &format!("[signaling]\ncommand = {command:?}\n"),
+            1,
+        )
     });
     let failed = || stand.signaling_value("moorline_sip_tls_handshakes_failed_total");
     let answer = asked(&stand, folder, Some("right"), "127.98.88.6");
@@ -113,4 +157,21 @@ fn a_trunk_lets_in_who_shows_that_it_is_meant_and_closes_on_others() {
     assert_eq!(asked(&stand, folder, Some("right"), "127.98.88.7"), "");
     let answer = asked(&stand, folder, Some("right"), "127.98.88.6");
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+
+    // A reload with another identity closes on who has connected by the former one, and on nobody else.
+    let mut right = Peer::new(&stand, folder, Some("right"), "127.98.88.6");
+    assert!(right.ask(1).starts_with("SIP/2.0 200 "));
+    let edited = |old: &str, new: &str| {
+        edit(&stand, old, new);
+        let output = moorline(&stand, &["reload"]);
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    edited("[\"pbx.example\"]", "[\"pbx.example\", \"other.example\"]");
+    assert!(right.ask(2).starts_with("SIP/2.0 200 "), "it is still meant");
+    let mut other = Peer::new(&stand, folder, Some("wrong"), "127.98.88.6");
+    assert!(other.ask(1).starts_with("SIP/2.0 200 "), "it is meant now");
+    edited("[\"pbx.example\", \"other.example\"]", "[\"other.example\"]");
+    right.is_closed();
+    assert!(other.ask(2).starts_with("SIP/2.0 200 "));
+    assert_eq!(asked(&stand, folder, Some("right"), "127.98.88.6"), "");
 }

@@ -64,6 +64,8 @@ pub(super) enum End {
     Connect(io::Error),
     #[error("TLS handshake: {0}")]
     Handshake(String),
+    #[error("its certificate is for none of the trunk's identities")]
+    Identity,
     #[error("what came is no SIP: {0}")]
     Framing(#[from] FramingError),
     #[error("nothing was sent or received for too long")]
@@ -122,7 +124,7 @@ pub(super) async fn ended(streams: &Streams, connection: &Rc<Connection>, served
         Ok(()) | Err(End::Closed | End::Io(_) | End::Idle) => {}
         Err(End::Connect(_)) => add(&counts.failed),
         Err(End::Handshake(_)) => add(&counts.handshakes_failed),
-        Err(End::Framing(_) | End::Slow | End::Overflow) => add(&counts.cut),
+        Err(End::Framing(_) | End::Slow | End::Overflow | End::Identity) => add(&counts.cut),
     }
     if let Err(end) = &served {
         match end {
@@ -135,12 +137,13 @@ pub(super) async fn ended(streams: &Streams, connection: &Rc<Connection>, served
     }
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, which is no later than that of `welcome`.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     streams: &Streams,
     connection: &Connection,
     mut outgoing: Outgoing,
     stream: S,
+    welcome: impl Future<Output = End>,
 ) -> Result<(), End> {
     let counts = streams.counts.of(connection.flow.transport);
     let _open = Gauge::up(&counts.open);
@@ -149,6 +152,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         end = read(streams, connection, &mut reader) => end,
         end = write(streams, connection, &mut outgoing, &mut writer) => end,
         () = connection.overflow.notified() => Err(End::Overflow),
+        end = welcome => Err(end),
     };
     let _late = timeout(FAREWELL, writer.shutdown()).await;
     end

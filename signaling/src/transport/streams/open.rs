@@ -1,5 +1,6 @@
 //! How connections come to be: accepted, or opened for something to send.
 
+use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -110,15 +111,28 @@ async fn serve_accepted(
 ) -> Result<(), connection::End> {
     stream.set_nodelay(true)?;
     if connection.flow.transport != Transport::Tls {
-        return connection::serve(streams, connection, outgoing, stream).await;
+        return connection::serve(streams, connection, outgoing, stream, pending()).await;
     }
     let identity = streams.identities.borrow().get(connection.flow.listener).cloned().flatten();
     let identity = identity.ok_or(connection::End::Handshake("no certificate".into()))?;
     let handshake = TlsAcceptor::from(identity.server).accept(stream);
     match timeout(streams.bounds.connect(), handshake).await {
         Ok(Ok(stream)) => {
-            check_identity(streams, connection.flow, stream.get_ref().1.peer_certificates())?;
-            connection::serve(streams, connection, outgoing, stream).await
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+            let mut policies = streams.policies.clone();
+            policies.mark_unchanged();
+            if !is_meant(streams, connection.flow, shown.as_ref()) {
+                return Err(connection::End::Handshake(connection::End::Identity.to_string()));
+            }
+            let welcome = async {
+                while policies.changed().await.is_ok() {
+                    if !is_meant(streams, connection.flow, shown.as_ref()) {
+                        return connection::End::Identity;
+                    }
+                }
+                pending().await
+            };
+            connection::serve(streams, connection, outgoing, stream, welcome).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),
@@ -127,19 +141,16 @@ async fn serve_accepted(
 
 /// Where the trunk names identities, the certificate of the far end, which one of the authorities has signed, must be for
 /// one of them.
-fn check_identity(streams: &Streams, flow: Flow, chain: Option<&[CertificateDer<'_>]>) -> Result<(), connection::End> {
+fn is_meant(streams: &Streams, flow: Flow, shown: Option<&CertificateDer<'_>>) -> bool {
     let policy = streams.policy();
     let trunk = policy.ingress(flow.listener, flow.remote).and_then(|trunk| policy.trunks.get(trunk));
     let wanted = trunk.map_or(&[][..], |trunk| &trunk.tls_identities);
-    let shown = chain.and_then(|chain| ParsedCertificate::try_from(chain.first()?).ok());
+    let shown = shown.and_then(|shown| ParsedCertificate::try_from(shown).ok());
     let is_for = |name: &String| {
         let name = ServerName::try_from(name.as_str()).ok();
         shown.as_ref().zip(name).is_some_and(|(shown, name)| verify_server_name(shown, &name).is_ok())
     };
-    if wanted.is_empty() || wanted.iter().any(is_for) {
-        return Ok(());
-    }
-    Err(connection::End::Handshake("its certificate is for none of the trunk's identities".into()))
+    wanted.is_empty() || wanted.iter().any(is_for)
 }
 
 /// Begins to open a connection, on which things may be put at once. `None` if there may be no more, or the listener
@@ -175,7 +186,7 @@ async fn serve_opened(
     let stream = opened.map_err(connection::End::Connect)?;
     if flow.transport != Transport::Tls {
         add(&streams.counts.of(flow.transport).connected);
-        return connection::serve(streams, connection, outgoing, stream).await;
+        return connection::serve(streams, connection, outgoing, stream, pending()).await;
     }
     let identity = streams.identities.borrow().get(flow.listener).cloned().flatten();
     let identity = identity.ok_or(connection::End::Handshake("no certificate".into()))?;
@@ -188,7 +199,7 @@ async fn serve_opened(
     match tokio::time::timeout_at(patience, handshake).await {
         Ok(Ok(stream)) => {
             add(&streams.counts.of(flow.transport).connected);
-            connection::serve(streams, connection, outgoing, stream).await
+            connection::serve(streams, connection, outgoing, stream, pending()).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The connections' thread, with a listener on loopback, and the worker that it speaks with.
 struct Stage {
     streams: Rc<Streams>,
+    policies: watch::Sender<Arc<Policy>>,
     queue: StreamQueue,
     mail: mpsc::Receiver<Mail>,
     commands: Option<mpsc::Receiver<Command>>,
@@ -80,10 +81,12 @@ impl Stage {
         let sockets = bind(&policy.listeners).unwrap();
         let address = sockets[0].socket.local_addr().unwrap();
         let dispatch = Dispatch::new(1, RandomState::new());
-        let policies = watch::Sender::new(Arc::new(policy)).subscribe();
-        let streams = Streams::new(policies, vec![configured], setting.bounds, edge, dispatch, workers).unwrap();
+        let policies = watch::Sender::new(Arc::new(policy));
+        let streams =
+            Streams::new(policies.subscribe(), vec![configured], setting.bounds, edge, dispatch, workers).unwrap();
         Stage {
             streams,
+            policies,
             queue: queues.remove(0),
             mail: inboxes.remove(0).mail,
             commands: Some(commands),

@@ -1,5 +1,6 @@
 //! One connection over memory, in virtual time: what it may hold, and for how long.
 
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn line(stage: &Stage, flow: Flow) -> Line {
     let (near, far) = duplex(4096);
     let (connection, outgoing) = Connection::new(flow);
     let (streams, served_by) = (Rc::clone(&stage.streams), Rc::clone(&connection));
-    let served = spawn_local(async move { serve(&streams, &served_by, outgoing, near).await });
+    let served = spawn_local(async move { serve(&streams, &served_by, outgoing, near, pending()).await });
     Line { far, connection, served }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{PATIENCE, Setting, Stage, message, on_the_thread};
+use super::{PATIENCE, Policy, Setting, Stage, message, on_the_thread};
 use crate::config::{ClientsConfig, TlsConfig};
 use crate::transport::streams::Command;
 use crate::transport::tls::load;
@@ -212,6 +212,41 @@ async fn clients_show_who_they_are_where_their_trunk_asks_for_that() {
             let _ending = timeout(PATIENCE, peer.read_to_end(&mut Vec::new())).await.expect("it is closed");
         }
         stage.until("handshakes failed", |counts| &counts.handshakes_failed, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_its_trunk_no_longer_means_who_made_it() {
+    on_the_thread(async {
+        let authority = authority();
+        authority.sign("client", "client.example");
+        authority.sign("other", "other.example");
+        let client_ca = Some(authority.path("ca.pem"));
+        let tls = Some(TlsConfig { client_ca, ..authority.files() });
+        let identities = &["client.example", "other.example"];
+        let mut stage = Stage::new(Setting { tls, identities, ..Setting::default() });
+        stage.start();
+        let mut client = authority.client(&stage, &TLS13, Some("client")).await.unwrap();
+        let mut other = authority.client(&stage, &TLS13, Some("other")).await.unwrap();
+        converses(&mut stage, &mut client).await;
+        converses(&mut stage, &mut other).await;
+        // Something else changes; then the one is no longer named.
+        let mut policy = Policy::clone(&stage.policies.borrow());
+        policy.limits.calls += 1;
+        stage.policies.send_replace(Arc::new(policy.clone()));
+        converses(&mut stage, &mut client).await;
+        policy.trunks[0].tls_identities.remove(0);
+        stage.policies.send_replace(Arc::new(policy.clone()));
+        let remote = client.get_ref().0.local_addr().unwrap();
+        assert_eq!(timeout(PATIENCE, client.read(&mut [0; 1])).await.expect("an end").unwrap(), 0, "it is closed");
+        stage.learns_of_break(remote).await;
+        stage.until("connections cut", |counts| &counts.cut, 1).await;
+        converses(&mut stage, &mut other).await;
+        // Who is let in by the address alone may stay, whatever it has shown.
+        policy.trunks[0].tls_identities.clear();
+        stage.policies.send_replace(Arc::new(policy));
+        converses(&mut stage, &mut other).await;
     })
     .await;
 }
