@@ -76,7 +76,9 @@ impl Opening {
 
     fn until(self, deadline: Instant) -> Result<Box<dyn Sink>, String> {
         let opened = self.0.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        opened.unwrap_or_else(|_| Err(format!("it hangs for {} s: does its disk?", PATIENCE.as_secs())))
+        opened.unwrap_or_else(|_| {
+            Err(format!("nothing has come of it for {} s; look whether its disk or server hangs", PATIENCE.as_secs()))
+        })
     }
 }
 
@@ -275,7 +277,7 @@ mod tests {
         let (gone, ended) = mpsc::channel();
         let opening = Opening::of(Box::new(Slow { go, _gone: gone }));
         let why = opening.until(Instant::now()).map(drop).expect_err("it hangs");
-        assert!(why.starts_with("it hangs"), "{why}");
+        assert!(why.starts_with("nothing has come of it"), "{why}");
         assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
         tell.send(()).expect("it waits");
         assert_eq!(ended.recv(), Err(mpsc::RecvError), "it is closed");
