@@ -181,7 +181,8 @@ pub struct TrunkConfig {
     #[serde(default)]
     pub relay: RelayConfig,
     /// The names of which its connections must show one by a client certificate, besides coming from its sources (which
-    /// may be any, then): for a listener that serves TLS alone and has a `client_ca`. A reload that names others closes
+    /// may be any, then): for a listener that serves TLS alone and has a `client_ca`. Wildcards are for nobody, and SIP URIs
+    /// of a certificate go before its DNS names (RFC 5922). A reload that names others closes
     /// connections that show none of them.
     #[serde(default)]
     pub tls_identities: Vec<String>,

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tracing::warn;
+use webpki::EndEntityCert;
 
 use crate::config::{ClientsConfig, TlsConfig};
 
@@ -77,6 +78,27 @@ pub(crate) fn load(files: &TlsConfig) -> Result<Identity, Unusable> {
     let client = client.with_root_certificates(roots).with_client_auth_cert(chain, key(&files.key)?);
     let client = client.map_err(refused)?;
     Ok(Identity { server: Arc::new(server), client: Arc::new(client) })
+}
+
+/// Whether a certificate, which an authority has signed, is for the SIP domain or host of this name (RFC 5922 section 7): by
+/// its SIP URIs, where it has any, and by its DNS names and addresses where not. A wildcard is for nobody.
+pub(crate) fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let (Ok(certificate), Ok(wanted)) = (EndEntityCert::try_from(certificate), ServerName::try_from(name)) else {
+        return false;
+    };
+    let mut domains = certificate.valid_uri_names().filter_map(domain).peekable();
+    if domains.peek().is_some() {
+        return domains.any(|domain| domain.eq_ignore_ascii_case(name));
+    }
+    let is_named = || certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name));
+    let valid = certificate.verify_is_valid_for_subject_name(&wanted).is_ok();
+    valid && (!matches!(wanted, ServerName::DnsName(_)) || is_named())
+}
+
+/// The domain that a SIP URI of a certificate is for; `None` for one of another scheme, or of a user (RFC 5922 section 7.1).
+fn domain(uri: &str) -> Option<&str> {
+    let (scheme, domain) = uri.split_once(':')?;
+    (scheme.eq_ignore_ascii_case("sip") && !domain.contains('@')).then_some(domain)
 }
 
 /// When each of the files was last changed; `None` for one that is not there.

@@ -64,7 +64,7 @@ pub(super) enum End {
     Connect(io::Error),
     #[error("TLS handshake: {0}")]
     Handshake(String),
-    #[error("its certificate is for none of the trunk's identities")]
+    #[error("its certificate is for none of the trunk's identities, or no trunk has its address")]
     Identity,
     #[error("what came is no SIP: {0}")]
     Framing(#[from] FramingError),

@@ -9,9 +9,7 @@ use std::time::Duration;
 use moorline_b2bua::policy::Listener;
 use moorline_sip::Transport;
 use moorline_sip::transaction::Flow;
-use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::ParsedCertificate;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
@@ -24,6 +22,7 @@ use super::connection::{self, Connection, Outgoing};
 use super::counts::add;
 use crate::SignalingError;
 use crate::clock::now_ns;
+use crate::transport::tls;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -140,17 +139,14 @@ async fn serve_accepted(
 }
 
 /// Where the trunk names identities, the certificate of the far end, which one of the authorities has signed, must be for
-/// one of them.
+/// one of them. A far end that has no trunk is a stranger.
 fn is_meant(streams: &Streams, flow: Flow, shown: Option<&CertificateDer<'_>>) -> bool {
     let policy = streams.policy();
     let trunk = policy.ingress(flow.listener, flow.remote).and_then(|trunk| policy.trunks.get(trunk));
-    let wanted = trunk.map_or(&[][..], |trunk| &trunk.tls_identities);
-    let shown = shown.and_then(|shown| ParsedCertificate::try_from(shown).ok());
-    let is_for = |name: &String| {
-        let name = ServerName::try_from(name.as_str()).ok();
-        shown.as_ref().zip(name).is_some_and(|(shown, name)| verify_server_name(shown, &name).is_ok())
-    };
-    wanted.is_empty() || wanted.iter().any(is_for)
+    trunk.is_some_and(|trunk| {
+        let wanted = &trunk.tls_identities;
+        wanted.is_empty() || shown.is_some_and(|shown| wanted.iter().any(|name| tls::is_for(shown, name)))
+    })
 }
 
 /// Begins to open a connection, on which things may be put at once. `None` if there may be no more, or the listener

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::string::Ia5String;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -19,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::{PATIENCE, Policy, Setting, Stage, message, on_the_thread};
 use crate::config::{ClientsConfig, TlsConfig};
 use crate::transport::streams::Command;
-use crate::transport::tls::load;
+use crate::transport::tls::{is_for, load};
 
 /// An authority, and a folder for what it signs.
 struct Authority {
@@ -245,10 +246,49 @@ async fn a_connection_ends_when_its_trunk_no_longer_means_who_made_it() {
         converses(&mut stage, &mut other).await;
         // Who is let in by the address alone may stay, whatever it has shown.
         policy.trunks[0].tls_identities.clear();
-        stage.policies.send_replace(Arc::new(policy));
+        stage.policies.send_replace(Arc::new(policy.clone()));
         converses(&mut stage, &mut other).await;
+        // Whose address no trunk has any more is a stranger.
+        policy.trunks[0].sources.retain(|net| !net.contains(&stage.address.ip()));
+        stage.policies.send_replace(Arc::new(policy));
+        assert_eq!(timeout(PATIENCE, other.read(&mut [0; 1])).await.expect("an end").unwrap(), 0, "it is closed");
     })
     .await;
+}
+
+#[test]
+fn a_certificate_is_for_the_names_that_stand_in_it() {
+    let (key, host) = (KeyPair::generate().unwrap(), "PBX.example");
+    let is_for = |subjects: &[&str], name: &str| {
+        let named = |subject: &&str| match subject.split_once(':') {
+            Some(_) => SanType::URI(Ia5String::try_from(*subject).unwrap()),
+            None => match subject.parse() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(Ia5String::try_from(*subject).unwrap()),
+            },
+        };
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = subjects.iter().map(named).collect();
+        is_for(params.self_signed(&key).unwrap().der(), name)
+    };
+    for subjects in
+        [&["pbx.example"][..], &["other.example", "pbx.example"], &["sip:pbx.example"], &["https://x", host]]
+    {
+        assert!(is_for(subjects, "pbx.example"), "{subjects:?}");
+    }
+    assert!(is_for(&["192.0.2.1"], "192.0.2.1") && !is_for(&["192.0.2.1"], "192.0.2.2"));
+    let others = [
+        &["other.example"][..],
+        &["*.example"],
+        &["sip:*.example"],
+        &["sip:alice@pbx.example"],
+        &["https://pbx.example"],
+        // SIP URIs say it all.
+        &["sip:other.example", "pbx.example"],
+    ];
+    for subjects in others {
+        assert!(!is_for(subjects, "pbx.example"), "{subjects:?}");
+    }
 }
 
 #[tokio::test]
