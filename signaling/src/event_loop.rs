@@ -251,7 +251,7 @@ impl EventLoop {
         self.udp.receive(listener, batch);
         for position in 0..batch.len() {
             let Some(datagram) = batch.get(position) else { continue };
-            let flow = Flow { listener, transport: Transport::Udp, remote: datagram.source };
+            let flow = Flow::new(listener, Transport::Udp, datagram.source);
             self.datagram(flow, datagram.bytes, datagram.at);
             if self.udp.waiting() >= FLUSH {
                 self.flush();
@@ -263,7 +263,7 @@ impl EventLoop {
     fn datagram(&mut self, flow: Flow, bytes: &[u8], received_at: u64) {
         let waited_ns = now_ns().saturating_sub(received_at);
         let policy = &self.policy;
-        let is_known = |source| policy.ingress(flow.listener, source).is_some();
+        let is_known = || policy.ingress(flow).is_some();
         let new_call = match self.edge.admit(received_at, flow, bytes, waited_ns, is_known) {
             Judgement::Pass { new_call } => new_call,
             Judgement::Drop(reason) => return self.statistics.overload(reason),
@@ -290,9 +290,7 @@ impl EventLoop {
         }
         // Keep-alives and what cannot be read are counted where they came, and so is what strangers send.
         match self.index.parse(bytes) {
-            Ok(message)
-                if handed || self.policy.ingress(flow.listener, flow.remote).is_some() || !message.is_request() =>
-            {
+            Ok(message) if handed || self.policy.ingress(flow).is_some() || !message.is_request() => {
                 self.dispatch.route(now, message, self.place, handed)
             }
             _ => self.place,

@@ -5,7 +5,6 @@ mod recent;
 mod sources;
 
 use std::hash::RandomState;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -119,7 +118,7 @@ impl Edge {
         flow: Flow,
         bytes: &[u8],
         waited_ns: u64,
-        is_known: impl FnOnce(SocketAddr) -> bool,
+        is_known: impl FnOnce() -> bool,
     ) -> Judgement {
         let source = self.sources.find(now, flow, is_known);
         let (rate, reason) = match source.known {
@@ -155,7 +154,7 @@ impl Edge {
 
     /// Something is sent there: whatever name or Contact has led to it, what comes back is no stranger's.
     pub fn sent_to(&mut self, now: u64, flow: Flow) {
-        self.sources.find(now, flow, |_| true).known = true;
+        self.sources.find(now, flow, || true).known = true;
     }
 
     /// The answer to the INVITE of a new call for which there is no room: 503 with Retry-After, of which nothing is

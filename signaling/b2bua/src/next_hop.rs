@@ -121,7 +121,7 @@ pub(crate) fn spoken_to(flow: Flow, came: Flow) -> Flow {
     let for_length =
         flow.transport == Transport::Udp && came.transport.is_reliable() && came.remote.ip() == flow.remote.ip();
     let weaker = flow.transport == Transport::Tls && came.transport != Transport::Tls;
-    if for_length || weaker { flow } else { Flow { transport: came.transport, remote: came.remote, ..flow } }
+    if for_length || weaker { flow } else { Flow { listener: flow.listener, ..came } }
 }
 
 /// Whether a peer that speaks from `source` may be believed to be reached at `named`.

@@ -70,7 +70,7 @@ pub(crate) fn stripped(message: Message<'_>, trunk: Option<&Trunk>) -> Option<Ve
 impl Policy {
     /// A message as it came, without the secrets of the trunk that it came from: what is made of it shows none.
     pub fn without_secrets<'a>(&self, flow: Flow, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let trunk = self.ingress(flow.listener, flow.remote).and_then(|trunk| self.trunks.get(trunk));
+        let trunk = self.ingress(flow).and_then(|trunk| self.trunks.get(trunk));
         let Some(trunk) = trunk.filter(|trunk| trunk.secret_prefix != SecretPrefixes::default()) else {
             return Cow::Borrowed(bytes);
         };

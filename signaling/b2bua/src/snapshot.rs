@@ -269,7 +269,7 @@ fn leg(form: LegForm<'_>, now: u64, policy: &Policy) -> Result<Leg, String> {
     let listener = listener.ok_or_else(|| format!("no listener is named {:?} any more", form.listener))?;
     let transport = Transport::ALL.get(usize::from(form.transport)).copied();
     let transport = transport.ok_or_else(|| format!("no transport has the number {}", form.transport))?;
-    let flow = Flow { listener, transport, remote: form.remote };
+    let flow = Flow { listener, ..policy.trunks[trunk].flow(transport, form.remote) };
     let mut leg = Leg::new(trunk, flow, form.tag);
     leg.endpoint = policy.trunks[trunk].endpoints.is_some();
     leg.perhaps_unacknowledged = form.unacknowledged;

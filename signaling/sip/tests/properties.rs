@@ -135,7 +135,7 @@ proptest! {
         }
         prop_assert_eq!(answer_message.check(), Ok(()));
 
-        let flow = Flow { listener: 0, remote: source(), transport: Transport::Udp };
+        let flow = Flow::new(0, Transport::Udp, source());
         let mut layer = Layer::new(Timers::default(), 10);
         let received = layer.receive(0, flow, request);
         prop_assert!(received != moorline_sip::transaction::Received::Full);

@@ -46,6 +46,13 @@ impl TrunkConfig {
         }
     }
 
+    /// Whether what the connections of two trunks show tells them apart: other names, or names of one of them alone.
+    pub(super) fn shows_other_than(&self, other: &TrunkConfig) -> bool {
+        let is_shared = |name: &String| other.tls_identities.iter().any(|theirs| theirs.eq_ignore_ascii_case(name));
+        let none = self.tls_identities.is_empty() && other.tls_identities.is_empty();
+        !none && !self.tls_identities.iter().any(is_shared)
+    }
+
     pub(super) fn relay(&self) -> Relay {
         Relay { inbound: self.relay.inbound, outbound: self.relay.outbound }
     }

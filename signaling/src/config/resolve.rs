@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, Trunk};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, TlsIdentity, Trunk};
 
 use crate::clock::WallClock;
 
@@ -151,7 +151,7 @@ impl Config {
                     faults,
                 ),
                 relay: trunk.relay(),
-                tls_identities: trunk.tls_identities.clone(),
+                tls_identities: trunk.tls_identities.iter().map(TlsIdentity::new).collect(),
                 secret_prefix: trunk.secret_prefix(&format!("trunks[{index}]"), faults),
                 headers: trunk.header_rules(&format!("trunks[{index}]"), faults),
                 trusted: trunk.trusted,
@@ -185,9 +185,14 @@ impl Config {
                 let problem = format!("{target} is this host's own listener {:?}: calls would loop", other.name);
                 faults.add(&key, problem, "name the peer's address");
             }
-            if let Some(other) = self.peers_before(index, trunk).find(|other| other.targets.contains(target)) {
+            let same = |other: &&TrunkConfig| other.targets.contains(target) && !trunk.shows_other_than(other);
+            if let Some(other) = self.peers_before(index, trunk).find(same) {
                 let problem = format!("{target} is a target of trunk {:?} too: its requests fit both", other.name);
-                faults.add(&key, problem, "keep it in one of the two, or use another listener");
+                faults.add(
+                    &key,
+                    problem,
+                    "keep it in one of the two, tell them apart by `tls_identities`, or use another listener",
+                );
             }
             let bind = listener.and_then(|at| self.listeners.get(at)).map(|l| l.bind);
             let other_family = |bind: &SocketAddr| address.is_some_and(|at| at.is_ipv4() != bind.is_ipv4());
@@ -201,9 +206,11 @@ impl Config {
     fn check_sources(&self, faults: &mut Faults, index: usize, trunk: &TrunkConfig) {
         for (position, source) in trunk.sources.iter().enumerate() {
             let same = |other: &&TrunkConfig| other.sources.iter().any(|net| net.trunc() == source.trunc());
+            let same = |other: &&TrunkConfig| same(other) && !trunk.shows_other_than(other);
             if let Some(other) = self.peers_before(index, trunk).find(same) {
                 let problem = format!("{source} is a source of trunk {:?} too: its requests fit both", other.name);
-                let remedy = "narrow one of the two (the longest prefix wins), or use another listener";
+                let remedy = "narrow one of the two (the longest prefix wins), tell them apart by `tls_identities`, or use \
+                              another listener";
                 faults.add(format!("trunks[{index}].sources[{position}]"), problem, remedy);
             }
         }

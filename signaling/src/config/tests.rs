@@ -155,6 +155,24 @@ fn two_trunks_with_the_same_source_are_a_fault() {
 }
 
 #[test]
+fn trunks_with_the_same_source_are_told_apart_by_what_they_show() {
+    let trunk = |name: &str, identities: &str| {
+        let place = "listener = \"lan\"\nsources = [\"192.0.2.0/24\"]\ntargets = [\"192.0.2.9:5061\"]\n";
+        format!("[[trunks]]\nname = {name:?}\n{place}tls_identities = {identities}\n")
+    };
+    let shared = |first: &str, second: &str| {
+        let text = GOOD.replacen("[[routes]]", &(trunk("a", first) + &trunk("b", second) + "[[routes]]"), 1);
+        let faults = config(&text).policy().expect_err("the listener is none of TLS alone");
+        let of_both = faults.iter().filter(|fault| fault.problem.contains("fit both")).count();
+        assert!(of_both == 0 || of_both == 2, "sources and targets alike: {faults:?}");
+        of_both == 2
+    };
+    assert!(!shared("[\"a.example\"]", "[\"b.example\"]"));
+    assert!(!shared("[\"a.example\", \"c.example\"]", "[]") && !shared("[]", "[\"b.example\"]"));
+    assert!(shared("[]", "[]") && shared("[\"a.example\", \"c.example\"]", "[\"b.example\", \"C.Example\"]"));
+}
+
+#[test]
 fn every_fault_is_found_at_once() {
     let text = GOOD.replace("listener = \"lan\"", "listener = \"x\"").replace("ring_s = 30", "ring_s = 0");
     let faults = config(&text).policy().expect_err("faults");

@@ -80,19 +80,32 @@ pub(crate) fn load(files: &TlsConfig) -> Result<Identity, Unusable> {
     Ok(Identity { server: Arc::new(server), client: Arc::new(client) })
 }
 
-/// Whether a certificate, which an authority has signed, is for the SIP domain or host of this name (RFC 5922 section 7): by
-/// its SIP URIs, where it has any, and by its DNS names and addresses where not. A wildcard is for nobody.
-pub(crate) fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
-    let (Ok(certificate), Ok(wanted)) = (EndEntityCert::try_from(certificate), ServerName::try_from(name)) else {
-        return false;
-    };
-    let mut domains = certificate.valid_uri_names().filter_map(domain).peekable();
-    if domains.peek().is_some() {
-        return domains.any(|domain| domain.eq_ignore_ascii_case(name));
+/// Who a certificate, which an authority has signed, is for: the SIP domains of its URIs, where it has any, and its DNS names
+/// and addresses where not (RFC 5922 section 7). A wildcard is for nobody.
+pub(crate) struct Subject<'a> {
+    certificate: EndEntityCert<'a>,
+}
+
+impl<'a> Subject<'a> {
+    /// `None` for what is no certificate.
+    pub(crate) fn of(certificate: &'a CertificateDer<'_>) -> Option<Subject<'a>> {
+        Some(Subject { certificate: EndEntityCert::try_from(certificate).ok()? })
     }
-    let is_named = || certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name));
-    let valid = certificate.verify_is_valid_for_subject_name(&wanted).is_ok();
-    valid && (!matches!(wanted, ServerName::DnsName(_)) || is_named())
+
+    /// Whether it is this SIP domain, host or address.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        let mut domains = self.certificate.valid_uri_names().filter_map(domain).peekable();
+        if domains.peek().is_some() {
+            return domains.any(|domain| domain.eq_ignore_ascii_case(name));
+        }
+        match ServerName::try_from(name) {
+            Ok(ServerName::DnsName(_)) => {
+                self.certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name))
+            }
+            Ok(address) => self.certificate.verify_is_valid_for_subject_name(&address).is_ok(),
+            Err(_) => false,
+        }
+    }
 }
 
 /// The domain that a SIP URI of a certificate is for; `None` for one of another scheme, or of a user (RFC 5922 section 7.1).

@@ -44,7 +44,7 @@ impl World {
         let ours = |stream: &Stream| stream.open && stream.party == party && stream.flow.listener == listener;
         self.streams.iter().position(ours).unwrap_or_else(|| {
             let remote = SocketAddr::new(party.ip(), 40_000 + self.streams.len() as u16);
-            let flow = Flow { listener, transport: Transport::Tcp, remote };
+            let flow = Flow::new(listener, Transport::Tcp, remote);
             self.streams.push(Stream { party, flow, open: true });
             self.streams.len() - 1
         })

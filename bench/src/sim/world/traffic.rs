@@ -61,7 +61,7 @@ impl World {
             }
             let stream = stream.map(|stream| &self.streams[stream]);
             let gone = stream.is_some_and(|stream| !stream.open);
-            let flow = stream.map_or(Flow { listener, transport: Transport::Udp, remote: from }, |stream| stream.flow);
+            let flow = stream.map_or(Flow::new(listener, Transport::Udp, from), |stream| stream.flow);
             if gone {
                 remark = " NOT HEARD";
             }

@@ -1,7 +1,7 @@
 //! What each source may send: a bounded table of token buckets.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use moorline_sip::transaction::Flow;
 
@@ -41,21 +41,21 @@ impl Sources {
     }
 
     /// The source of a flow.
-    pub(super) fn find(&mut self, now: u64, flow: Flow, is_known: impl FnOnce(SocketAddr) -> bool) -> &mut Source {
-        let hash = self.hash.hash_one((flow.listener, network(flow.remote.ip())));
+    pub(super) fn find(&mut self, now: u64, flow: Flow, is_known: impl FnOnce() -> bool) -> &mut Source {
+        let hash = self.hash.hash_one((flow.listener, network(flow.remote.ip()), flow.identity));
         // The lowest bits choose the set, and need not be compared again.
         let key = hash | 1;
         let set = &mut self.sets[(hash >> 1) as usize % SETS];
         let way = match set.iter().position(|source| source.key == key) {
             // Names of targets may have led to its address meanwhile.
             Some(way) if !set[way].known && now.saturating_sub(set[way].asked_at) >= SECOND_NS => {
-                (set[way].known, set[way].asked_at) = (is_known(flow.remote), now);
+                (set[way].known, set[way].asked_at) = (is_known(), now);
                 way
             }
             Some(way) => way,
             None => {
                 let oldest = (0..WAYS).min_by_key(|way| set[*way].seen_at).unwrap_or_default();
-                set[oldest] = Source { key, known: is_known(flow.remote), asked_at: now, ..Source::default() };
+                set[oldest] = Source { key, known: is_known(), asked_at: now, ..Source::default() };
                 oldest
             }
         };

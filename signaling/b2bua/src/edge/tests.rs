@@ -17,7 +17,7 @@ fn edge(bounds: Overload) -> Edge {
 }
 
 fn flow(source: &str) -> Flow {
-    Flow { listener: 0, transport: Transport::Udp, remote: source.parse().unwrap() }
+    Flow::new(0, Transport::Udp, source.parse().unwrap())
 }
 
 fn invite(call: usize, to_tag: &str) -> Vec<u8> {
@@ -29,13 +29,13 @@ fn invite(call: usize, to_tag: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn known(_: SocketAddr) -> bool {
+fn known() -> bool {
     true
 }
 
 /// How many of `count` messages that come at once pass.
 fn passed(edge: &mut Edge, now: u64, source: &str, count: usize, is_known: bool) -> usize {
-    let verdicts = (0..count).map(|_| edge.admit(now, flow(source), b"BYE", 0, |_| is_known));
+    let verdicts = (0..count).map(|_| edge.admit(now, flow(source), b"BYE", 0, || is_known));
     verdicts.filter(|verdict| *verdict == PASS).count()
 }
 
@@ -67,7 +67,7 @@ fn other_bounds_hold_at_once_for_who_is_known_already() {
 fn strangers_have_a_rate_of_their_own() {
     let mut edge = edge(BOUNDS);
     assert_eq!(passed(&mut edge, 0, "203.0.113.1:5060", 100, false), 10);
-    let dropped = edge.admit(0, flow("203.0.113.1:5060"), &invite(1, ""), 0, |_| false);
+    let dropped = edge.admit(0, flow("203.0.113.1:5060"), &invite(1, ""), 0, || false);
     assert_eq!(dropped, Judgement::Drop(Reason::Stranger));
     assert_eq!(passed(&mut edge, 0, "[2001:db8::1]:5060", 100, false), 10);
     assert_eq!(passed(&mut edge, 0, "[2001:db8::2]:5060", 100, false), 0, "the same IPv6 network");
@@ -79,7 +79,7 @@ fn a_flood_of_sources_takes_no_more_memory_and_silences_nobody() {
     for source in 0..100_000u32 {
         let address = SocketAddr::from((source.to_be_bytes(), 5060));
         let flow = Flow { remote: address, ..flow("0.0.0.1:1") };
-        assert_eq!(edge.admit(u64::from(source), flow, b"BYE", 0, |_| false), PASS);
+        assert_eq!(edge.admit(u64::from(source), flow, b"BYE", 0, || false), PASS);
     }
     assert_eq!(passed(&mut edge, SECOND_NS, "192.0.2.1:5060", 1000, true), 200);
 }

@@ -108,12 +108,19 @@ impl Trunk {
 
 #[cfg(test)]
 mod tests {
+    use moorline_sip::Transport;
+    use moorline_sip::transaction::{Flow, Identity};
+
     use super::*;
     use crate::Local;
-    use crate::policy::{Route, Routes, Way};
+    use crate::policy::{Route, Routes, TlsIdentity, Way};
 
     fn trunk(name: &str, source: &str) -> Trunk {
         Trunk { name: name.into(), sources: vec![source.parse().unwrap()], ..Trunk::default() }
+    }
+
+    fn flow(source: &str) -> Flow {
+        Flow::new(0, Transport::Udp, source.parse().unwrap())
     }
 
     fn policy(trunks: Vec<Trunk>, to: usize) -> Policy {
@@ -142,11 +149,35 @@ mod tests {
         assert!(second.trunks[1].retired && second.has_retired() && !first.has_retired());
         assert_eq!(led_to(&second, 2), Some(Way::Trunk(3)), "the route is from c to b");
         assert_eq!(led_to(&second, 0), None);
-        let ingress = |source: &str| second.ingress(0, source.parse().unwrap());
+        let ingress = |source: &str| second.ingress(flow(source));
         assert_eq!(ingress("192.0.2.2:5060"), Some(1), "calls of the old one are still known");
         assert_eq!(ingress("192.0.2.3:5060"), Some(3));
         assert_eq!(ingress("192.0.2.9:5060"), None);
         assert_eq!((second.successor(1), second.successor(0)), (3, 0));
+    }
+
+    #[test]
+    fn who_shows_a_name_is_welcome_while_his_trunk_goes_by_it_or_is_gone() {
+        let named = |name: &str, identity: &str| Trunk {
+            tls_identities: vec![TlsIdentity::new(identity)],
+            ..trunk(name, "192.0.2.0/24")
+        };
+        let flow = |name: &str| Flow {
+            identity: Some(Identity::of(name)),
+            ..Flow::new(0, Transport::Tls, "192.0.2.2:40001".parse().unwrap())
+        };
+        let first = policy(vec![named("a", "a.example"), named("b", "b.example")], 0);
+        let welcome = |policy: &Policy| ["a.example", "b.example"].map(|name| policy.is_welcome(flow(name)));
+        assert_eq!(welcome(&first), [true, true]);
+        // Another key of a, and another name of b.
+        let other = Trunk { trusted: true, ..named("a", "a.example") };
+        let second = first.followed_by(policy(vec![other, named("b", "c.example")], 0), &[]);
+        assert_eq!(welcome(&second), [true, false]);
+        assert_eq!(second.ingress(flow("b.example")), Some(1), "calls that it has up are still its own");
+        // A trunk that is removed keeps its calls as long as they last.
+        let third = first.followed_by(policy(vec![named("b", "b.example")], 0), &[]);
+        assert_eq!(welcome(&third), [true, true]);
+        assert_eq!(welcome(&third.without(&[0])), [false, true]);
     }
 
     #[test]
@@ -168,6 +199,6 @@ mod tests {
         let first = policy(vec![named("a")], 0);
         first.trunks[0].resolved.set(0, ["198.51.100.1:5060".parse().unwrap()]);
         let second = first.followed_by(policy(vec![Trunk { trusted: true, ..named("a") }], 0), &[]);
-        assert_eq!(second.ingress(0, "198.51.100.1:5060".parse().unwrap()), Some(1));
+        assert_eq!(second.ingress(flow("198.51.100.1:5060")), Some(1));
     }
 }

@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use moorline_sip::Transport;
+use moorline_sip::transaction::Flow;
 
 use super::limit::TrunkLimits;
 use super::{
-    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Link, Policy,
-    Registration, Relay, Resolved, SecretPrefixes, Target, TrunkNumbers,
+    Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Link, Registration,
+    Relay, Resolved, SecretPrefixes, Target, TlsIdentity, TrunkNumbers,
 };
+use crate::locate::Hop;
 
 /// One peer: a carrier, a PBX, a neighbouring proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +52,8 @@ pub struct Trunk {
     /// [`Limits::ring_ns`](super::Limits::ring_ns).
     pub no_answer_ns: u64,
     /// The names of which its connections over TLS must show one, by a client certificate, besides coming from its
-    /// sources; none need be shown where there is none.
-    pub tls_identities: Vec<String>,
+    /// sources; none need be shown where there is none. They tell it from other trunks whose sources are the same.
+    pub tls_identities: Vec<TlsIdentity>,
     /// How it is spoken to.
     pub link: Link,
     /// Whether the media of its calls go through us.
@@ -162,55 +165,21 @@ pub enum PrivateMedia {
     Refuse,
 }
 
-impl Policy {
-    /// The trunk that a request from `source` on `listener` belongs to: one that has it as a target, else
-    /// the one with the longest network that holds it, else one with a target at its address, whatever the
-    /// port. `None` for a stranger.
-    ///
-    /// One that is retired is found only where no other one is: nothing new is taken from it.
-    pub fn ingress(&self, listener: usize, source: SocketAddr) -> Option<usize> {
-        let retired = || self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.retired);
-        found(listener, source, || self.current_trunks())
-            .or_else(|| self.has_retired().then(|| found(listener, source, retired)).flatten())
-    }
-}
-
-/// The one of these trunks that a request belongs to.
-fn found<'a, I: Iterator<Item = (usize, &'a Trunk)>>(
-    listener: usize,
-    source: SocketAddr,
-    trunks: impl Fn() -> I,
-) -> Option<usize> {
-    let here = || trunks().filter(|(_, trunk)| trunk.listener == listener);
-    if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
-        return Some(found);
-    }
-    let longest =
-        |trunk: &Trunk| trunk.sources.iter().filter(|net| net.contains(&source.ip())).map(|net| net.prefix_len()).max();
-    let mut best: Option<(u8, usize)> = None;
-    for (index, trunk) in here() {
-        if let Some(length) = longest(trunk)
-            && best.is_none_or(|(other, _)| length > other)
-        {
-            best = Some((length, index));
-        }
-    }
-    best.map(|(_, index)| index).or_else(|| {
-        let (found, _) = here().find(|(_, trunk)| trunk.has_target_at(source.ip()))?;
-        Some(found)
-    })
-}
-
 impl Trunk {
     /// The realm that its credentials are for, if it must show some.
     pub(crate) fn realm(&self) -> Option<&str> {
         self.authentication.as_ref().map(|authentication| authentication.realm.as_str())
     }
 
-    /// True for a source that this trunk's requests may come from, on its own listener.
-    pub fn speaks_from(&self, listener: usize, source: SocketAddr) -> bool {
-        self.listener == listener
-            && (self.sources.iter().any(|net| net.contains(&source.ip())) || self.has_target_at(source.ip()))
+    /// The path to one of its hops, on which it is known again.
+    pub(crate) fn flow_to(&self, hop: Hop) -> Flow {
+        self.flow(hop.transport, hop.address)
+    }
+
+    /// The path to where it is said to be.
+    pub(crate) fn flow(&self, transport: Transport, remote: SocketAddr) -> Flow {
+        let identity = self.tls_identities.first().map(TlsIdentity::identity);
+        Flow { identity, ..Flow::new(self.listener, transport, remote) }
     }
 
     /// The host that messages to `target` name, where it is not the hop's own address.
@@ -245,7 +214,7 @@ impl Trunk {
             || (self.has_names() && self.resolved.is_at(address))
     }
 
-    fn has_target_at(&self, address: IpAddr) -> bool {
+    pub(super) fn has_target_at(&self, address: IpAddr) -> bool {
         self.targets.iter().any(|target| target.address().is_some_and(|at| at.ip() == address))
             || (self.has_names() && self.resolved.is_on(address))
     }

@@ -8,7 +8,7 @@ use moorline_sip::transaction::Flow;
 use moorline_sip::{Transport, Uri};
 
 use super::{Aor, Binding};
-use crate::policy::Policy;
+use crate::policy::{Policy, Trunk};
 
 /// The form that this version writes; another one is not read.
 const VERSION: u8 = 1;
@@ -99,15 +99,16 @@ pub(crate) fn encode(bindings: &[Binding], policy: &Policy) -> Vec<u8> {
 /// and who was behind NAT on one cannot be reached.
 ///
 /// The clock of a host that was started anew begins anew: no binding lasts longer from now on than it was granted.
-pub(crate) fn decode(bytes: &[u8], now: u64, policy: &Policy, serial: &mut u64) -> Vec<Binding> {
+pub(crate) fn decode(bytes: &[u8], aor: &Aor, now: u64, policy: &Policy, serial: &mut u64) -> Vec<Binding> {
     let Ok(form) = minicbor::decode::<Form>(bytes) else { return Vec::new() };
     if form.version != VERSION {
         return Vec::new();
     }
-    form.bindings.into_iter().filter_map(|form| binding(form, now, policy, serial)).collect()
+    let Some(trunk) = policy.trunks.get(aor.trunk) else { return Vec::new() };
+    form.bindings.into_iter().filter_map(|form| binding(form, trunk, now, policy, serial)).collect()
 }
 
-fn binding(form: BindingForm, now: u64, policy: &Policy, serial: &mut u64) -> Option<Binding> {
+fn binding(form: BindingForm, trunk: &Trunk, now: u64, policy: &Policy, serial: &mut u64) -> Option<Binding> {
     let listener = policy.listeners.iter().position(|listener| listener.name == form.listener)?;
     let transport = *Transport::ALL.get(usize::from(form.transport))?;
     let granted = form.expires_at.saturating_sub(form.refreshed_at);
@@ -126,7 +127,7 @@ fn binding(form: BindingForm, now: u64, policy: &Policy, serial: &mut u64) -> Op
         q: form.q,
         instance: form.instance.map(Into::into),
         reg_id: form.reg_id.map(Into::into),
-        flow: Flow { listener, transport, remote },
+        flow: Flow { listener, ..trunk.flow(transport, remote) },
         nat: form.nat,
         path: form.path.into_iter().map(Into::into).collect(),
         call_id: form.call_id.into(),

@@ -13,7 +13,7 @@ const SECOND: u64 = 1_000_000_000;
 
 fn flow() -> Flow {
     let remote: SocketAddr = "192.0.2.7:5060".parse().unwrap();
-    Flow { listener: 0, transport: Transport::Udp, remote }
+    Flow::new(0, Transport::Udp, remote)
 }
 
 fn rules(max_contacts: usize, when_full: WhenFull) -> Rules {

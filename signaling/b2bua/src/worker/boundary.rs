@@ -36,7 +36,7 @@ impl Boundary {
 
 /// How the trunk at the far end of a flow is spoken to.
 pub(super) fn link(policy: &Policy, boundary: Boundary, flow: Flow) -> Link {
-    let trunk = boundary.links.then(|| policy.ingress(flow.listener, flow.remote)).flatten();
+    let trunk = boundary.links.then(|| policy.ingress(flow)).flatten();
     trunk.and_then(|trunk| policy.trunks.get(trunk)).map(|trunk| trunk.link).unwrap_or_default()
 }
 
@@ -119,7 +119,7 @@ impl Worker {
             tags.into_iter().flatten().find_map(|tag| self.began_with(tag))
         });
         let retired = began.filter(|trunk| self.policy.trunks.get(*trunk).is_some_and(|trunk| trunk.retired));
-        retired.or_else(|| self.policy.ingress(flow.listener, flow.remote))
+        retired.or_else(|| self.policy.ingress(flow))
     }
 
     /// The trunk that a dialog with this tag of ours began with.

@@ -100,7 +100,7 @@ impl Worker {
             }
             ClientUse::Pass(passing) => Some(passing.to),
             ClientUse::Register(trunk) => Some(*trunk),
-            ClientUse::Stray => self.policy.ingress(flow.listener, flow.remote),
+            ClientUse::Stray => self.policy.ingress(flow),
             ClientUse::Probe(..) | ClientUse::KeepAlive(_) => None,
         };
         trunk.filter(|trunk| self.policy.trunks[*trunk].credentials.is_some())

@@ -78,7 +78,7 @@ impl Worker {
         let (Some(tag), Some(branch)) = (tag.filter(|_| invite), branch) else { return };
         let node = self.identities.node();
         // Only to what this host has sent, and to who may speak to it.
-        let known = self.policy.ingress(arrival.flow.listener, arrival.flow.remote).is_some_and(|trunk| {
+        let known = self.policy.ingress(arrival.flow).is_some_and(|trunk| {
             // Where anybody may speak from, who has been sent something is registered: identifiers can be made up.
             let open = self.policy.trunks[trunk].authentication.is_some();
             !open || self.registrar.location.is_at(arrival.flow.remote.ip())

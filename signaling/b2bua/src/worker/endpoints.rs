@@ -26,7 +26,7 @@ pub(super) struct Called {
 impl Worker {
     /// Whether whoever speaks on a flow is an endpoint.
     pub(super) fn is_endpoint(&self, flow: Flow) -> bool {
-        let trunk = self.policy.ingress(flow.listener, flow.remote);
+        let trunk = self.policy.ingress(flow);
         trunk.is_some_and(|trunk| self.policy.trunks[trunk].endpoints.is_some())
     }
 

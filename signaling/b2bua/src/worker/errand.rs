@@ -195,7 +195,7 @@ impl Worker {
         let policy = &self.policy.trunks[egress];
         tell_name(&mut self.outputs, target, &[hop]);
         let destination = Destination {
-            flow: Flow { listener: policy.listener, transport: hop.transport, remote: hop.address },
+            flow: policy.flow_to(hop),
             uri: None,
             host: policy.host_at(target),
             secure: target.secure,

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use moorline_control::{LocalSession, SessionId};
-use moorline_sip::transaction::Flow;
 use moorline_sip::{Message, Transport};
 
 use super::setup::{Refused, read};
@@ -188,8 +187,8 @@ impl Worker {
         }
         let trunk = &self.policy.trunks[egress];
         let caller = call.leg(Side::Caller).trunk;
-        let flow = Flow { listener: trunk.listener, ..call.leg(Side::Callee).flow };
-        let mut callee = Leg::new(egress, flow, tag);
+        let before = call.leg(Side::Callee).flow;
+        let mut callee = Leg::new(egress, trunk.flow(before.transport, before.remote), tag);
         callee.endpoint = trunk.endpoints.is_some();
         *call.leg_mut(Side::Callee) = callee;
         call.numbers.send(trunk);

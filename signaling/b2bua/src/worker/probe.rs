@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use moorline_sip::transaction::Flow;
 use moorline_sip::{Message, Method, Writer};
 
 use super::targets::Waiter;
@@ -89,7 +88,7 @@ impl Worker {
     /// False where there was no room for another transaction.
     fn probe(&mut self, now: u64, trunk: usize, target: &Target, hop: Hop) -> bool {
         let probed = &self.policy.trunks[trunk];
-        let flow = Flow { listener: probed.listener, transport: hop.transport, remote: hop.address };
+        let flow = probed.flow_to(hop);
         let scheme = if target.secure { "sips" } else { "sip" };
         let uri = format!("{scheme}:{}", probed.host_at(target).unwrap_or_else(|| hop.address.to_string()));
         let shown = self.shown(flow);

@@ -42,7 +42,7 @@ impl Worker {
     fn taken_in(&mut self, arrival: Arrival<'_>) {
         let Arrival { flow, message, .. } = arrival;
         if message.is_request() {
-            let trunk = self.policy.ingress(flow.listener, flow.remote);
+            let trunk = self.policy.ingress(flow);
             let Some(trunk) = trunk.filter(|trunk| self.is_for_trunk(arrival, *trunk)) else {
                 self.counters.unknown_source += 1;
                 return;
@@ -195,7 +195,7 @@ impl Worker {
         {
             at = attempt.destination.flow.remote.ip();
         }
-        let speaks = self.policy.trunks[leg.trunk].speaks_from(flow.listener, flow.remote);
+        let speaks = self.policy.trunks[leg.trunk].speaks_on(flow);
         let asked = self.policy.trunks[leg.trunk].authentication.is_some();
         let shown = arrival.user.is_some() && (leg.user.is_none() || leg.user.as_deref() == arrival.user);
         let itself = !asked || flow.remote.ip() == at || shown;

@@ -70,7 +70,7 @@ impl Worker {
         if !self.policy.records.kept {
             return;
         }
-        let trunk = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
+        let trunk = self.policy.ingress(arrival.flow);
         let mut record = self.new_record(arrival, id, trunk);
         (record.caller.code, record.caller.reason) = (Some(status), Some(text(reason)));
         record.ended(self.time(arrival.now), Outcome::Rejected(status));

@@ -66,11 +66,10 @@ impl Worker {
             if let Some(remote) = uri.socket_addr(transport.default_port()) {
                 // Telephones may speak from anywhere.
                 let anywhere = trunk.endpoints.is_some();
-                if offered && trunk.speaks_from(flow.listener, remote) && (!anywhere || reachable(remote, flow.remote))
-                {
-                    let flow = Flow { transport, remote, ..flow };
+                let to = Flow { transport, remote, ..flow };
+                if offered && trunk.speaks_on(to) && (!anywhere || reachable(remote, flow.remote)) {
                     return Some(Destination {
-                        flow,
+                        flow: to,
                         uri: Some(without_headers(contact, &uri)),
                         host,
                         secure: false,

@@ -168,7 +168,7 @@ impl Worker {
     pub(super) fn stored(&mut self, now: u64, entries: Vec<(Vec<u8>, Vec<u8>)>) {
         for (key, value) in entries {
             let Some(aor) = registrar::key_of(&key, &self.policy) else { continue };
-            let bindings = registrar::decode(&value, now, &self.policy, &mut self.registrar.serial);
+            let bindings = registrar::decode(&value, &aor, now, &self.policy, &mut self.registrar.serial);
             // Who has registered meanwhile is where it says now.
             if !bindings.is_empty() && self.registrar.location.of(&aor).is_empty() {
                 self.bind(now, &aor, bindings, false);

@@ -181,7 +181,7 @@ impl Worker {
     }
 
     fn send_register(&mut self, now: u64, trunk: usize, hop: Hop) {
-        let flow = Flow { listener: self.policy.trunks[trunk].listener, transport: hop.transport, remote: hop.address };
+        let flow = self.policy.trunks[trunk].flow_to(hop);
         let shown = self.shown(flow);
         let Some(registration) = &self.policy.trunks[trunk].registration else { return };
         let Some(kept) = self.registrations.kept.get_mut(&trunk) else { return };

@@ -53,7 +53,7 @@ impl Worker {
             return None;
         }
         let offered = self.policy.listeners.get(flow.listener)?.transports.contains(&Transport::Tcp);
-        let trunk = &self.policy.trunks[self.policy.ingress(flow.listener, flow.remote)?];
+        let trunk = &self.policy.trunks[self.policy.ingress(flow)?];
         if !offered || !trunk.large.is_over_tcp(request.len()) {
             return None;
         }

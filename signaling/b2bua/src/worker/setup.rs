@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use moorline_sip::Dialog;
-use moorline_sip::transaction::{ClientId, Flow, ServerId};
+use moorline_sip::transaction::{ClientId, ServerId};
 use moorline_sip::{Message, Method, reason_phrase, respond};
 
 use super::endpoints::Called;
@@ -153,8 +153,7 @@ impl Worker {
         self.counters.calls += u64::from(admission.announcing.is_none());
         let trunk = caller.trunk;
         // Where it goes is found out when the media session is open.
-        let listener = self.policy.trunks[admission.egress].listener;
-        let called_flow = Flow { listener, ..arrival.flow };
+        let called_flow = self.policy.trunks[admission.egress].flow(arrival.flow.transport, arrival.flow.remote);
         let mut callee = Leg::new(admission.egress, called_flow, self.identities.token(id));
         callee.endpoint = self.policy.trunks[admission.egress].endpoints.is_some();
         callee.user = admission.endpoint.as_ref().map(|called| called.user.clone());
@@ -327,7 +326,7 @@ impl Worker {
 
     /// Refuses a new INVITE before there is a call.
     fn reject(&mut self, arrival: Arrival<'_>, server: ServerId, refused: &Refused) {
-        let trunk = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
+        let trunk = self.policy.ingress(arrival.flow);
         let refused = &trunk.map_or_else(|| refused.clone(), |trunk| self.told_by_us(trunk, refused));
         let mut answer = self.answer_to(arrival, refused.status, &refused.reason);
         if refused.status == 503 {
@@ -347,7 +346,7 @@ impl Worker {
     fn observe_rejected(&mut self, arrival: Arrival<'_>, status: u16, reason: &[u8]) {
         let call = self.identities.call();
         self.record_rejected(arrival, call, status, reason);
-        let from = self.policy.ingress(arrival.flow.listener, arrival.flow.remote);
+        let from = self.policy.ingress(arrival.flow);
         self.observe(Observation::Ended {
             call,
             from: from.map(|trunk| self.policy.trunks[trunk].name.clone()).unwrap_or_default(),

@@ -142,7 +142,7 @@ impl Worker {
         }
         hops.sort_by_key(|(hop, ..)| self.health.rests_until(now, *hop).unwrap_or_default());
         for (hop, host, secure) in hops {
-            let flow = Flow { listener: trunk.listener, transport: hop.transport, remote: hop.address };
+            let flow = trunk.flow_to(hop);
             invite.groups.push_back(vec![Destination {
                 flow,
                 uri: None,

@@ -284,7 +284,7 @@ fn another_users_password_does_not_speak_for_who_was_called() {
 
 /// The telephone at 203.0.113.60 on a stream that it has opened.
 fn over_tcp(net: &mut Net, text: &str) {
-    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: ([203, 0, 113, 60], 41_000).into() };
+    let flow = Flow::new(1, Transport::Tcp, ([203, 0, 113, 60], 41_000).into());
     net.input(Input::Message { flow, bytes: text.replace("SIP/2.0/UDP", "SIP/2.0/TCP").as_bytes() });
 }
 

@@ -45,7 +45,9 @@ pub(crate) struct Net {
     pub(crate) asked: Vec<(u64, DigestQuestion)>,
     /// What far ends over TLS are called.
     pub(crate) names: Vec<(SocketAddr, String)>,
-    sent: VecDeque<(SocketAddr, Message)>,
+    sent: VecDeque<(Flow, Message)>,
+    /// The path of the message that was read last.
+    pub(crate) path: Option<Flow>,
     /// Of the worker's identifiers; another one for each worker.
     seed: u64,
 }
@@ -199,6 +201,7 @@ impl Net {
             asked: Vec::new(),
             names: Vec::new(),
             sent: VecDeque::new(),
+            path: None,
             seed: 1,
         };
         net.input(Input::Media(MediaInput::Connected(hello(1))));
@@ -234,7 +237,7 @@ impl Net {
         while let Some(output) = self.worker.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => {
-                    self.sent.push_back((flow.remote, Message(String::from_utf8(bytes.to_vec()).unwrap())));
+                    self.sent.push_back((flow, Message(String::from_utf8(bytes.to_vec()).unwrap())));
                 }
                 Output::Media { request, body } => {
                     self.media.log.push(body.clone());
@@ -297,28 +300,30 @@ impl Net {
     pub(crate) fn receive_bytes(&mut self, from: &str, bytes: &[u8]) {
         let source: SocketAddr = from.parse().unwrap();
         let listener = usize::from(!from.starts_with("192.0.2."));
-        let flow = Flow { listener, transport: Transport::Udp, remote: source };
+        let flow = Flow::new(listener, Transport::Udp, source);
         self.input(Input::Message { flow, bytes });
     }
 
     /// The same from a party that speaks to this listener.
     pub(crate) fn receive_at(&mut self, listener: usize, from: &str, text: &str) {
-        let flow = Flow { listener, transport: Transport::Udp, remote: from.parse().unwrap() };
+        let flow = Flow::new(listener, Transport::Udp, from.parse().unwrap());
         self.input(Input::Message { flow, bytes: text.as_bytes() });
     }
 
     /// Everything that was sent and not read yet, with its receiver.
     pub(crate) fn take_sent(&mut self) -> Vec<(String, Message)> {
-        self.sent.drain(..).map(|(to, message)| (to.to_string(), message)).collect()
+        self.sent.drain(..).map(|(flow, message)| (flow.remote.to_string(), message)).collect()
     }
 
     /// The next message to a party.
     #[track_caller]
     pub(crate) fn next(&mut self, to: &str) -> Message {
         let to: SocketAddr = to.parse().unwrap();
-        let found = self.sent.iter().position(|(remote, _)| *remote == to);
+        let found = self.sent.iter().position(|(flow, _)| flow.remote == to);
         let Some(found) = found else { panic!("nothing was sent to {to}; unread: {:?}", self.unread()) };
-        self.sent.remove(found).unwrap().1
+        let (flow, message) = self.sent.remove(found).unwrap();
+        self.path = Some(flow);
+        message
     }
 
     /// The next message to a party, which must start like this.
@@ -336,7 +341,7 @@ impl Net {
     }
 
     fn unread(&self) -> Vec<String> {
-        self.sent.iter().map(|(to, message)| format!("{to}: {}", message.start())).collect()
+        self.sent.iter().map(|(flow, message)| format!("{}: {}", flow.remote, message.start())).collect()
     }
 
     /// Lets time pass, timer by timer.

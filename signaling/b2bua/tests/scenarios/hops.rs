@@ -83,7 +83,7 @@ fn watched_over_tls(net: &mut Net) -> Flow {
     let address = Records::Addresses(vec!["198.51.100.21".parse().unwrap()]);
     dns(net, RecordKind::A, "a.provider.example", Ok(address));
     net.expect("198.51.100.21:5061", "OPTIONS sips:carrier.example");
-    Flow { listener: 1, transport: Transport::Tls, remote: "198.51.100.21:5061".parse().unwrap() }
+    Flow::new(1, Transport::Tls, "198.51.100.21:5061".parse().unwrap())
 }
 
 fn watching() -> Policy {
@@ -251,7 +251,7 @@ fn a_target_that_cannot_be_connected_to_is_left_at_once() {
     let sent = net.expect(CALLEE, "INVITE");
     assert!(sent.header("Via").starts_with("SIP/2.0/TCP "));
     assert!(sent.header("Contact").contains(";transport=tcp"));
-    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let flow = Flow::new(1, Transport::Tcp, CALLEE.parse().unwrap());
     net.input(Input::Broken { flow });
     let sent = net.expect(CALLEE_2, "INVITE");
     assert!(sent.header("Via").starts_with("SIP/2.0/UDP "));
@@ -322,7 +322,7 @@ fn long_call(net: &mut Net) -> Message {
 
 /// The stream that long requests to the callee go over.
 fn stream() -> Flow {
-    Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() }
+    Flow::new(1, Transport::Tcp, CALLEE.parse().unwrap())
 }
 
 #[test]

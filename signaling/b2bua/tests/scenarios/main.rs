@@ -16,6 +16,7 @@ mod handled_transfers;
 mod harness;
 mod hops;
 mod hunts;
+mod identities;
 mod late_announcements;
 mod limits;
 mod next_hops;

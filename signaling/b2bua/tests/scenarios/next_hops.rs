@@ -129,7 +129,7 @@ fn an_answer_that_is_not_acknowledged_waits_for_no_name() {
     // Over a stream its transaction is over at once (RFC 3261 17.1.2.2, timer K).
     let mut policy = policy();
     policy.trunks[1].targets = vec![format!("sip:{CALLEE};transport=tcp").parse().unwrap()];
-    let ours = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let ours = Flow::new(1, Transport::Tcp, CALLEE.parse().unwrap());
     let mut net = Net::with(policy);
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
     net.expect(CALLER, "SIP/2.0 100");

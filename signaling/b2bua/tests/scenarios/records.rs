@@ -138,7 +138,7 @@ fn what_is_marked_comes_before_what_the_caller_hears() {
     worker.handle(now, Input::Media(moorline_b2bua::MediaInput::Connected(hello(1))));
     while worker.poll_output().is_some() {}
     for (number, called, first) in [(1, "5551000", Stage::Begun), (2, "9", Stage::Ended)] {
-        let flow = Flow { listener: 0, transport: Transport::Udp, remote: CALLER.parse().unwrap() };
+        let flow = Flow::new(0, Transport::Udp, CALLER.parse().unwrap());
         let text = invite(called, &format!("c{number}"), &sdp("192.0.2.10", 4000));
         worker.handle(now, Input::Message { flow, bytes: text.as_bytes() });
         let mut marked = false;

@@ -309,7 +309,7 @@ fn a_device_that_can_be_reached_is_left_in_peace() {
 fn a_binding_ends_with_its_stream() {
     let mut net = Net::with(with_phones());
     let mut phone = phone("6000", "1234", PHONE);
-    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: PHONE.parse().unwrap() };
+    let flow = Flow::new(1, Transport::Tcp, PHONE.parse().unwrap());
     let plain = phone.register_text(600);
     net.input(Input::Message { flow, bytes: plain.as_bytes() });
     let challenge = net.expect(PHONE, "SIP/2.0 401");

@@ -138,7 +138,7 @@ fn a_stream_that_ends_is_replaced() {
     let mut net = Net::with(policy);
     let register = first(&mut net);
     assert_eq!(register.header("Contact"), "<sip:+8612345678@198.51.100.1:5060;transport=tcp>");
-    let flow = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let flow = Flow::new(1, Transport::Tcp, CALLEE.parse().unwrap());
     let ok = granted(&register, 3600, "");
     net.input(Input::Message { flow, bytes: ok.as_bytes() });
     net.advance(60 * SECOND);

@@ -10,7 +10,7 @@ const TLS: &str = "198.51.100.20:5061";
 
 /// A message of the callee, over TLS.
 fn over_tls(net: &mut Net, text: &str) {
-    let flow = Flow { listener: 1, transport: Transport::Tls, remote: TLS.parse().unwrap() };
+    let flow = Flow::new(1, Transport::Tls, TLS.parse().unwrap());
     net.input(Input::Message { flow, bytes: text.as_bytes() });
 }
 

@@ -9,7 +9,7 @@ use crate::phones::*;
 
 /// The stream that the caller has opened, from this port.
 fn stream(port: u16) -> Flow {
-    Flow { listener: 0, transport: Transport::Tcp, remote: ([192, 0, 2, 10], port).into() }
+    Flow::new(0, Transport::Tcp, ([192, 0, 2, 10], port).into())
 }
 
 fn receive(net: &mut Net, port: u16, text: &str) {
@@ -86,7 +86,7 @@ fn what_was_sent_on_a_stream_that_has_ended_is_sent_again() {
 fn a_stream_of_ours_that_ends_is_opened_again_once() {
     let mut policy = policy();
     policy.trunks[1].targets = vec![format!("sip:{CALLEE};transport=tcp").parse().unwrap()];
-    let ours = Flow { listener: 1, transport: Transport::Tcp, remote: CALLEE.parse().unwrap() };
+    let ours = Flow::new(1, Transport::Tcp, CALLEE.parse().unwrap());
     let mut net = Net::with(policy);
     let contact = "198.51.100.20:5060;transport=tcp";
     net.receive(CALLER, &invite("5551000", "c1", &sdp("192.0.2.10", 4000)));
@@ -151,7 +151,7 @@ fn a_restart_ends_all_streams() {
 
 /// A telephone's stream from this port.
 fn phone_stream(port: u16) -> Flow {
-    Flow { listener: 1, transport: Transport::Tcp, remote: ([203, 0, 113, 60], port).into() }
+    Flow::new(1, Transport::Tcp, ([203, 0, 113, 60], port).into())
 }
 
 fn phone_says(net: &mut Net, port: u16, text: &str) {

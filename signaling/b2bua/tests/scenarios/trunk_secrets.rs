@@ -164,7 +164,7 @@ fn who_shows_it_in_another_place_alone_is_refused_without_being_shown_it_again()
     }
     // Nor where there is no time for it.
     let request = to(invite("5551000", "c1", ""));
-    let flow = Flow { listener: 0, transport: Transport::Udp, remote: CALLER.parse().unwrap() };
+    let flow = Flow::new(0, Transport::Udp, CALLER.parse().unwrap());
     let shown = secrets().without_secrets(flow, request.as_bytes()).into_owned();
     assert_eq!(String::from_utf8(shown).unwrap(), invite("5551000", "c1", ""));
     // What is no request at all is refused as that.

@@ -79,6 +79,12 @@ fn server_rfc2543(key: &mut Vec<u8>, request: Message<'_>, method: Method<'_>) -
 }
 
 fn source(key: &mut Vec<u8>, flow: Flow) {
+    // Those behind one address do not touch each other's transactions.
+    if let Some(identity) = flow.identity {
+        // No listener's number begins so.
+        key.push(b'i');
+        key.extend_from_slice(&identity.0.to_be_bytes());
+    }
     key.extend_from_slice(&flow.listener.to_be_bytes());
     match flow.remote.ip().to_canonical() {
         IpAddr::V4(ip) => part(key, &ip.octets()),

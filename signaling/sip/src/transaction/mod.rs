@@ -17,6 +17,7 @@ mod server;
 mod slab;
 mod timer;
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -38,6 +39,28 @@ pub struct Flow {
     /// The far side. Of a stream this is what names the connection: a peer that connected here has a port of its
     /// own choice.
     pub remote: SocketAddr,
+    /// Who the far side is, where its address does not say.
+    pub identity: Option<Identity>,
+}
+
+impl Flow {
+    /// The path to a peer who is known by its address.
+    pub const fn new(listener: usize, transport: Transport, remote: SocketAddr) -> Flow {
+        Flow { listener, transport, remote, identity: None }
+    }
+}
+
+/// The name that a peer goes by whatever its address, as a certificate shows it: the same for the same name in capitals.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Identity(u64);
+
+impl Identity {
+    /// The identity of this name. Two names have the same one by the accident of a hash of 64 bits only.
+    pub fn of(name: &str) -> Identity {
+        let mut hasher = DefaultHasher::new();
+        name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        Identity(hasher.finish())
+    }
 }
 
 /// Names a client transaction. It is never used again.

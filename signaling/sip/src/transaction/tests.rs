@@ -11,7 +11,7 @@ const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
 
 fn peer(transport: Transport) -> Flow {
-    Flow { listener: 0, transport, remote: "192.0.2.2:5070".parse().unwrap() }
+    Flow::new(0, transport, "192.0.2.2:5070".parse().unwrap())
 }
 
 const UDP: Transport = Transport::Udp;

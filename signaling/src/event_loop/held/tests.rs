@@ -14,7 +14,7 @@ fn said(call_id: &str) -> Step {
         "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKx\r\nFrom: <sip:a@a>;tag=1\r\n\
          To: <sip:b@b>;tag=2\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
     );
-    Step::Transmit { flow: Flow { listener: 0, transport: Transport::Udp, remote }, bytes: text.into_bytes().into() }
+    Step::Transmit { flow: Flow::new(0, Transport::Udp, remote), bytes: text.into_bytes().into() }
 }
 
 fn close(number: u64) -> Step {

@@ -37,7 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What everybody on the connections' thread knows of a connection.
 pub(super) struct Connection {
-    pub(super) flow: Flow,
+    /// The path to it, which says who it is when that has been shown.
+    flow: Cell<Flow>,
     outgoing: mpsc::UnboundedSender<Arc<[u8]>>,
     /// Bytes in `outgoing`, which bounds it.
     waiting: Cell<usize>,
@@ -80,7 +81,7 @@ impl Connection {
     pub(super) fn new(flow: Flow) -> (Rc<Connection>, Outgoing) {
         let (outgoing, end) = mpsc::unbounded_channel();
         let connection = Connection {
-            flow,
+            flow: Cell::new(flow),
             outgoing,
             waiting: Cell::new(0),
             pong_waits: Cell::new(false),
@@ -89,6 +90,15 @@ impl Connection {
             active_at: Cell::new(Instant::now()),
         };
         (Rc::new(connection), end)
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow.get()
+    }
+
+    /// Says who the far end is. Nothing may have come from it before.
+    pub(super) fn identify(&self, flow: Flow) {
+        self.flow.set(flow);
     }
 
     pub(super) fn used_by(&self, worker: usize) {
@@ -117,7 +127,7 @@ impl Connection {
 
 /// Counts and forgets a connection, and tells the workers that used it.
 pub(super) async fn ended(streams: &Streams, connection: &Rc<Connection>, served: Result<(), End>) {
-    let flow = connection.flow;
+    let flow = connection.flow();
     streams.table.borrow_mut().remove(connection);
     let counts = streams.counts.of(flow.transport);
     match &served {
@@ -145,7 +155,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     welcome: impl Future<Output = End>,
 ) -> Result<(), End> {
-    let counts = streams.counts.of(connection.flow.transport);
+    let counts = streams.counts.of(connection.flow().transport);
     let _open = Gauge::up(&counts.open);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let end = tokio::select! {
@@ -196,7 +206,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
             connection.pong();
         }
         for message in chunk.messages {
-            add(&streams.counts.of(connection.flow.transport).received);
+            add(&streams.counts.of(connection.flow().transport).received);
             pass(streams, connection, message).await;
         }
         if let Some(error) = chunk.error {
@@ -239,10 +249,10 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Gives a message to the worker that it is for, as soon as that has room: until then nothing more is read.
 async fn pass(streams: &Streams, connection: &Connection, bytes: Box<[u8]>) {
-    let flow = connection.flow;
+    let flow = connection.flow();
     let received_at = now_ns();
     loop {
-        let is_known = |source| streams.policy().ingress(flow.listener, source).is_some();
+        let is_known = || streams.policy().ingress(flow).is_some();
         let verdict = streams.edge.borrow_mut().admit(now_ns(), flow, &bytes, 0, is_known);
         match verdict {
             Judgement::Pass { .. } => break,
@@ -278,7 +288,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
     outgoing: &mut Outgoing,
     writer: &mut WriteHalf<S>,
 ) -> Result<(), End> {
-    let counts = streams.counts.of(connection.flow.transport);
+    let counts = streams.counts.of(connection.flow().transport);
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
         while let Some(bytes) = next {

@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use moorline_b2bua::policy::Listener;
+use moorline_b2bua::policy::{Listener, Policy, TlsIdentity};
 use moorline_sip::Transport;
-use moorline_sip::transaction::Flow;
+use moorline_sip::transaction::{Flow, Identity};
 use rustls::pki_types::{CertificateDer, ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -22,7 +22,7 @@ use super::connection::{self, Connection, Outgoing};
 use super::counts::add;
 use crate::SignalingError;
 use crate::clock::now_ns;
-use crate::transport::tls;
+use crate::transport::tls::Subject;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -74,7 +74,7 @@ pub(super) fn accept(streams: Rc<Streams>, bound: Bound) -> io::Result<()> {
     spawn_local(async move {
         loop {
             match socket.accept().await {
-                Ok((stream, remote)) => accepted(&streams, Flow { listener, transport, remote }, stream),
+                Ok((stream, remote)) => accepted(&streams, Flow::new(listener, transport, remote), stream),
                 Err(error) => {
                     warn!(listener, %transport, "accept: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -88,7 +88,7 @@ pub(super) fn accept(streams: Rc<Streams>, bound: Bound) -> io::Result<()> {
 fn accepted(streams: &Rc<Streams>, flow: Flow, stream: TcpStream) {
     let counts = streams.counts.of(flow.transport);
     // A stranger gets nothing, not even a handshake.
-    let known = streams.policy().ingress(flow.listener, flow.remote).is_some();
+    let known = streams.policy().expected(flow.listener, flow.remote).is_some();
     if !known || !streams.table.borrow().has_room(flow.remote.ip()) {
         return add(&counts.refused);
     }
@@ -109,44 +109,49 @@ async fn serve_accepted(
     stream: TcpStream,
 ) -> Result<(), connection::End> {
     stream.set_nodelay(true)?;
-    if connection.flow.transport != Transport::Tls {
+    let flow = connection.flow();
+    if flow.transport != Transport::Tls {
         return connection::serve(streams, connection, outgoing, stream, pending()).await;
     }
-    let identity = streams.identities.borrow().get(connection.flow.listener).cloned().flatten();
+    let identity = streams.identities.borrow().get(flow.listener).cloned().flatten();
     let identity = identity.ok_or(connection::End::Handshake("no certificate".into()))?;
     let handshake = TlsAcceptor::from(identity.server).accept(stream);
     match timeout(streams.bounds.connect(), handshake).await {
         Ok(Ok(stream)) => {
-            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
-            let mut policies = streams.policies.clone();
-            policies.mark_unchanged();
-            if !is_meant(streams, connection.flow, shown.as_ref()) {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let flow = Flow { identity: shown.and_then(|shown| identified(streams, flow, shown)), ..flow };
+            if !streams.policy().is_welcome(flow) {
                 return Err(connection::End::Handshake(connection::End::Identity.to_string()));
             }
-            let welcome = async {
-                while policies.changed().await.is_ok() {
-                    if !is_meant(streams, connection.flow, shown.as_ref()) {
-                        return connection::End::Identity;
-                    }
-                }
-                pending().await
-            };
-            connection::serve(streams, connection, outgoing, stream, welcome).await
+            streams.table.borrow_mut().identify(connection, flow);
+            let is_welcome = |policy: &Policy| policy.is_welcome(flow);
+            connection::serve(streams, connection, outgoing, stream, while_so(streams, is_welcome)).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),
     }
 }
 
-/// Where the trunk names identities, the certificate of the far end, which one of the authorities has signed, must be for
-/// one of them. A far end that has no trunk is a stranger.
-fn is_meant(streams: &Streams, flow: Flow, shown: Option<&CertificateDer<'_>>) -> bool {
+/// Lasts as long as this is so of the policy.
+async fn while_so(streams: &Streams, is_so: impl Fn(&Policy) -> bool) -> connection::End {
+    let mut policies = streams.policies.clone();
+    loop {
+        if !is_so(&policies.borrow_and_update()) {
+            return connection::End::Identity;
+        }
+        if policies.changed().await.is_err() {
+            pending().await
+        }
+    }
+}
+
+/// Which of the identities that are known of its address a far end has, by its certificate, which one of the authorities
+/// has signed.
+fn identified(streams: &Streams, flow: Flow, shown: &CertificateDer<'_>) -> Option<Identity> {
     let policy = streams.policy();
-    let trunk = policy.ingress(flow.listener, flow.remote).and_then(|trunk| policy.trunks.get(trunk));
-    trunk.is_some_and(|trunk| {
-        let wanted = &trunk.tls_identities;
-        wanted.is_empty() || shown.is_some_and(|shown| wanted.iter().any(|name| tls::is_for(shown, name)))
-    })
+    let expected = policy.expected(flow.listener, flow.remote)?;
+    let shown = Subject::of(shown)?;
+    expected.into_iter().find(|name| shown.is(name.name())).map(TlsIdentity::identity)
 }
 
 /// Begins to open a connection, on which things may be put at once. `None` if there may be no more, or the listener
@@ -175,7 +180,7 @@ async fn serve_opened(
     connection: &Rc<Connection>,
     outgoing: Outgoing,
 ) -> Result<(), connection::End> {
-    let flow = connection.flow;
+    let flow = connection.flow();
     let late = || io::Error::from(io::ErrorKind::TimedOut);
     let patience = tokio::time::Instant::now() + streams.bounds.connect();
     let opened = tokio::time::timeout_at(patience, dial(streams, flow)).await.unwrap_or_else(|_| Err(late()));
@@ -195,7 +200,9 @@ async fn serve_opened(
     match tokio::time::timeout_at(patience, handshake).await {
         Ok(Ok(stream)) => {
             add(&streams.counts.of(flow.transport).connected);
-            connection::serve(streams, connection, outgoing, stream, pending()).await
+            // What comes on it is its trunk's, as long as that goes by the name.
+            let is_named = |policy: &Policy| flow.identity.is_none_or(|identity| policy.is_named(identity));
+            connection::serve(streams, connection, outgoing, stream, while_so(streams, is_named)).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),

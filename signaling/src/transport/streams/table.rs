@@ -31,15 +31,22 @@ impl Table {
 
     /// Takes a connection in. One that a far end made anew with the address of an old one replaces it.
     pub(super) fn insert(&mut self, connection: Rc<Connection>) {
-        let source = connection.flow.remote.ip();
-        if self.connections.insert(connection.flow, connection).is_none() {
+        let source = connection.flow().remote.ip();
+        if self.connections.insert(connection.flow(), connection).is_none() {
             *self.by_source.entry(source).or_default() += 1;
         }
     }
 
+    /// A far end has shown who it is: it is found by that from now on.
+    pub(super) fn identify(&mut self, connection: &Rc<Connection>, flow: Flow) {
+        self.remove(connection);
+        connection.identify(flow);
+        self.insert(Rc::clone(connection));
+    }
+
     /// Forgets a connection, unless it was replaced.
     pub(super) fn remove(&mut self, connection: &Rc<Connection>) {
-        let flow = connection.flow;
+        let flow = connection.flow();
         if !self.connections.get(&flow).is_some_and(|found| Rc::ptr_eq(found, connection)) {
             return;
         }

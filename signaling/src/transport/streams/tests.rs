@@ -2,6 +2,7 @@ mod bounds;
 mod sharing;
 mod tls;
 
+use std::collections::HashMap;
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use moorline_b2bua::policy::{Listener, Policy, Trunk};
+use moorline_b2bua::policy::{Listener, Policy, TlsIdentity, Trunk};
 use moorline_b2bua::{Dispatch, Edge, Overload};
 use moorline_sip::Transport;
-use moorline_sip::transaction::Flow;
+use moorline_sip::transaction::{Flow, Identity};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -36,6 +37,8 @@ struct Stage {
     /// Where it listens.
     address: SocketAddr,
     transport: Transport,
+    /// Who has shown who they are.
+    shown: HashMap<SocketAddr, Identity>,
 }
 
 /// What a stage can have otherwise.
@@ -70,7 +73,7 @@ impl Stage {
         let transport = Transport::from(transport);
         let listener = Listener { name: "test".into(), bind: at, transports: vec![transport], advertised: at };
         let sources = [setting.sources, "::1/128"].iter().map(|net| net.parse().unwrap()).collect();
-        let tls_identities = setting.identities.iter().map(|name| (*name).to_owned()).collect();
+        let tls_identities = setting.identities.iter().map(|name| TlsIdentity::new(*name)).collect();
         let trunk = Trunk { name: "peer".into(), sources, tls_identities, ..Trunk::default() };
         let policy = Policy { listeners: vec![listener], trunks: vec![trunk], ..Policy::default() };
         let overload =
@@ -93,6 +96,7 @@ impl Stage {
             sockets,
             address,
             transport,
+            shown: HashMap::new(),
         }
     }
 
@@ -103,7 +107,7 @@ impl Stage {
     }
 
     fn flow(&self, remote: SocketAddr) -> Flow {
-        Flow { listener: 0, transport: self.transport, remote }
+        Flow { identity: self.shown.get(&remote).copied(), ..Flow::new(0, self.transport, remote) }
     }
 
     fn transmit(&self, remote: SocketAddr, bytes: &[u8]) {

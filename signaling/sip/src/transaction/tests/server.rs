@@ -192,7 +192,7 @@ fn requests_are_told_apart_by_branch_sent_by_and_method() {
 #[test]
 fn a_copy_that_took_another_path_is_answered_482() {
     let (mut side, id, invite) = asked(UDP, Method::Invite);
-    let other_path = Flow { listener: 1, remote: "192.0.2.9:5060".parse().unwrap(), transport: UDP };
+    let other_path = Flow::new(1, UDP, "192.0.2.9:5060".parse().unwrap());
     let copy = request(Method::Invite, "z9hG4bKtwo");
     for _ in 0..2 {
         assert_eq!(side.receive_on(other_path, &copy), Received::Absorbed);

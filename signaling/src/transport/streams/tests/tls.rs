@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use moorline_b2bua::policy::{TlsIdentity, Trunk};
+use moorline_sip::transaction::Identity;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -20,7 +22,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::{PATIENCE, Policy, Setting, Stage, message, on_the_thread};
 use crate::config::{ClientsConfig, TlsConfig};
 use crate::transport::streams::Command;
-use crate::transport::tls::{is_for, load};
+use crate::transport::tls::{Subject, load};
 
 /// An authority, and a folder for what it signs.
 struct Authority {
@@ -204,8 +206,9 @@ async fn clients_show_who_they_are_where_their_trunk_asks_for_that() {
         stage.start();
         for version in [&TLS12, &TLS13] {
             let mut peer = authority.client(&stage, version, Some("client")).await.unwrap();
-            converses(&mut stage, &mut peer).await;
             let remote = peer.get_ref().0.local_addr().unwrap();
+            stage.shown.insert(remote, Identity::of("client.example"));
+            converses(&mut stage, &mut peer).await;
             drop(peer);
             stage.learns_of_break(remote).await;
             // Signed by the same authority, for somebody else.
@@ -230,8 +233,10 @@ async fn a_connection_ends_when_its_trunk_no_longer_means_who_made_it() {
         stage.start();
         let mut client = authority.client(&stage, &TLS13, Some("client")).await.unwrap();
         let mut other = authority.client(&stage, &TLS13, Some("other")).await.unwrap();
-        converses(&mut stage, &mut client).await;
-        converses(&mut stage, &mut other).await;
+        for (peer, name) in [(&mut client, "client.example"), (&mut other, "other.example")] {
+            stage.shown.insert(peer.get_ref().0.local_addr().unwrap(), Identity::of(name));
+            converses(&mut stage, peer).await;
+        }
         // Something else changes; then the one is no longer named.
         let mut policy = Policy::clone(&stage.policies.borrow());
         policy.limits.calls += 1;
@@ -256,6 +261,45 @@ async fn a_connection_ends_when_its_trunk_no_longer_means_who_made_it() {
     .await;
 }
 
+#[tokio::test]
+async fn trunks_of_one_address_are_told_apart_by_what_is_shown() {
+    on_the_thread(async {
+        let authority = authority();
+        authority.sign("client", "client.example");
+        authority.sign("other", "other.example");
+        let client_ca = Some(authority.path("ca.pem"));
+        let tls = TlsConfig { client_ca, clients: ClientsConfig::Allow, ..authority.files() };
+        let mut stage = Stage::new(Setting { tls: Some(tls), identities: &["client.example"], ..Setting::default() });
+        stage.start();
+        let mut policy = Policy::clone(&stage.policies.borrow());
+        let trunk = policy.trunks[0].clone();
+        let named = |names: &[&str]| Trunk {
+            tls_identities: names.iter().map(|name| TlsIdentity::new(*name)).collect(),
+            ..trunk.clone()
+        };
+        policy.trunks = vec![named(&["nobody.example", "Client.example"]), named(&["other.example"]), named(&[])];
+        stage.policies.send_replace(Arc::new(policy.clone()));
+        for (certificate, name, trunk) in
+            [(Some("client"), Some("client.example"), 0), (Some("other"), Some("other.example"), 1), (None, None, 2)]
+        {
+            let mut peer = authority.client(&stage, &TLS13, certificate).await.unwrap();
+            let remote = peer.get_ref().0.local_addr().unwrap();
+            stage.shown.extend(name.map(|name| (remote, Identity::of(name))));
+            converses(&mut stage, &mut peer).await;
+            assert_eq!(policy.ingress(stage.flow(remote)), Some(trunk), "{certificate:?}");
+            drop(peer);
+            stage.learns_of_break(remote).await;
+        }
+        // Where each asks for a name, who shows none is a stranger.
+        policy.trunks.truncate(2);
+        stage.policies.send_replace(Arc::new(policy));
+        let mut bare = authority.client(&stage, &TLS13, None).await.unwrap();
+        let _ending = timeout(PATIENCE, bare.read_to_end(&mut Vec::new())).await.expect("it is closed");
+        stage.until("handshakes failed", |counts| &counts.handshakes_failed, 1).await;
+    })
+    .await;
+}
+
 #[test]
 fn a_certificate_is_for_the_names_that_stand_in_it() {
     let (key, host) = (KeyPair::generate().unwrap(), "PBX.example");
@@ -269,7 +313,7 @@ fn a_certificate_is_for_the_names_that_stand_in_it() {
         };
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = subjects.iter().map(named).collect();
-        is_for(params.self_signed(&key).unwrap().der(), name)
+        Subject::of(params.self_signed(&key).unwrap().der()).expect("a certificate").is(name)
     };
     for subjects in
         [&["pbx.example"][..], &["other.example", "pbx.example"], &["sip:pbx.example"], &["https://x", host]]
