@@ -57,6 +57,14 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
+    /// A far end that shows this certificate to whoever connects.
+    fn server(&self, name: &str) -> TlsAcceptor {
+        let (chain, key) = self.chain(name);
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
+    }
+
     fn files(&self) -> TlsConfig {
         TlsConfig {
             certificate: self.path("own.pem"),
@@ -390,10 +398,7 @@ async fn a_server_must_show_that_it_is_who_was_meant() {
         ] {
             let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let remote = target.local_addr().unwrap();
-            let (chain, key) = authority.chain(name);
-            let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-            let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-            let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()));
+            let acceptor = authority.server(name);
             if let Some(told) = told {
                 stage.streams.carry_out(Command::Name { remote, name: told.into() });
             }
@@ -411,6 +416,35 @@ async fn a_server_must_show_that_it_is_who_was_meant() {
             stage.learns_of_break(remote).await;
         }
         stage.until("handshakes failed", |counts| &counts.handshakes_failed, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_opened_to_a_trunk_ends_when_that_goes_by_other_names() {
+    on_the_thread(async {
+        let authority = authority();
+        let identities = &["client.example"];
+        let mut stage = Stage::new(Setting { tls: Some(authority.files()), identities, ..Setting::default() });
+        stage.start();
+        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = target.local_addr().unwrap();
+        stage.shown.insert(remote, Identity::of("client.example"));
+        stage.transmit(remote, &message(1));
+        let (stream, _) = timeout(PATIENCE, target.accept()).await.unwrap().unwrap();
+        let mut peer = timeout(PATIENCE, authority.server("own").accept(stream)).await.unwrap().unwrap();
+        let mut got = vec![0; message(1).len()];
+        let mut policy = Policy::clone(&stage.policies.borrow());
+        // A trunk without the address is no reason: that may be a Contact's.
+        policy.trunks[0].sources.clear();
+        stage.policies.send_replace(Arc::new(policy.clone()));
+        timeout(PATIENCE, peer.read_exact(&mut got)).await.unwrap().unwrap();
+        peer.write_all(&message(2)).await.unwrap();
+        stage.receives(remote, &message(2)).await;
+        policy.trunks[0].tls_identities = vec![TlsIdentity::new("other.example")];
+        stage.policies.send_replace(Arc::new(policy));
+        assert_eq!(timeout(PATIENCE, peer.read(&mut [0; 1])).await.expect("an end").unwrap(), 0, "it is closed");
+        stage.learns_of_break(remote).await;
     })
     .await;
 }
