@@ -43,17 +43,16 @@ impl Policy {
             .or_else(|| self.has_retired().then(|| found(flow, || self.retired_trunks())).flatten())
     }
 
-    /// Whether whoever speaks on `flow` may connect, and stay: not by what its trunk no longer goes by. One that is not
-    /// configured any more is spoken to as long as its calls last.
+    /// Whether whoever speaks on `flow` may connect, and stay: not by what its trunk no longer goes by. As long as calls
+    /// last it may otherwise be as a configuration before had it: where the trunk was, or that is no longer there at all.
     pub fn is_welcome(&self, flow: Flow) -> bool {
-        found(flow, || self.current_trunks()).is_some() || self.removed_trunks().any(|trunk| trunk.speaks_on(flow))
+        let by = |at: usize| self.trunks[self.successor(at)].is_shown(flow.identity);
+        self.trunks.iter().enumerate().any(|(at, trunk)| trunk.speaks_on(flow) && by(at))
     }
 
     /// Whether a trunk goes by this name, or one did that is not configured any more.
     pub fn is_named(&self, identity: Identity) -> bool {
-        let mut current = self.current_trunks().map(|(_, trunk)| trunk);
-        let is_so = |trunk: &Trunk| trunk.is_identified_by(identity);
-        current.any(is_so) || self.removed_trunks().any(is_so)
+        (0..self.trunks.len()).any(|at| self.trunks[self.successor(at)].is_identified_by(identity))
     }
 
     /// What whoever connects to `listener` from `source` may be asked to show: the identities of the trunks that speak
@@ -63,11 +62,6 @@ impl Policy {
         let mut here = trunks.filter(|(_, trunk)| trunk.is_at(listener, source)).peekable();
         here.peek()?;
         Some(here.flat_map(|(_, trunk)| &trunk.tls_identities).collect())
-    }
-
-    /// Those of which no other one has taken the place.
-    fn removed_trunks(&self) -> impl Iterator<Item = &Trunk> {
-        self.retired_trunks().filter(|(at, _)| self.successor(*at) == *at).map(|(_, trunk)| trunk)
     }
 
     fn retired_trunks(&self) -> impl Iterator<Item = (usize, &Trunk)> {
@@ -108,9 +102,12 @@ impl Trunk {
     /// True for a flow that this trunk's requests may come on: from its sources, on its own listener, and with one of its
     /// identities where it has any.
     pub fn speaks_on(&self, flow: Flow) -> bool {
-        let is_shown = |shown| self.is_identified_by(shown);
-        self.is_at(flow.listener, flow.remote)
-            && (self.tls_identities.is_empty() || flow.identity.is_some_and(is_shown))
+        self.is_at(flow.listener, flow.remote) && self.is_shown(flow.identity)
+    }
+
+    /// Whether that is one of its identities, where it has any.
+    fn is_shown(&self, identity: Option<Identity>) -> bool {
+        self.tls_identities.is_empty() || identity.is_some_and(|shown| self.is_identified_by(shown))
     }
 
     fn is_at(&self, listener: usize, source: SocketAddr) -> bool {

@@ -169,11 +169,20 @@ mod tests {
         let first = policy(vec![named("a", "a.example"), named("b", "b.example")], 0);
         let welcome = |policy: &Policy| ["a.example", "b.example"].map(|name| policy.is_welcome(flow(name)));
         assert_eq!(welcome(&first), [true, true]);
-        // Another key of a, and another name of b.
-        let other = Trunk { trusted: true, ..named("a", "a.example") };
+        // Another network of a, and another name of b.
+        let other = Trunk { sources: vec!["192.0.2.128/25".parse().unwrap()], ..named("a", "a.example") };
         let second = first.followed_by(policy(vec![other, named("b", "c.example")], 0), &[]);
         assert_eq!(welcome(&second), [true, false]);
         assert_eq!(second.ingress(flow("b.example")), Some(1), "calls that it has up are still its own");
+        assert_eq!(
+            ["a.example", "b.example", "c.example"].map(|name| second.is_named(Identity::of(name))),
+            [true, false, true]
+        );
+        // A trunk that asked for nothing, and does now.
+        let open = policy(vec![trunk("a", "192.0.2.0/24")], 0);
+        let asks = open.followed_by(policy(vec![named("a", "a.example")], 0), &[]);
+        let bare = Flow { identity: None, ..flow("") };
+        assert_eq!([&open, &asks].map(|policy| policy.is_welcome(bare)), [true, false]);
         // A trunk that is removed keeps its calls as long as they last.
         let third = first.followed_by(policy(vec![named("b", "b.example")], 0), &[]);
         assert_eq!(welcome(&third), [true, true]);
