@@ -19,7 +19,7 @@ use crate::locate::Hop;
 pub struct Trunk {
     /// The name in routes, logs and metrics.
     pub name: String,
-    /// The listener it is reached through, by position in [`Policy::listeners`].
+    /// The listener it is reached through, by position in [`Policy::listeners`](super::Policy::listeners).
     pub listener: usize,
     /// Networks its requests come from, besides its targets.
     pub sources: Vec<IpNet>,
