@@ -31,7 +31,6 @@ pub use dialogs::{Dialogs, Refer, ReliableProvisional, SessionTimers};
 pub use endpoints::{EndpointMedia, Endpoints, WhenFull};
 pub(crate) use headers::changed as changed_headers;
 pub use headers::{HeaderChange, HeaderRule, HeaderRules, is_protected};
-pub use ingress::TlsIdentity;
 pub use link::{Link, Relay};
 pub use number::{At, Change, Edit, Form, NumberRule, NumberRules, Plan, TrunkNumbers};
 pub(crate) use number::{number_of, with_number};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, TlsIdentity, Trunk};
+use moorline_b2bua::policy::{Limits, MediaNat, Policy, Records, Redirects, Resolved, Trunk};
 
 use crate::clock::WallClock;
 
@@ -151,7 +151,7 @@ impl Config {
                     faults,
                 ),
                 relay: trunk.relay(),
-                tls_identities: trunk.tls_identities.iter().map(TlsIdentity::new).collect(),
+                tls_identities: trunk.tls_identities.clone(),
                 secret_prefix: trunk.secret_prefix(&format!("trunks[{index}]"), faults),
                 headers: trunk.header_rules(&format!("trunks[{index}]"), faults),
                 trusted: trunk.trusted,

@@ -1,9 +1,9 @@
 //! SIP over TCP and TLS. One thread owns every connection; workers give it what is to be sent, and get from it what
 //! was received, through bounded queues.
 //!
-//! A connection is known by its [`Flow`]: the listener, the transport and the far address. Whoever made it, it carries
-//! everything between the two (RFC 5923 in spirit). What there is no connection for opens one. When one ends, the
-//! workers that used it are told, and decide what was lost.
+//! A connection is known by its [`Flow`]: the listener, the transport, the far address, and whose it was shown to be.
+//! Whoever made it, it carries everything between the two (RFC 5923 in spirit). What there is no connection for opens
+//! one. When one ends, the workers that used it are told, and decide what was lost.
 
 mod connection;
 mod counts;

@@ -1,4 +1,4 @@
-//! Whose a request is: the trunk that it comes from, by listener and address, and by the name that a certificate shows.
+//! Whose a request is: the trunk that it comes from, by listener and address, and by what a certificate has shown.
 
 use std::net::SocketAddr;
 
@@ -6,36 +6,10 @@ use moorline_sip::transaction::{Flow, Identity};
 
 use super::{Policy, Trunk};
 
-/// A name by which a trunk's connections are known, as their certificates show it (RFC 5922 section 7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsIdentity {
-    name: String,
-    identity: Identity,
-}
-
-impl TlsIdentity {
-    /// The identity of this host name or address.
-    pub fn new(name: impl Into<String>) -> TlsIdentity {
-        let name = name.into();
-        TlsIdentity { identity: Identity::of(&name), name }
-    }
-
-    /// The name as it is configured.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What flows of those who have shown it carry.
-    pub fn identity(&self) -> Identity {
-        self.identity
-    }
-}
-
 impl Policy {
-    /// The trunk that a request on `flow` belongs to: one that has its source as a target, else the one with the longest
-    /// network that holds it, else one with a target at its address, whatever the port. Those that are identified as the
-    /// flow is go before those that are by their addresses alone; those of other identities are not meant. `None` for a
-    /// stranger.
+    /// The trunk that a request on `flow` belongs to. Where the flow is somebody's, it is that trunk, from its own addresses;
+    /// else, of those that ask for no identity, one that has its source as a target, else the one with the longest network
+    /// that holds it, else one with a target at its address, whatever the port. `None` for a stranger.
     ///
     /// One that is retired is found only where no other one is: nothing new is taken from it.
     pub fn ingress(&self, flow: Flow) -> Option<usize> {
@@ -43,25 +17,53 @@ impl Policy {
             .or_else(|| self.has_retired().then(|| found(flow, || self.retired_trunks())).flatten())
     }
 
-    /// Whether whoever speaks on `flow` may connect, and stay: not by what its trunk no longer goes by. As long as calls
-    /// last it may otherwise be as a configuration before had it: where the trunk was, or that is no longer there at all.
-    pub fn is_welcome(&self, flow: Flow) -> bool {
-        let by = |at: usize| self.trunks[self.successor(at)].is_shown(flow.identity);
-        self.trunks.iter().enumerate().any(|(at, trunk)| trunk.speaks_on(flow) && by(at))
+    /// True for a flow that requests of a trunk, or of the one that has taken its place, may come on: from its sources, on
+    /// its own listener, and by its identity where it asks for one. Of one that is retired the names may be another's by now.
+    pub(crate) fn speaks_on(&self, trunk: usize, flow: Flow) -> bool {
+        let known = &self.trunks[trunk];
+        let either = [known, &self.trunks[self.successor(trunk)]];
+        let has_names = |(_, other): (usize, &Trunk)| {
+            flow.identity == Some(other.identity()) && other.tls_identities.iter().any(|name| known.goes_by(name))
+        };
+        either.iter().any(|trunk| trunk.is_at(flow))
+            && (either.iter().any(|trunk| trunk.is_shown(flow.identity))
+                || (known.retired && self.current_trunks().any(has_names)))
     }
 
-    /// Whether a trunk goes by this name, or one did that is not configured any more.
-    pub fn is_named(&self, identity: Identity) -> bool {
-        (0..self.trunks.len()).any(|at| self.trunks[self.successor(at)].is_identified_by(identity))
+    /// Whether anybody may speak on `flow`, whatever has to be shown.
+    pub fn has_peer_at(&self, flow: Flow) -> bool {
+        self.trunks.iter().any(|trunk| trunk.is_at(flow))
     }
 
-    /// What whoever connects to `listener` from `source` may be asked to show: the identities of the trunks that speak
-    /// from there, the current ones first. `None` for a stranger.
-    pub fn expected(&self, listener: usize, source: SocketAddr) -> Option<Vec<&TlsIdentity>> {
-        let trunks = self.current_trunks().chain(self.retired_trunks());
-        let mut here = trunks.filter(|(_, trunk)| trunk.is_at(listener, source)).peekable();
-        here.peek()?;
-        Some(here.flat_map(|(_, trunk)| &trunk.tls_identities).collect())
+    /// Whose a connection is that comes on `flow`: the first trunk there that asks for a name which is shown. One that is
+    /// configured no more has its own as long as calls of it last.
+    pub fn identified(&self, flow: Flow, is_shown: impl Fn(&str) -> bool) -> Option<Identity> {
+        let removed = self.retired_trunks().filter(|(at, _)| self.successor(*at) == *at);
+        let mut here = self.current_trunks().chain(removed).filter(|(_, trunk)| trunk.is_at(flow));
+        let meant = here.find(|(_, trunk)| trunk.tls_identities.iter().any(|name| is_shown(name)));
+        meant.map(|(_, trunk)| trunk.identity())
+    }
+
+    /// Whether a connection may stay, as `flow` has it: not where its trunk now asks for what it does not show, nor where
+    /// what it shows is another trunk's.
+    pub fn is_welcome(&self, flow: Flow, is_shown: impl Fn(&str) -> bool) -> bool {
+        let now = |at: usize| &self.trunks[self.successor(at)].tls_identities;
+        let mut here = self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.is_at(flow));
+        match flow.identity {
+            Some(own) => {
+                let is_gone = |at: usize| self.trunks[self.successor(at)].retired;
+                let is_another = || self.identified(flow, &is_shown) != Some(own);
+                here.any(|(at, trunk)| {
+                    trunk.identity() == own
+                        && (now(at).is_empty() || now(at).iter().any(|name| is_shown(name)))
+                        && !(is_gone(at) && is_another())
+                })
+            }
+            None => {
+                let open = here.any(|(at, trunk)| trunk.tls_identities.is_empty() && now(at).is_empty());
+                open && self.identified(flow, is_shown).is_none()
+            }
+        }
     }
 
     fn retired_trunks(&self) -> impl Iterator<Item = (usize, &Trunk)> {
@@ -71,14 +73,12 @@ impl Policy {
 
 /// The one of these trunks that a request belongs to.
 fn found<'a, I: Iterator<Item = (usize, &'a Trunk)>>(flow: Flow, trunks: impl Fn() -> I) -> Option<usize> {
-    let here = || trunks().filter(|(_, trunk)| trunk.listener == flow.listener);
-    let shown = |shown| nearest(flow.remote, || here().filter(move |(_, trunk)| trunk.is_identified_by(shown)));
-    let unasked = || nearest(flow.remote, || here().filter(|(_, trunk)| trunk.tls_identities.is_empty()));
-    flow.identity.and_then(shown).or_else(unasked)
-}
-
-/// The one of these trunks whose addresses say most of `source`.
-fn nearest<'a, I: Iterator<Item = (usize, &'a Trunk)>>(source: SocketAddr, here: impl Fn() -> I) -> Option<usize> {
+    let source = flow.remote;
+    if let Some(own) = flow.identity {
+        let (found, _) = trunks().find(|(_, trunk)| trunk.is_at(flow) && trunk.identity() == own)?;
+        return Some(found);
+    }
+    let here = || trunks().filter(|(_, trunk)| trunk.listener == flow.listener && trunk.tls_identities.is_empty());
     if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
         return Some(found);
     }
@@ -99,23 +99,24 @@ fn nearest<'a, I: Iterator<Item = (usize, &'a Trunk)>>(source: SocketAddr, here:
 }
 
 impl Trunk {
-    /// True for a flow that this trunk's requests may come on: from its sources, on its own listener, and with one of its
-    /// identities where it has any.
-    pub fn speaks_on(&self, flow: Flow) -> bool {
-        self.is_at(flow.listener, flow.remote) && self.is_shown(flow.identity)
+    /// What its flows carry where it asks for an identity: the same through all configurations in which it has its name.
+    pub fn identity(&self) -> Identity {
+        Identity::of(&self.name)
     }
 
-    /// Whether that is one of its identities, where it has any.
-    fn is_shown(&self, identity: Option<Identity>) -> bool {
-        self.tls_identities.is_empty() || identity.is_some_and(|shown| self.is_identified_by(shown))
-    }
-
-    fn is_at(&self, listener: usize, source: SocketAddr) -> bool {
-        self.listener == listener
+    /// True for a flow from its sources, on its own listener.
+    pub(crate) fn is_at(&self, flow: Flow) -> bool {
+        let source: SocketAddr = flow.remote;
+        self.listener == flow.listener
             && (self.sources.iter().any(|net| net.contains(&source.ip())) || self.has_target_at(source.ip()))
     }
 
-    fn is_identified_by(&self, shown: Identity) -> bool {
-        self.tls_identities.iter().any(|own| own.identity == shown)
+    fn goes_by(&self, name: &str) -> bool {
+        self.tls_identities.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a flow may be its own by this identity: nobody else's, and none only where it asks for none.
+    fn is_shown(&self, identity: Option<Identity>) -> bool {
+        identity.map_or(self.tls_identities.is_empty(), |shown| shown == self.identity())
     }
 }

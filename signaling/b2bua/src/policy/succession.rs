@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::Local;
-    use crate::policy::{Route, Routes, TlsIdentity, Way};
+    use crate::policy::{Route, Routes, Way};
 
     fn trunk(name: &str, source: &str) -> Trunk {
         Trunk { name: name.into(), sources: vec![source.parse().unwrap()], ..Trunk::default() }
@@ -159,34 +159,50 @@ mod tests {
     #[test]
     fn who_shows_a_name_is_welcome_while_his_trunk_goes_by_it_or_is_gone() {
         let named = |name: &str, identity: &str| Trunk {
-            tls_identities: vec![TlsIdentity::new(identity)],
+            tls_identities: vec![identity.to_owned()],
             ..trunk(name, "192.0.2.0/24")
         };
-        let flow = |name: &str| Flow {
-            identity: Some(Identity::of(name)),
-            ..Flow::new(0, Transport::Tls, "192.0.2.2:40001".parse().unwrap())
+        let there = Flow::new(0, Transport::Tls, "192.0.2.2:40001".parse().unwrap());
+        let of = |name: Option<&str>| Flow { identity: name.map(Identity::of), ..there };
+        let shows = |shown: &'static str| move |name: &str| name == shown;
+        let welcome = |policy: &Policy| {
+            let [a, b] = [("a", "a.example"), ("b", "b.example")]
+                .map(|(trunk, shown)| policy.is_welcome(of(Some(trunk)), shows(shown)));
+            (a, b, policy.is_welcome(there, shows("")))
         };
         let first = policy(vec![named("a", "a.example"), named("b", "b.example")], 0);
-        let welcome = |policy: &Policy| ["a.example", "b.example"].map(|name| policy.is_welcome(flow(name)));
-        assert_eq!(welcome(&first), [true, true]);
-        // Another network of a, and another name of b.
+        assert_eq!(first.identified(there, shows("b.example")), Some(Identity::of("b")));
+        assert_eq!(first.identified(there, shows("c.example")), None);
+        assert_eq!(welcome(&first), (true, true, false));
+        // Another network of a, and another name of b, whose calls are still its own.
         let other = Trunk { sources: vec!["192.0.2.128/25".parse().unwrap()], ..named("a", "a.example") };
         let second = first.followed_by(policy(vec![other, named("b", "c.example")], 0), &[]);
-        assert_eq!(welcome(&second), [true, false]);
-        assert_eq!(second.ingress(flow("b.example")), Some(1), "calls that it has up are still its own");
-        assert_eq!(
-            ["a.example", "b.example", "c.example"].map(|name| second.is_named(Identity::of(name))),
-            [true, false, true]
+        assert_eq!(welcome(&second), (true, false, false));
+        assert_eq!(second.identified(there, shows("b.example")), None);
+        assert_eq!(second.identified(there, shows("c.example")), Some(Identity::of("b")));
+        assert!(
+            second.speaks_on(1, of(Some("b"))) && !second.speaks_on(1, of(Some("a"))) && !second.speaks_on(1, there)
         );
-        // A trunk that asked for nothing, and does now.
-        let open = policy(vec![trunk("a", "192.0.2.0/24")], 0);
-        let asks = open.followed_by(policy(vec![named("a", "a.example")], 0), &[]);
-        let bare = Flow { identity: None, ..flow("") };
-        assert_eq!([&open, &asks].map(|policy| policy.is_welcome(bare)), [true, false]);
+        // Both are let in by their addresses alone, and stay whose they were.
+        let [a, b] = ["a", "b"].map(|name| trunk(name, "192.0.2.0/24"));
+        let open = first.followed_by(policy(vec![a.clone(), b.clone()], 0), &[]);
+        assert_eq!(welcome(&open), (true, true, true));
+        assert_eq!(open.ingress(of(Some("b"))), Some(3));
+        assert!(open.speaks_on(1, there) && !open.speaks_on(1, of(Some("a"))), "no longer asked, but nobody else's");
+        // And are asked again.
+        let asks = open.followed_by(policy(vec![named("a", "a.example"), b], 0), &[]);
+        assert!(!asks.is_welcome(there, shows("a.example")), "it is known now whose that is");
+        assert!(asks.is_welcome(there, shows("c.example")), "b still asks for nothing");
+        assert!(asks.speaks_on(2, there) && asks.speaks_on(2, of(Some("a"))), "a call of before");
         // A trunk that is removed keeps its calls as long as they last.
         let third = first.followed_by(policy(vec![named("b", "b.example")], 0), &[]);
-        assert_eq!(welcome(&third), [true, true]);
-        assert_eq!(welcome(&third.without(&[0])), [false, true]);
+        assert_eq!(welcome(&third), (true, true, false));
+        assert_eq!(third.identified(there, shows("a.example")), Some(Identity::of("a")));
+        assert_eq!(welcome(&third.without(&[0])), (false, true, false));
+        // One that is called otherwise by now comes again as that.
+        let renamed = first.followed_by(policy(vec![named("c", "A.example"), named("b", "b.example")], 0), &[]);
+        assert!(!renamed.is_welcome(of(Some("a")), |name| name.eq_ignore_ascii_case("a.example")));
+        assert!(renamed.speaks_on(0, of(Some("c"))) && !renamed.speaks_on(0, of(Some("b"))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use moorline_sip::transaction::Flow;
 use super::limit::TrunkLimits;
 use super::{
     Answers, Authentication, CallerIdentity, Codecs, Credentials, Dialogs, Endpoints, HeaderRules, Link, Registration,
-    Relay, Resolved, SecretPrefixes, Target, TlsIdentity, TrunkNumbers,
+    Relay, Resolved, SecretPrefixes, Target, TrunkNumbers,
 };
 use crate::locate::Hop;
 
@@ -53,7 +53,7 @@ pub struct Trunk {
     pub no_answer_ns: u64,
     /// The names of which its connections over TLS must show one, by a client certificate, besides coming from its
     /// sources; none need be shown where there is none. They tell it from other trunks whose sources are the same.
-    pub tls_identities: Vec<TlsIdentity>,
+    pub tls_identities: Vec<String>,
     /// How it is spoken to.
     pub link: Link,
     /// Whether the media of its calls go through us.
@@ -178,7 +178,7 @@ impl Trunk {
 
     /// The path to where it is said to be.
     pub(crate) fn flow(&self, transport: Transport, remote: SocketAddr) -> Flow {
-        let identity = self.tls_identities.first().map(TlsIdentity::identity);
+        let identity = (!self.tls_identities.is_empty()).then(|| self.identity());
         Flow { identity, ..Flow::new(self.listener, transport, remote) }
     }
 

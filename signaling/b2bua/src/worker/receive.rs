@@ -195,7 +195,7 @@ impl Worker {
         {
             at = attempt.destination.flow.remote.ip();
         }
-        let speaks = self.policy.trunks[leg.trunk].speaks_on(flow);
+        let speaks = self.policy.speaks_on(leg.trunk, flow);
         let asked = self.policy.trunks[leg.trunk].authentication.is_some();
         let shown = arrival.user.is_some() && (leg.user.is_none() || leg.user.as_deref() == arrival.user);
         let itself = !asked || flow.remote.ip() == at || shown;

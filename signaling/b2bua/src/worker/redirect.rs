@@ -67,7 +67,7 @@ impl Worker {
                 // Telephones may speak from anywhere.
                 let anywhere = trunk.endpoints.is_some();
                 let to = Flow { transport, remote, ..flow };
-                if offered && trunk.speaks_on(to) && (!anywhere || reachable(remote, flow.remote)) {
+                if offered && trunk.is_at(to) && (!anywhere || reachable(remote, flow.remote)) {
                     return Some(Destination {
                         flow: to,
                         uri: Some(without_headers(contact, &uri)),

@@ -22,7 +22,7 @@ impl Worker {
         let (id, side) = *self.subscription_tags.get(&of_tag(forward::to_tag(request)?)?)?;
         let end = self.subscriptions.get(&id)?.end(side);
         let trunk = &self.policy.trunks[end.trunk];
-        let speaks = trunk.speaks_on(flow);
+        let speaks = self.policy.speaks_on(end.trunk, flow);
         let shown = arrival.user.is_some() && (end.user.is_none() || end.user.as_deref() == arrival.user);
         let itself = trunk.authentication.is_none() || flow.remote.ip() == end.flow.remote.ip() || shown;
         let first = end.dialog.is_none() && request.method() != Some(Method::Notify);

@@ -39,7 +39,7 @@ pub struct Flow {
     /// The far side. Of a stream this is what names the connection: a peer that connected here has a port of its
     /// own choice.
     pub remote: SocketAddr,
-    /// Who the far side is, where its address does not say.
+    /// Whose the path is, where the address does not say: the far side has shown that, or the path was opened to it.
     pub identity: Option<Identity>,
 }
 
@@ -50,15 +50,15 @@ impl Flow {
     }
 }
 
-/// The name that a peer goes by whatever its address, as a certificate shows it: the same for the same name in capitals.
+/// Who a peer is, whatever its address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Identity(u64);
 
 impl Identity {
-    /// The identity of this name. Two names have the same one by the accident of a hash of 64 bits only.
+    /// The identity of the peer that has this name here. Two have the same one by the accident of a hash of 64 bits only.
     pub fn of(name: &str) -> Identity {
         let mut hasher = DefaultHasher::new();
-        name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        hasher.write(name.as_bytes());
         Identity(hasher.finish())
     }
 }

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use moorline_b2bua::policy::{Listener, Policy, TlsIdentity};
+use moorline_b2bua::policy::Listener;
 use moorline_sip::Transport;
-use moorline_sip::transaction::{Flow, Identity};
-use rustls::pki_types::{CertificateDer, ServerName};
+use moorline_sip::transaction::Flow;
+use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
@@ -88,7 +88,7 @@ pub(super) fn accept(streams: Rc<Streams>, bound: Bound) -> io::Result<()> {
 fn accepted(streams: &Rc<Streams>, flow: Flow, stream: TcpStream) {
     let counts = streams.counts.of(flow.transport);
     // A stranger gets nothing, not even a handshake.
-    let known = streams.policy().expected(flow.listener, flow.remote).is_some();
+    let known = streams.policy().has_peer_at(flow);
     if !known || !streams.table.borrow().has_room(flow.remote.ip()) {
         return add(&counts.refused);
     }
@@ -118,40 +118,28 @@ async fn serve_accepted(
     let handshake = TlsAcceptor::from(identity.server).accept(stream);
     match timeout(streams.bounds.connect(), handshake).await {
         Ok(Ok(stream)) => {
-            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let flow = Flow { identity: shown.and_then(|shown| identified(streams, flow, shown)), ..flow };
-            if !streams.policy().is_welcome(flow) {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+            let shown = shown.as_ref().and_then(Subject::of);
+            let is_shown = |name: &str| shown.as_ref().is_some_and(|shown| shown.is(name));
+            let flow = Flow { identity: streams.policy().identified(flow, is_shown), ..flow };
+            if !streams.policy().is_welcome(flow, is_shown) {
                 return Err(connection::End::Handshake(connection::End::Identity.to_string()));
             }
             streams.table.borrow_mut().identify(connection, flow);
-            let is_welcome = |policy: &Policy| policy.is_welcome(flow);
-            connection::serve(streams, connection, outgoing, stream, while_so(streams, is_welcome)).await
+            let unwelcome = async {
+                let mut policies = streams.policies.clone();
+                while policies.borrow_and_update().is_welcome(flow, is_shown) {
+                    if policies.changed().await.is_err() {
+                        pending().await
+                    }
+                }
+                connection::End::Identity
+            };
+            connection::serve(streams, connection, outgoing, stream, unwelcome).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),
     }
-}
-
-/// Lasts as long as this is so of the policy.
-async fn while_so(streams: &Streams, is_so: impl Fn(&Policy) -> bool) -> connection::End {
-    let mut policies = streams.policies.clone();
-    loop {
-        if !is_so(&policies.borrow_and_update()) {
-            return connection::End::Identity;
-        }
-        if policies.changed().await.is_err() {
-            pending().await
-        }
-    }
-}
-
-/// Which of the identities that are known of its address a far end has, by its certificate, which one of the authorities
-/// has signed.
-fn identified(streams: &Streams, flow: Flow, shown: &CertificateDer<'_>) -> Option<Identity> {
-    let policy = streams.policy();
-    let expected = policy.expected(flow.listener, flow.remote)?;
-    let shown = Subject::of(shown)?;
-    expected.into_iter().find(|name| shown.is(name.name())).map(TlsIdentity::identity)
 }
 
 /// Begins to open a connection, on which things may be put at once. `None` if there may be no more, or the listener
@@ -200,9 +188,7 @@ async fn serve_opened(
     match tokio::time::timeout_at(patience, handshake).await {
         Ok(Ok(stream)) => {
             add(&streams.counts.of(flow.transport).connected);
-            // What comes on it is its trunk's, as long as that goes by the name.
-            let is_named = |policy: &Policy| flow.identity.is_none_or(|identity| policy.is_named(identity));
-            connection::serve(streams, connection, outgoing, stream, while_so(streams, is_named)).await
+            connection::serve(streams, connection, outgoing, stream, pending()).await
         }
         Ok(Err(error)) => Err(connection::End::Handshake(error.to_string())),
         Err(_) => Err(connection::End::Handshake("it takes too long".into())),

@@ -39,9 +39,13 @@ impl Table {
 
     /// A far end has shown who it is: it is found by that from now on.
     pub(super) fn identify(&mut self, connection: &Rc<Connection>, flow: Flow) {
+        let is_here = self.connections.get(&connection.flow()).is_some_and(|found| Rc::ptr_eq(found, connection));
         self.remove(connection);
         connection.identify(flow);
-        self.insert(Rc::clone(connection));
+        // One that was replaced meanwhile is found by nobody.
+        if is_here {
+            self.insert(Rc::clone(connection));
+        }
     }
 
     /// Forgets a connection, unless it was replaced.

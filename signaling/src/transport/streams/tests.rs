@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use moorline_b2bua::policy::{Listener, Policy, TlsIdentity, Trunk};
+use moorline_b2bua::policy::{Listener, Policy, Trunk};
 use moorline_b2bua::{Dispatch, Edge, Overload};
 use moorline_sip::Transport;
 use moorline_sip::transaction::{Flow, Identity};
@@ -73,7 +73,7 @@ impl Stage {
         let transport = Transport::from(transport);
         let listener = Listener { name: "test".into(), bind: at, transports: vec![transport], advertised: at };
         let sources = [setting.sources, "::1/128"].iter().map(|net| net.parse().unwrap()).collect();
-        let tls_identities = setting.identities.iter().map(|name| TlsIdentity::new(*name)).collect();
+        let tls_identities = setting.identities.iter().map(|name| (*name).to_owned()).collect();
         let trunk = Trunk { name: "peer".into(), sources, tls_identities, ..Trunk::default() };
         let policy = Policy { listeners: vec![listener], trunks: vec![trunk], ..Policy::default() };
         let overload =
