@@ -21,13 +21,17 @@ impl Policy {
     /// its own listener, and by its identity where it asks for one. Of one that is retired the names may be another's by now.
     pub(crate) fn speaks_on(&self, trunk: usize, flow: Flow) -> bool {
         let known = &self.trunks[trunk];
-        let either = [known, &self.trunks[self.successor(trunk)]];
         let has_names = |(_, other): (usize, &Trunk)| {
-            flow.identity == Some(other.identity()) && other.tls_identities.iter().any(|name| known.goes_by(name))
+            other.is_at(flow)
+                && flow.identity == Some(other.identity())
+                && other.tls_identities.iter().any(|name| known.goes_by(name))
         };
-        either.iter().any(|trunk| trunk.is_at(flow))
-            && (either.iter().any(|trunk| trunk.is_shown(flow.identity))
-                || (known.retired && self.current_trunks().any(has_names)))
+        // Where nobody was asked, a call is anybody's there who knows it, whoever he has come to be.
+        (known.tls_identities.is_empty() && known.is_at(flow))
+            || [known, &self.trunks[self.successor(trunk)]]
+                .iter()
+                .any(|own| own.is_at(flow) && own.is_shown(flow.identity))
+            || (known.retired && self.current_trunks().any(has_names))
     }
 
     /// Whether anybody may speak on `flow`, whatever has to be shown.
@@ -35,13 +39,15 @@ impl Policy {
         self.trunks.iter().any(|trunk| trunk.is_at(flow))
     }
 
-    /// Whose a connection is that comes on `flow`: the first trunk there that asks for a name which is shown. One that is
-    /// configured no more has its own as long as calls of it last.
+    /// Whose a connection is that comes on `flow`: of the trunks there that ask for a name which is shown, the one whose
+    /// addresses say most. One that is configured no more, or was there before, has its own as long as calls of it last.
     pub fn identified(&self, flow: Flow, is_shown: impl Fn(&str) -> bool) -> Option<Identity> {
-        let removed = self.retired_trunks().filter(|(at, _)| self.successor(*at) == *at);
-        let mut here = self.current_trunks().chain(removed).filter(|(_, trunk)| trunk.is_at(flow));
-        let meant = here.find(|(_, trunk)| trunk.tls_identities.iter().any(|name| is_shown(name)));
-        meant.map(|(_, trunk)| trunk.identity())
+        let is_meant = |(at, trunk): &(usize, &Trunk)| {
+            trunk.is_at(flow) && self.trunks[self.successor(*at)].tls_identities.iter().any(|name| is_shown(name))
+        };
+        let current = nearest(flow.remote, || self.current_trunks().filter(is_meant));
+        let meant = current.or_else(|| self.retired_trunks().find(is_meant).map(|(at, _)| at));
+        meant.map(|at| self.trunks[at].identity())
     }
 
     /// Whether a connection may stay, as `flow` has it: not where its trunk now asks for what it does not show, nor where
@@ -73,12 +79,17 @@ impl Policy {
 
 /// The one of these trunks that a request belongs to.
 fn found<'a, I: Iterator<Item = (usize, &'a Trunk)>>(flow: Flow, trunks: impl Fn() -> I) -> Option<usize> {
-    let source = flow.remote;
     if let Some(own) = flow.identity {
         let (found, _) = trunks().find(|(_, trunk)| trunk.is_at(flow) && trunk.identity() == own)?;
         return Some(found);
     }
-    let here = || trunks().filter(|(_, trunk)| trunk.listener == flow.listener && trunk.tls_identities.is_empty());
+    nearest(flow.remote, || {
+        trunks().filter(|(_, trunk)| trunk.listener == flow.listener && trunk.tls_identities.is_empty())
+    })
+}
+
+/// The one of these trunks whose addresses say most of `source`.
+fn nearest<'a, I: Iterator<Item = (usize, &'a Trunk)>>(source: SocketAddr, here: impl Fn() -> I) -> Option<usize> {
     if let Some((found, _)) = here().find(|(_, trunk)| trunk.has_target(source)) {
         return Some(found);
     }

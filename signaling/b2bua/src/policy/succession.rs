@@ -183,6 +183,14 @@ mod tests {
         assert!(
             second.speaks_on(1, of(Some("b"))) && !second.speaks_on(1, of(Some("a"))) && !second.speaks_on(1, there)
         );
+        // Who breaks the connection comes again, from where his calls began.
+        assert_eq!(second.identified(there, shows("a.example")), Some(Identity::of("a")));
+        // Of two with one name the narrower network counts.
+        let nested = policy(
+            vec![named("a", "x"), Trunk { sources: vec!["192.0.2.2/32".parse().unwrap()], ..named("b", "x") }],
+            0,
+        );
+        assert_eq!(nested.identified(there, shows("x")), Some(Identity::of("b")));
         // Both are let in by their addresses alone, and stay whose they were.
         let [a, b] = ["a", "b"].map(|name| trunk(name, "192.0.2.0/24"));
         let open = first.followed_by(policy(vec![a.clone(), b.clone()], 0), &[]);
