@@ -182,8 +182,8 @@ pub struct TrunkConfig {
     pub relay: RelayConfig,
     /// The names of which its connections must show one by a client certificate, besides coming from its sources (which
     /// may be any, then): for a listener that serves TLS alone and has a `client_ca`. They tell apart trunks that have the
-    /// same sources; who shows none of them belongs to the trunk there that asks for none, if any. Of a certificate with
-    /// several of them the first trunk counts. Wildcards are for nobody, and SIP URIs of a certificate go before its DNS
+    /// same sources; who shows none of them belongs to the trunk there that asks for none, if any. Of several trunks
+    /// whose names are shown the one with the narrowest network counts, then the first. Wildcards are for nobody, and SIP URIs of a certificate go before its DNS
     /// names (RFC 5922). A reload by which a connection is no longer its trunk's closes it, whose calls go on when it comes
     /// again. Connections that are opened to the trunk are its own by where they lead: the far end shows the target's name.
     #[serde(default)]
